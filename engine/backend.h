@@ -1,0 +1,49 @@
+/* What a backend is: a table of functions that prepare a plan for one device and run it.
+ *
+ * A backend is one folder, one exported table, and one line in backends.c. All entries are required unless marked optional, and an optional
+ * one that is not there is written NULL.
+ */
+#ifndef RN_ENGINE_BACKEND_H
+#define RN_ENGINE_BACKEND_H
+
+#include "engine/plan.h"
+
+typedef struct rn_executor rn_executor; /* a plan prepared for a device: private to each backend */
+
+typedef struct rn_backend_options {
+    int32_t max_batch;      /* largest number of rows of one run; at least 1 */
+    int32_t thread_count;   /* host threads for one run; 0: as many as the process may use */
+    const char *isa;        /* CPU: highest instruction set to use ("scalar", "avx2", "avx512"); NULL: the machine's best */
+} rn_backend_options;
+
+/* A request's share of a batch: rows consecutive rows, in host memory that the caller owns until run returns. */
+typedef struct rn_batch_part {
+    int32_t rows;
+    const void *input;                      /* [rows][h][w][c] of the signature's feed tensor, dense, 4-byte aligned */
+    void *outputs[RN_PLAN_MAX_OUTPUTS];     /* [rows][h][w][c] of each output's tensor, dense (labels: i32 indexes) */
+} rn_batch_part;
+
+typedef struct rn_backend {
+    const char *name; /* as --device spells it */
+
+    /* Whether this backend can be used on this machine: DEVICE_FAILED with one sentence that says what is missing. */
+    rn_status (*probe)(rn_error *err);
+
+    /* Packs or uploads the weights and sizes the arena. The plan is borrowed: it must outlive the executor. UNSUPPORTED names the operation that
+     * this backend cannot run. */
+    rn_status (*prepare)(const rn_plan *plan, const rn_backend_options *options, rn_executor **out, rn_error *err);
+
+    /* Runs one signature on the rows of all parts together (at most max_batch) and writes their outputs. Blocks. One thread at a time. */
+    rn_status (*run)(rn_executor *executor, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err);
+
+    /* One line for people: device, precision, kernels, threads, memory. Owned by the executor. */
+    const char *(*describe)(const rn_executor *executor);
+
+    void (*destroy)(rn_executor *executor); /* NULL allowed */
+} rn_backend;
+
+/* The backend of that name, "auto" for the best one that works here. *out is static. NOT_FOUND lists the names; DEVICE_FAILED says why
+ * the one that was asked for cannot be used: there is never a fall-back from a backend asked for by name. */
+rn_status rn_backend_select(const char *name, const rn_backend **out, rn_error *err);
+
+#endif

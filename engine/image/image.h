@@ -1,0 +1,30 @@
+/* Pictures as TensorFlow reads them: decode, crop and resize, bit-equal to tf.io.decode_image and tf.image.resize (2.21).
+ *
+ * Sources: TensorFlow operations DecodeImage, ResizeBilinear (half_pixel_centers), Cast. Every function may be called from any thread.
+ */
+#ifndef RN_ENGINE_IMAGE_IMAGE_H
+#define RN_ENGINE_IMAGE_IMAGE_H
+
+#include "engine/plan.h"
+
+/* Most pixels that a picture may have before it is decoded: a guard against files that claim to be huge. */
+enum { RN_IMAGE_MAX_PIXELS = 100 * 1000 * 1000 };
+
+/* A decoded picture: [h][w][c] uint8, dense, on the heap; c is 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA. */
+typedef struct rn_picture {
+    int32_t h, w, c;
+    uint8_t *pixels;
+} rn_picture;
+
+/* decode_image(bytes, channels, dtype=uint8, expand_animations=False). channels: 0 as in the file, or 1, 3, 4. The content decides the format:
+ * JPEG, PNG, GIF (first frame), BMP, WebP. INVALID_ARGUMENT where TensorFlow refuses, with TensorFlow's words. */
+rn_status rn_picture_decode(const void *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err);
+void rn_picture_deinit(rn_picture *picture); /* zeroed or decoded */
+
+/* Crop, bilinear resize and truncating cast of `op` on a decoded picture. out: [op->h][op->w][op->c]. Fails when the channels differ. */
+rn_status rn_picture_fit(const rn_image_op *op, const rn_picture *picture, uint8_t *out, rn_error *err);
+
+/* Both: one encoded picture to the u8 row of the plan's image operation. */
+rn_status rn_image_run(const rn_image_op *op, const void *bytes, size_t byte_count, uint8_t *out, rn_error *err);
+
+#endif

@@ -1,0 +1,26 @@
+/* Plan -> plan rewrites, in the order in which rn_plan_optimize runs them.
+ *
+ * Each works in place on a finished plan that nobody else sees yet, leaves it finished, keeps every signature's meaning, and changes nothing
+ * when it finds nothing. Results may differ from the unrewritten plan by rounding only.
+ */
+#ifndef RN_ENGINE_PASSES_H
+#define RN_ENGINE_PASSES_H
+
+#include "engine/plan.h"
+
+/* scale_shift after scale_shift becomes one; scale_shift after conv2d or dense goes into its weights, bias and ReLU. In double precision. */
+rn_status rn_pass_fold_scale_shift(rn_plan *plan, rn_error *err);
+/* add after conv2d becomes its residual input; a ReLU on the sum goes with it. */
+rn_status rn_pass_fuse_residual(rn_plan *plan, rn_error *err);
+/* scale_shift + ReLU of a conv2d output that has other readers too becomes the convolution's second output. */
+rn_status rn_pass_fuse_preactivation(rn_plan *plan, rn_error *err);
+
+/* All of the above, in order. Loaders of foreign formats call it once; converted files already hold its result. */
+rn_status rn_plan_optimize(rn_plan *plan, rn_error *err);
+
+/* Places the tensors of all signatures in one arena: two tensors share bytes only if no signature needs both at once.
+ * bytes[t]: size that the backend wants for tensor t, 0 for tensors that it keeps elsewhere. offsets[t]: result, multiples of 64.
+ * *total: bytes of the whole arena. Both arrays have plan->tensor_count entries. */
+rn_status rn_plan_layout_arena(const rn_plan *plan, const size_t *bytes, size_t *offsets, size_t *total, rn_error *err);
+
+#endif

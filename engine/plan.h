@@ -1,0 +1,211 @@
+/* The plan: the only language between loaders and backends.
+ *
+ * A plan is a list of operations over named tensors with weights attached, plus the signatures under which callers know its inputs and outputs. A
+ * loader builds it with the rn_plan_add_* functions, rn_plan_finish checks it whole, the passes of engine/passes.h rewrite it, and from
+ * then on it is immutable and may be shared by any number of threads.
+ *
+ * Activations are NHWC. A tensor's shape is that of one batch row, h x w x c; vectors (logits, pooled features) are 1 x 1 x c. Filters are
+ * TensorFlow's HWIO: [r][s][c / groups][k].
+ *
+ * Every tensor is written by at most one operation. A signature names the tensor that the caller fills and the tensors that it reads; the
+ * operations to run are those on the way between them. Two signatures may meet in one network: "serving_default" fills the float tensor that
+ * the picture front end of "serving_preprocess" computes.
+ */
+#ifndef RN_ENGINE_PLAN_H
+#define RN_ENGINE_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/base/dtype.h"
+#include "kernels/base/error.h"
+
+/* Limits on what a plan may hold: they bound memory for any file, and ResNet-152 stays far below them. */
+enum {
+    RN_PLAN_MAX_OPS = 8192,
+    RN_PLAN_MAX_SIGNATURES = 32,
+    RN_PLAN_MAX_OUTPUTS = 8,      /* of one signature */
+    RN_PLAN_MAX_RANK = 4,
+    RN_PLAN_MAX_SIDE = 16384,     /* height, width, filter size */
+    RN_PLAN_MAX_CHANNELS = 1 << 20,
+    RN_PLAN_NAME_BYTES = 256      /* longest name, with its NUL */
+};
+
+enum { RN_NONE = -1 }; /* no tensor, no weight, no operation */
+
+/*    kind                  name in model files */
+#define RN_OP_LIST(X)                                                                                                          \
+    X(IMAGE,                "image")               /* encoded picture -> u8 [h,w,c]; runs on the host, before batching */      \
+    X(CONV2D,               "conv2d")                                                                                          \
+    X(SCALE_SHIFT,          "scale_shift")         /* y = relu?(x * scale[c] + shift[c]); also casts u8 -> f32 */              \
+    X(ADD,                  "add")                 /* y = relu?(a + b) */                                                      \
+    X(MAX_POOL,             "max_pool")                                                                                        \
+    X(GLOBAL_AVERAGE_POOL,  "global_average_pool") /* [h,w,c] -> [1,1,c] */                                                    \
+    X(DENSE,                "dense")               /* [1,1,c] -> [1,1,k] */                                                    \
+    X(SOFTMAX,              "softmax")             /* over c, maximum subtracted in f32 */                                     \
+    X(TOP_K,                "top_k")               /* [1,1,c] -> values f32 [1,1,k] descending, indexes i32 [1,1,k];           \
+                                                      equal values in rising order of index */
+
+typedef enum {
+#define RN_OP_ENUM(kind, name) RN_OP_##kind,
+    RN_OP_LIST(RN_OP_ENUM)
+#undef RN_OP_ENUM
+        RN_OP_COUNT
+} rn_op_kind;
+
+const char *rn_op_kind_name(rn_op_kind kind);
+
+typedef struct rn_plan_tensor {
+    char name[RN_PLAN_NAME_BYTES];
+    rn_dtype dtype; /* STRING: one encoded picture a batch row, h = w = c = 1 */
+    int32_t h, w, c;
+} rn_plan_tensor;
+
+/* Read-only numbers. `data` is element_count elements in row-major order, aligned to 4 bytes at least, and lives as long as the plan. */
+typedef struct rn_plan_weights {
+    char name[RN_PLAN_NAME_BYTES];
+    rn_dtype dtype; /* F32 */
+    int32_t rank;
+    int32_t dims[RN_PLAN_MAX_RANK];
+    int64_t element_count;
+    const void *data;
+} rn_plan_weights;
+
+/* How a picture of any size becomes [h,w,c] uint8, exactly as the SavedModel's own graph did it. */
+typedef enum { RN_CROP_NONE, RN_CROP_CENTER_SQUARE_ROUND_UP, RN_CROP_CENTER_SQUARE_ROUND_DOWN } rn_crop_rule;
+/* CENTER_SQUARE: side = min(height, width), offset = (n - side + 1) / 2 for ROUND_UP, (n - side) / 2 for ROUND_DOWN. */
+
+typedef struct rn_image_op {
+    rn_crop_rule crop;
+    int32_t h, w, c;            /* of the result; bilinear resize, half-pixel centres, truncating cast */
+    int32_t decode_channels;    /* decode_image's argument: 0 as in the file, 1, 3 */
+} rn_image_op;
+
+typedef struct rn_conv2d_op {
+    int32_t r, s;               /* filter height and width */
+    int32_t stride_h, stride_w;
+    int32_t pad_top, pad_left, pad_bottom, pad_right; /* with zeros */
+    int32_t groups;
+    int32_t filter;             /* weights [r][s][c / groups][k] */
+    int32_t bias;               /* weights [k] or RN_NONE */
+    bool relu;                  /* on output 0, after the residual */
+    int32_t scale2, shift2;     /* weights [k]; output 1 = relu(scale2 * output 0 + shift2); RN_NONE without it */
+} rn_conv2d_op;
+
+typedef struct rn_scale_shift_op {
+    int32_t scale, shift;       /* weights [c], or [1] for every channel, or RN_NONE: 1 and 0 */
+    bool relu;
+} rn_scale_shift_op;
+
+typedef struct rn_add_op {
+    bool relu;
+} rn_add_op;
+
+typedef struct rn_max_pool_op {
+    int32_t r, s, stride_h, stride_w;
+    int32_t pad_top, pad_left, pad_bottom, pad_right;
+    bool pad_zero;              /* true: the border counts as zeros (Keras); false: it never wins (TensorFlow SAME) */
+} rn_max_pool_op;
+
+typedef struct rn_dense_op {
+    int32_t weights;            /* [c][k] */
+    int32_t bias;               /* [k] or RN_NONE */
+    bool relu;
+} rn_dense_op;
+
+typedef struct rn_top_k_op {
+    int32_t k;
+} rn_top_k_op;
+
+typedef struct rn_op {
+    rn_op_kind kind;
+    char name[RN_PLAN_NAME_BYTES]; /* where it came from, for messages and profiles */
+    int32_t inputs[2];   /* tensors. CONV2D: x, residual or RN_NONE (added before ReLU). ADD: a, b. Others: x, RN_NONE */
+    int32_t outputs[2];  /* tensors. CONV2D: y or RN_NONE when nobody reads it, pre-activation y2 or RN_NONE. TOP_K: values, indexes */
+    union {
+        rn_image_op image;
+        rn_conv2d_op conv2d;
+        rn_scale_shift_op scale_shift;
+        rn_add_op add;
+        rn_max_pool_op max_pool;
+        rn_dense_op dense;
+        rn_top_k_op top_k;
+    } u;
+} rn_op;
+
+/* A tensor as callers see it. dims[0] of a batched tensor is -1. */
+typedef struct rn_tensor_spec {
+    char name[RN_PLAN_NAME_BYTES];      /* key in the signature: "inputs" */
+    char tf_name[RN_PLAN_NAME_BYTES];   /* graph tensor, for metadata: "serving_default_inputs:0" */
+    rn_dtype dtype;
+    int32_t rank;
+    int64_t dims[RN_PLAN_MAX_RANK];     /* -1: any */
+    int32_t tensor;                     /* of the plan */
+    bool labels;                        /* output only: dtype is STRING, the tensor holds i32 indexes into the plan's labels */
+} rn_tensor_spec;
+
+typedef struct rn_signature {
+    char name[RN_PLAN_NAME_BYTES];
+    char method_name[RN_PLAN_NAME_BYTES];
+    rn_tensor_spec input;
+    int32_t output_count;
+    rn_tensor_spec outputs[RN_PLAN_MAX_OUTPUTS];
+
+    /* Filled by rn_plan_finish. */
+    int32_t image_op;           /* the picture front end when input is STRING, else RN_NONE */
+    int32_t feed;               /* tensor that the backend is given: the image operation's output, or input.tensor */
+    int32_t *ops;               /* operations that the backend runs, in order: all but IMAGE */
+    int32_t op_count;
+} rn_signature;
+
+typedef struct rn_plan rn_plan;
+struct rn_plan {
+    char architecture[RN_PLAN_NAME_BYTES];  /* for people: "ResNet-101 v2, 64x64x3, 10 classes" */
+    rn_plan_tensor *tensors;
+    rn_plan_weights *weights;
+    rn_op *ops;                 /* in an order in which every input is written before it is read */
+    rn_signature *signatures;
+    char **labels;              /* NUL-terminated UTF-8; label i belongs to class i */
+    int32_t tensor_count, weights_count, op_count, signature_count, label_count;
+    struct rn_plan_storage *storage; /* memory that the weights point into */
+};
+
+/* ---- building: one thread, before anybody else sees the plan ---- */
+
+/* An empty plan. NULL when out of memory. */
+rn_plan *rn_plan_create(void);
+void rn_plan_destroy(rn_plan *plan); /* NULL allowed */
+
+/* Each returns the index of the new entry in *out and copies what it is given. Fails on a limit, a bad value or no memory. */
+rn_status rn_plan_add_tensor(rn_plan *plan, const char *name, rn_dtype dtype, int32_t h, int32_t w, int32_t c, int32_t *out, rn_error *err);
+rn_status rn_plan_add_op(rn_plan *plan, const rn_op *op, int32_t *out, rn_error *err);
+rn_status rn_plan_add_signature(rn_plan *plan, const rn_signature *signature, int32_t *out, rn_error *err); /* derived fields ignored */
+rn_status rn_plan_add_label(rn_plan *plan, const char *label, rn_error *err);
+
+/* Weights that point to `data`, which the plan does not own: it must outlive the plan or be handed over with rn_plan_adopt. */
+rn_status rn_plan_add_weights(rn_plan *plan, const char *name, rn_dtype dtype, int32_t rank, const int32_t *dims, const void *data,
+                              int32_t *out, rn_error *err);
+/* Weights with memory of their own, zeroed, 64-byte aligned, owned by the plan; *data is where to write them. */
+rn_status rn_plan_new_weights(rn_plan *plan, const char *name, rn_dtype dtype, int32_t rank, const int32_t *dims, void **data, int32_t *out,
+                              rn_error *err);
+/* Takes `memory`: release(memory, bytes) is called once when the plan is destroyed, or at once when this fails. */
+rn_status rn_plan_adopt(rn_plan *plan, void *memory, size_t bytes, void (*release)(void *memory, size_t bytes), rn_error *err);
+
+/* Sorts the operations, drops those that no signature needs, checks every index, shape, dtype and weight against the operations' contracts,
+ * and fills the derived fields of the signatures. Fails naming the operation. May be called again after a pass. */
+rn_status rn_plan_finish(rn_plan *plan, rn_error *err);
+
+/* ---- reading: any thread ---- */
+
+/* The signature of that name, or NULL. */
+const rn_signature *rn_plan_signature(const rn_plan *plan, const char *name);
+int64_t rn_plan_tensor_elements(const rn_plan_tensor *tensor); /* of one batch row: h * w * c */
+size_t rn_plan_tensor_bytes(const rn_plan_tensor *tensor);     /* of one batch row; 0 for STRING */
+int64_t rn_plan_parameter_count(const rn_plan *plan);          /* elements of all weights */
+int64_t rn_plan_multiply_count(const rn_plan *plan, const rn_signature *signature); /* multiply-accumulates of one batch row */
+
+/* Output height or width of a window operation; less than 1 when the window does not fit. */
+int32_t rn_plan_window_output(int32_t size, int32_t window, int32_t stride, int32_t pad_before, int32_t pad_after);
+
+#endif

@@ -1,0 +1,49 @@
+/* Processor detection through the compiler's own run-time support, which also asks the system whether it saves the wide registers. */
+#include "kernels/base/cpu_features.h"
+
+#include <stdint.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+rn_isa rn_cpu_best_isa(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const int avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    if (avx2 && avx512) return RN_ISA_AVX512;
+    if (avx2) return RN_ISA_AVX2;
+#endif
+    return RN_ISA_SCALAR;
+}
+
+const char *rn_isa_name(rn_isa isa)
+{
+    static const char *const names[RN_ISA_COUNT] = {
+#define RN_ISA_TEXT(name, text) [RN_ISA_##name] = text,
+        RN_ISA_LIST(RN_ISA_TEXT)
+#undef RN_ISA_TEXT
+    };
+    return names[isa];
+}
+
+const char *rn_cpu_model(void)
+{
+#if defined(__x86_64__)
+    static char model[49]; /* the same bytes whoever writes them first */
+    uint32_t words[12];
+    for (uint32_t leaf = 0; leaf < 3; leaf++) {
+        uint32_t *w = words + 4 * leaf;
+        if (!__get_cpuid(0x80000002u + leaf, &w[0], &w[1], &w[2], &w[3])) return "unknown x86-64 processor";
+    }
+    memcpy(model, words, 48);
+    const char *start = model;
+    while (*start == ' ') start++;
+    return start;
+#else
+    return "unknown processor";
+#endif
+}

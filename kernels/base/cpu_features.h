@@ -1,0 +1,25 @@
+/* What the processor can do, read once. */
+#ifndef RN_KERNELS_BASE_CPU_FEATURES_H
+#define RN_KERNELS_BASE_CPU_FEATURES_H
+
+/* Instruction sets in rising order: a kernel entry names the set that it needs, and a machine that has a set has all before it. */
+#define RN_ISA_LIST(X)                                                                                                         \
+    X(SCALAR, "scalar")                                                                                                        \
+    X(AVX2, "avx2")         /* AVX2 and FMA3 */                                                                                \
+    X(AVX512, "avx512")     /* AVX-512 F, BW, DQ, VL */
+
+typedef enum {
+#define RN_ISA_ENUM(name, text) RN_ISA_##name,
+    RN_ISA_LIST(RN_ISA_ENUM)
+#undef RN_ISA_ENUM
+        RN_ISA_COUNT
+} rn_isa;
+
+/* Best set that processor and operating system support. Thread-safe. */
+rn_isa rn_cpu_best_isa(void);
+const char *rn_isa_name(rn_isa isa);
+
+/* Model name of the processor, as the system reports it ("AMD EPYC ..."); static, never NULL. Thread-safe after the first call. */
+const char *rn_cpu_model(void);
+
+#endif

@@ -1,0 +1,23 @@
+/* The converted model file: safetensors with the plan as JSON in its metadata.
+ *
+ *   u64 little-endian: length of the header     (header padded with spaces: data starts on a 64-byte boundary)
+ *   header: JSON object, one entry a weight tensor { dtype, shape, data_offsets } and "__metadata__": string -> string
+ *   data: the tensors, each aligned to 64 bytes, little-endian
+ *
+ * __metadata__: "format" = "resnetd", "format_version" = "1", "plan" (JSON), "labels" (JSON array), "sha256" of the data, "converter",
+ * "source" (what it was made from). Opens with Python's safetensors package.
+ */
+#ifndef RN_LOADER_MODEL_FILE_H
+#define RN_LOADER_MODEL_FILE_H
+
+#include "engine/plan.h"
+
+/* Writes `path` atomically: a temporary file beside it, flushed, renamed. `source` names what the plan came from. The same plan gives the same
+ * bytes. */
+rn_status rn_model_file_write(const rn_plan *plan, const char *source, const char *path, rn_error *err);
+
+/* Maps `path` and builds its plan on the mapping, no copy of the weights. Every extent is checked before use; verify_hash also compares the data
+ * with its SHA-256. DATA_LOSS says what does not fit and at which byte. The caller owns *out. */
+rn_status rn_model_file_load(const char *path, bool verify_hash, rn_plan **out, rn_error *err);
+
+#endif
