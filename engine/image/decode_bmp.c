@@ -1,8 +1,8 @@
 /* BMP, by hand and by TensorFlow's rules, which are fewer than the format's.
  *
- * Uncompressed rows of 1, 3 or 4 bytes a pixel, padded to 4 bytes, bottom row first unless the height is negative. The compression field is not
- * read, and palettes are not applied: the indexes of an 8-bit file come out as grey levels. The file must be exactly as long as its header says.
- * Offsets in the file: 10 start of the pixels, 18 width, 22 height (int32 each), 28 bits a pixel (int16), little-endian.
+ * Uncompressed rows of 1, 3 or 4 bytes a pixel, padded to 4 bytes, bottom row first unless the height is negative. The compression field is
+ * not read, and palettes are not applied: the indexes of an 8-bit file come out as grey levels. The file must be exactly as long as its
+ * header says. Offsets in the file: 10 start of the pixels, 18 width, 22 height (int32 each), 28 bits a pixel (int16), little-endian.
  */
 #include "engine/image/decoders.h"
 
@@ -66,8 +66,7 @@ static void convert_row(const uint8_t *from, int32_t from_c, int32_t w, uint8_t 
 
 rn_status rn__decode_bmp(const uint8_t *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err)
 {
-    if (channels == 1)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "`channels` must be 0, 3 or 4 for BMP, but got %d", channels);
+    if (channels == 1) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "`channels` must be 0, 3 or 4 for BMP, but got %d", channels);
     bmp_header header = {0};
     RN_TRY(read_header(bytes, byte_count, &header, err));
     RN_TRY(rn__picture_create(out, header.h, header.w, channels ? channels : header.c, err));

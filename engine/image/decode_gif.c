@@ -1,8 +1,8 @@
 /* GIF, through giflib: the first frame, as TensorFlow's DecodeImage shows it with expand_animations=False.
  *
- * The picture is as wide as the widest and as high as the highest frame of the file, whatever screen the file declares, so all frames have to be
- * read for one. giflib's DGifSlurp would hold them all in memory; the loop here keeps the first and decodes the others into one row.
- * Errors count as they do there: data that ends inside a frame spoils the file; after any other defect the whole frames before it are used.
+ * The picture is as wide as the widest and as high as the highest frame of the file, whatever screen the file declares, so all frames have
+ * to be read for one. giflib's DGifSlurp would hold them all in memory; the loop here keeps the first and decodes the others into one row.
+ * A defect ends the file where it stands, as it does there: the whole frames before it are used, and one is enough.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +18,8 @@ typedef struct gif_reader {
     GifFileType *gif;
     const uint8_t *next;
     size_t left;
-    uint8_t *first;      /* colour indexes of the first frame, dense */
-    uint8_t *row;        /* of any other frame */
+    uint8_t *first; /* colour indexes of the first frame, dense */
+    uint8_t *row;   /* of any other frame */
     int32_t row_bytes;
     int32_t transparent; /* colour index of the first frame, or NO_TRANSPARENT_COLOR */
     bool control_seen;   /* before the first frame: its first graphics control block counts */
@@ -124,10 +124,9 @@ static rn_status read_records(gif_reader *reader, rn_error *err)
         if (good && record == IMAGE_DESC_RECORD_TYPE) RN_TRY(read_frame(reader, &good, err));
         if (good && record == EXTENSION_RECORD_TYPE) good = read_extension(reader);
     }
-    if (!good && (reader->frame_count == 0 || reader->gif->Error == D_GIF_ERR_EOF_TOO_SOON))
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "failed to slurp gif file: %s", error_text(reader->gif->Error));
-    if (reader->frame_count == 0) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "failed to slurp gif file: no image in it");
-    return RN_STATUS_OK;
+    if (reader->frame_count > 0) return RN_STATUS_OK;
+    return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "failed to slurp gif file: %s",
+                   error_text(good ? D_GIF_ERR_NO_IMAG_DSCR : reader->gif->Error));
 }
 
 /* ---- the picture ---- */

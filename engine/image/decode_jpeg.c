@@ -1,10 +1,10 @@
 /* JPEG, through libjpeg-turbo, with the choices of TensorFlow's DecodeImage: the fast integer DCT and fancy upsampling.
  *
- * libjpeg reports fatal errors through a callback that must not return, so the decoding runs under setjmp. Everything that has to survive the
- * jump sits in one struct of the caller's frame; row memory comes from libjpeg's pool, which jpeg_destroy_decompress frees.
+ * libjpeg reports fatal errors through a callback that must not return, so the decoding runs under setjmp. Everything that has to survive
+ * the jump sits in one struct of the caller's frame; row memory comes from libjpeg's pool, which jpeg_destroy_decompress frees.
  *
- * TensorFlow ignores libjpeg's warnings (bad Huffman codes, extraneous bytes) and returns the picture. It refuses a file that ends before its
- * end-of-image marker, so the source below has no bytes to make up: asking for more is fatal.
+ * TensorFlow ignores libjpeg's warnings (bad Huffman codes, extraneous bytes) and returns the picture. It refuses a file that ends before
+ * its end-of-image marker, so the source below has no bytes to make up: asking for more is fatal.
  */
 #include <setjmp.h>
 #include <stdio.h> /* jpeglib.h needs FILE */
@@ -35,8 +35,7 @@ typedef struct jpeg_reader {
 static void fail(j_common_ptr info, rn_status status, const char *reason)
 {
     jpeg_reader *reader = info->client_data;
-    reader->status =
-        RN_FAIL(reader->err, status, "jpeg::Uncompress failed. Invalid JPEG data or crop window. (%s)", reason);
+    reader->status = RN_FAIL(reader->err, status, "jpeg::Uncompress failed. Invalid JPEG data or crop window. (%s)", reason);
     longjmp(reader->fatal, 1);
 }
 
@@ -106,8 +105,7 @@ static void read_rows(jpeg_reader *reader)
     rn_picture *out = reader->out;
     const size_t row_bytes = (size_t)out->w * (size_t)out->c;
     JSAMPARRAY cmyk = NULL;
-    if (info->out_color_space == JCS_CMYK)
-        cmyk = info->mem->alloc_sarray((j_common_ptr)info, JPOOL_IMAGE, info->output_width * 4, 1);
+    if (info->out_color_space == JCS_CMYK) cmyk = info->mem->alloc_sarray((j_common_ptr)info, JPOOL_IMAGE, info->output_width * 4, 1);
 
     while (info->output_scanline < info->output_height) {
         uint8_t *row = out->pixels + info->output_scanline * row_bytes;

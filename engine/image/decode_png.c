@@ -1,7 +1,7 @@
 /* PNG, through libpng, with the transformations that TensorFlow's DecodeImage asks for.
  *
- * libpng's errors jump: as in decode_jpeg.c, what has to survive lives in the caller's frame. Rows are decoded straight into the picture, which
- * interlaced files fill in several passes.
+ * libpng's errors jump: as in decode_jpeg.c, what has to survive lives in the caller's frame. Rows are decoded straight into the picture,
+ * which interlaced files fill in several passes.
  */
 #include <setjmp.h>
 #include <string.h>
@@ -46,8 +46,8 @@ static void on_read(png_structp png, png_bytep to, size_t byte_count)
 
 /* Asks libpng for 8-bit samples in `channels` channels (0: as in the file) and returns how many there will be.
  *
- * Alpha is dropped, never blended. A transparent colour (tRNS) counts as alpha only for palettes, or where the caller wants alpha. The value
- * of alpha that is added is the largest of the file's own depth, so that a 1-bit picture gets alpha 1: TensorFlow does so. */
+ * Alpha is dropped, never blended. A transparent colour (tRNS) counts as alpha only for palettes, or where the caller wants alpha. The
+ * value of alpha that is added is the largest of the file's own depth, so that a 1-bit picture gets alpha 1: TensorFlow does so. */
 static int32_t choose_transformations(png_structp png, png_infop info, int32_t channels)
 {
     const int colour = png_get_color_type(png, info), depth = png_get_bit_depth(png, info);

@@ -57,8 +57,7 @@ rn_status rn__decode_webp(const uint8_t *bytes, size_t byte_count, int32_t chann
     if (channels != 0 && channels != file_channels)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Number of channels requested does not match input: %d requested, the file has %d",
                        channels, file_channels);
-    if (features.has_animation && channels == 3)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "WebP Animation must be 4 channel RGBA");
+    if (features.has_animation && channels == 3) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "WebP Animation must be 4 channel RGBA");
 
     RN_TRY(rn__picture_create(out, features.height, features.width, features.has_animation ? 4 : file_channels, err));
     return features.has_animation ? decode_first_frame(bytes, byte_count, out, err) : decode_still(bytes, byte_count, out, err);

@@ -1,11 +1,11 @@
 /* Crop, bilinear resize and cast, in exactly the float32 arithmetic of TensorFlow's ResizeBilinear with half-pixel centres.
  *
- * Each result is the mix of four pixels: two neighbours in a row, mixed for two neighbouring rows, then the two mixes. Multiplication and addition
- * round separately (the build forbids fused ones), so the order below is part of the contract.
+ * Each result is the mix of four pixels: two neighbours in a row, mixed for two neighbouring rows, then the two mixes. Multiplication and
+ * addition round separately (the build forbids fused ones), so the order below is part of the contract.
  *
- * Only rows that are sampled are touched. The pair of columns and the weight of every output column are found once; a row is then gathered into
- * two dense arrays, which leaves loops that the compiler turns into vector instructions. The last two mixed rows are kept, because when a picture
- * is enlarged neighbouring output rows share them.
+ * Only rows that are sampled are touched. The pair of columns and the weight of every output column are found once; a row is then gathered
+ * into two dense arrays, which leaves loops that the compiler turns into vector instructions. The last two mixed rows are kept, because
+ * when a picture is enlarged neighbouring output rows share them.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -35,10 +35,10 @@ typedef struct mixed_row {
 /* Everything that a picture of one size needs, in one allocation. n = output width * channels. */
 typedef struct resizer {
     int32_t out_w, c, n;
-    sample *columns;        /* [out_w] */
-    float *weights;         /* [n]: the columns', repeated for each channel */
-    mixed_row rows[2];      /* [n] each */
-    uint8_t *left, *right;  /* [n]: the gathered neighbours */
+    sample *columns;       /* [out_w] */
+    float *weights;        /* [n]: the columns', repeated for each channel */
+    mixed_row rows[2];     /* [n] each */
+    uint8_t *left, *right; /* [n]: the gathered neighbours */
     void *memory;
 } resizer;
 
@@ -80,9 +80,15 @@ static inline void gather_channels(const uint8_t *restrict row, const sample *re
 static void gather(const resizer *r, const uint8_t *row)
 {
     switch (r->c) {
-    case 1: gather_channels(row, r->columns, r->out_w, 1, r->left, r->right); break;
-    case 3: gather_channels(row, r->columns, r->out_w, 3, r->left, r->right); break;
-    default: gather_channels(row, r->columns, r->out_w, r->c, r->left, r->right); break;
+    case 1:
+        gather_channels(row, r->columns, r->out_w, 1, r->left, r->right);
+        break;
+    case 3:
+        gather_channels(row, r->columns, r->out_w, 3, r->left, r->right);
+        break;
+    default:
+        gather_channels(row, r->columns, r->out_w, r->c, r->left, r->right);
+        break;
     }
 }
 

@@ -1,7 +1,7 @@
 /* Which decoder reads a file, and the memory that it decodes into.
  *
- * The first bytes decide, as in TensorFlow's decode_image: names and content types are not consulted. The formats stand in one list; a format
- * is one file and one line there.
+ * The first bytes decide, as in TensorFlow's decode_image: names and content types are not consulted. The formats stand in one list; a
+ * format is one file and one line there.
  */
 #include "engine/image/image.h"
 
@@ -59,15 +59,13 @@ rn_status rn_picture_decode(const void *bytes, size_t byte_count, int32_t channe
 {
     *out = (rn_picture){0};
     if (byte_count == 0) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Input is empty.");
-    if (byte_count > INT_MAX)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Input contents are too large for int: %zu", byte_count);
+    if (byte_count > INT_MAX) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Input contents are too large for int: %zu", byte_count);
     if (channels != 0 && channels != 1 && channels != 3 && channels != 4)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "`channels` must be 0, 1, 3 or 4 but got %d", channels);
 
     const picture_format *format = find_format(bytes, byte_count);
     if (!format)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
-                       "Unknown image file format. One of JPEG, JPEG XL, PNG, GIF, BMP, WebP required.");
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Unknown image file format. One of JPEG, JPEG XL, PNG, GIF, BMP, WebP required.");
     const rn_status status = format->decode(bytes, byte_count, channels, out, err);
     if (status != RN_STATUS_OK) rn_picture_deinit(out);
     return status;

@@ -46,7 +46,9 @@ static rn_status fit(const rn_image_op *op, const rn_picture *in, rn_picture *ou
 
 static rn_crop_rule crop_rule(const char *name)
 {
-    return strcmp(name, "up") == 0 ? RN_CROP_CENTER_SQUARE_ROUND_UP : strcmp(name, "down") == 0 ? RN_CROP_CENTER_SQUARE_ROUND_DOWN : RN_CROP_NONE;
+    return strcmp(name, "up") == 0     ? RN_CROP_CENTER_SQUARE_ROUND_UP
+           : strcmp(name, "down") == 0 ? RN_CROP_CENTER_SQUARE_ROUND_DOWN
+                                       : RN_CROP_NONE;
 }
 
 /* False when the line is none of the commands. */
