@@ -486,3 +486,29 @@ rn_status rn_model_file_load(const char *path, bool verify_hash, rn_plan **out, 
     rn_plan_destroy(plan);
     return RN_FAIL(err, status, "%s: %s", path, cause.message);
 }
+
+static rn_status read_origin(model_reader *reader, rn_model_file_origin *out, rn_error *err)
+{
+    const char *source, *converter, *sha256;
+    RN_TRY(read_header(reader, err));
+    RN_TRY(check_format(reader, err));
+    RN_TRY(read_metadata(reader, "source", &source, err));
+    RN_TRY(read_metadata(reader, "converter", &converter, err));
+    RN_TRY(read_metadata(reader, "sha256", &sha256, err));
+    snprintf(out->source, sizeof out->source, "%s", source);
+    snprintf(out->converter, sizeof out->converter, "%s", converter);
+    snprintf(out->sha256, sizeof out->sha256, "%s", sha256);
+    return RN_STATUS_OK;
+}
+
+rn_status rn_model_file_read_origin(const char *path, rn_model_file_origin *out, rn_error *err)
+{
+    rn__file_map map;
+    RN_TRY(rn__file_map_open(path, &map, err));
+    model_reader reader = {.bytes = map.bytes, .size_bytes = map.size_bytes};
+    const rn_status status = read_origin(&reader, out, err);
+    if (status != RN_STATUS_OK) rn_error_prefix(err, "%s", path);
+    json_decref(reader.header);
+    rn__file_map_close(&map);
+    return status;
+}
