@@ -1,0 +1,86 @@
+"""The tree reads as the architecture: includes run one way, and each outside library is known to one place only."""
+import pathlib
+import re
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.M)
+
+# Folder -> what it may include from this project, as path prefixes.
+ALLOWED = {
+    "kernels": ["kernels/"],
+    "engine": ["kernels/", "engine/"],
+    "loader": ["loader/", "engine/plan.h", "engine/passes.h", "kernels/base/"],
+    "http": ["http/", "kernels/base/"],
+}
+LOADER_USERS = {"http/serving.c", "http/resnetd.c"}
+
+# Header of an outside library -> the only places that may include it.
+VENDOR = {
+    r"(openblas/)?cblas(_f77)?\.h": ["engine/cpu/"],
+    r"(jpeglib|jerror|png|gif_lib|webp/.*)\.?h?": ["engine/image/"],
+    r"protobuf-c/.*": ["loader/"],
+    r"h2o(/.*|\.h)": ["http/"],
+    r"curl/.*": ["loader/storage_"],
+    r"(cudnn|cublas|cuda).*\.h": ["engine/cuda/", "kernels/cuda/"],
+}
+
+
+def sources():
+    for folder in ALLOWED:
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in (".c", ".h", ".cu", ".cuh", ".def"):
+                yield folder, path.relative_to(ROOT).as_posix(), path.read_text()
+
+
+def is_public_engine_header(included):
+    """engine/*.h and engine/image/image.h; what lies in a backend's folder is that backend's own."""
+    return re.fullmatch(r"engine/[^/]+\.h|engine/image/image\.h", included)
+
+
+def may_include(folder, path, included):
+    if any(included.startswith(prefix) for prefix in ALLOWED[folder]):
+        return True
+    if folder == "http":
+        return bool(is_public_engine_header(included)) or (path in LOADER_USERS and re.fullmatch(r"loader/[^/]+\.h", included))
+    return False
+
+
+def test_there_are_sources_to_check():
+    assert len(list(sources())) > 40
+
+
+def test_includes_run_one_way():
+    wrong = [f"{path} includes {included}" for folder, path, text in sources()
+             for quote, included in INCLUDE.findall(text) if quote == '"' and not may_include(folder, path, included)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_includes_are_written_from_the_root():
+    generated = re.compile(r"loader/proto/.*\.pb-c\.h")
+    wrong = [f"{path} includes {included}" for _, path, text in sources()
+             for quote, included in INCLUDE.findall(text)
+             if quote == '"' and not generated.fullmatch(included) and not (ROOT / included).is_file()]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_each_library_is_known_to_one_place():
+    wrong = []
+    for _, path, text in sources():
+        for quote, included in INCLUDE.findall(text):
+            for pattern, places in VENDOR.items():
+                if quote == "<" and re.fullmatch(pattern, included) and not any(path.startswith(place) for place in places):
+                    wrong.append(f"{path} includes <{included}>, which belongs in {places}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_files_hold_one_purpose():
+    """Past about 600 lines a file is two modules."""
+    long = [f"{path}: {text.count(chr(10))} lines" for _, path, text in sources() if text.count("\n") > 600]
+    assert not long, "\n".join(long)
+
+
+def test_libraries_neither_print_nor_exit():
+    call = re.compile(r'(?<![a-zA-Z0-9_.>"])(exit|abort|printf|fprintf|perror)\s*\(')
+    wrong = [f"{path}: {match.group(1)}" for _, path, text in sources() if path != "http/resnetd.c"
+             for match in call.finditer(re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.S))]
+    assert not wrong, "\n".join(wrong)

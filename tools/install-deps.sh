@@ -1,0 +1,43 @@
+#!/bin/sh
+# Installs the Debian packages that building and testing resnetd takes. Safe to run again: it installs only what is missing.
+#
+# usage: sh tools/install-deps.sh [build|test]      build: what the programs need; test: that and what the tests need (default: build)
+set -eu
+
+BUILD="gcc make libc6-dev pkg-config libh2o-evloop-dev libprotobuf-c-dev protobuf-c-compiler libopenblas-dev libjpeg-dev libpng-dev libgif-dev
+libwebp-dev libjansson-dev libssl-dev zlib1g-dev curl ca-certificates"
+TEST="git libcmocka-dev python3 python3-venv dataset-fashion-mnist"
+
+case ${1:-build} in
+build) wanted=$BUILD ;;
+test) wanted="$BUILD $TEST" ;;
+*) sed -n '2,4s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+esac
+wanted=$(echo $wanted)
+
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+  echo "install-deps: this is not a Debian system. resnetd is built and tested on Debian 12; install what these packages hold, then run make:" >&2
+  echo "  $wanted" >&2
+  exit 1
+fi
+
+missing=
+for package in $wanted; do
+  dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
+done
+if [ -z "$missing" ]; then
+  echo "install-deps: everything is installed"
+  exit 0
+fi
+
+echo "install-deps: installing$missing"
+if [ "$(id -u)" = 0 ]; then
+  as_root=env
+elif command -v sudo >/dev/null; then
+  as_root="sudo env"
+else
+  echo "install-deps: needs root or sudo to run: apt-get install$missing" >&2
+  exit 1
+fi
+$as_root apt-get update -qq
+$as_root DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null

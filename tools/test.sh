@@ -1,0 +1,53 @@
+#!/bin/sh
+# All tests: C units, every kernel against its reference, the picture front end and whole networks against TensorFlow, the server end to end, the same
+# under sanitizers. Installs what it needs: Debian packages, and TensorFlow in a virtual environment under build/.
+#
+# usage: sh tools/test.sh [--quick]      --quick leaves out the sanitizer builds and the full-size networks
+set -eu
+cd "$(dirname "$0")/.."
+
+quick=
+case ${1:-} in
+--quick) quick=1 ;;
+"") ;;
+*) sed -n '2,5s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+esac
+
+started=$(date +%s)
+step() { printf '\n\033[1m[%4d s] %s\033[0m\n' "$(($(date +%s) - started))" "$*"; }
+
+step "What the tests need"
+sh tools/install-deps.sh test
+venv=${RN_VENV:-build/venv}
+if ! cmp -s tests/requirements.txt "$venv/installed.txt"; then
+  mkdir -p "$(dirname "$venv")"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install -q --disable-pip-version-check -r tests/requirements.txt
+  cp tests/requirements.txt "$venv/installed.txt"
+fi
+python=$venv/bin/python
+export TF_CPP_MIN_LOG_LEVEL=3 PYTHONDONTWRITEBYTECODE=1
+
+step "Build"
+make -s -j"$(nproc)" all tests
+
+step "C units and kernels"
+make -s check
+
+step "End to end and against TensorFlow"
+if [ -n "$quick" ]; then
+  "$python" -m pytest -q tests -m "not slow"
+  exit
+fi
+"$python" -m pytest -q tests
+
+step "AddressSanitizer and UndefinedBehaviorSanitizer"
+make -s -j"$(nproc)" asan
+make -s B=build/asan SANITIZE=-fsanitize=address,undefined check
+RN_BUILD=build/asan "$python" -m pytest -q tests/http tests/loader tests/oracle -m "not slow and not speed"
+
+step "ThreadSanitizer"
+make -s -j"$(nproc)" tsan
+RN_BUILD=build/tsan "$python" -m pytest -q tests/http -m "not slow and not speed"
+
+step "All passed"
