@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* More of a string than any message holds: a picture of megabytes is not copied to be cut off afterwards. */
+enum { MAX_STRING_BYTES = 1024 };
+
 static bool within_limit(const rn_json_writer *writer)
 {
     return writer->bytes < RN_JSON_ECHO_BYTES && !writer->failed;
@@ -86,6 +89,7 @@ static bool echo_string(rn_json_writer *writer, const char *at, const char *limi
         if (!plain) return false;
         text = (rn_text){plain, rn_json_unescape(at, limit, plain)};
     }
+    if (text.bytes > MAX_STRING_BYTES) text.bytes = MAX_STRING_BYTES;
     (key ? rn_json_key : rn_json_string_value)(writer, text);
     free(plain);
     return true;

@@ -77,7 +77,8 @@ static void before_value(rn_json_writer *writer)
         writer->levels[top].value_due = false;
         return;
     }
-    const bool first = writer->levels[top].count++ == 0;
+    const bool first = !writer->levels[top].begun;
+    writer->levels[top].begun = true;
     if (!first) put_char(writer, ',');
     if (writer->levels[top].array && writer->single_line) {
         if (!first) put_char(writer, ' ');
@@ -93,7 +94,7 @@ static void begin(rn_json_writer *writer, bool array)
     put_char(writer, array ? '[' : '{');
     writer->levels[writer->depth].array = array;
     writer->levels[writer->depth].value_due = false;
-    writer->levels[writer->depth].count = 0;
+    writer->levels[writer->depth].begun = false;
     writer->depth++;
 }
 
@@ -101,7 +102,7 @@ static void end(rn_json_writer *writer, bool array)
 {
     assert(writer->depth > 0);
     writer->depth--;
-    if (writer->levels[writer->depth].count > 0 && !(array && writer->single_line)) new_line(writer);
+    if (writer->levels[writer->depth].begun && !(array && writer->single_line)) new_line(writer);
     put_char(writer, array ? ']' : '}');
 }
 
@@ -171,6 +172,11 @@ void rn_json_raw_value(rn_json_writer *writer, rn_text value)
 {
     before_value(writer);
     put(writer, value.at, value.bytes);
+}
+
+void rn_json_text(rn_json_writer *writer, rn_text text)
+{
+    put(writer, text.at, text.bytes);
 }
 
 void rn_json_int_value(rn_json_writer *writer, int64_t value)

@@ -25,7 +25,7 @@ typedef struct rn_json_writer {
     struct {
         bool array;
         bool value_due; /* in an object: the key has been written */
-        int64_t count;  /* elements or members begun */
+        bool begun;     /* something has been written into it */
     } levels[RN_JSON_MAX_LEVELS];
 } rn_json_writer;
 
@@ -45,6 +45,8 @@ void rn_json_int_value(rn_json_writer *writer, int64_t value);
 void rn_json_bool_value(rn_json_writer *writer, bool value);
 /* A number, true, false or null that is text already. */
 void rn_json_raw_value(rn_json_writer *writer, rn_text value);
+/* Bytes as they are, outside of the grammar: for documents that are pieced together. */
+void rn_json_text(rn_json_writer *writer, rn_text text);
 /* As TensorFlow Serving prints floats: see rn_json_print_float. */
 void rn_json_float_value(rn_json_writer *writer, float value);
 
