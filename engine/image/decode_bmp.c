@@ -26,18 +26,20 @@ static int16_t read_i16(const uint8_t *at)
 
 static rn_status read_header(const uint8_t *bytes, size_t byte_count, bmp_header *out, rn_error *err)
 {
-    if (byte_count < HEADER_BYTES)
+    if (byte_count < HEADER_BYTES) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
                        "Incomplete bmp content, requires at least 32 bytes to find the header size, width, height, and bpp, got %zu bytes",
                        byte_count);
+    }
     const int64_t h = read_i32(bytes + 22);
     *out = (bmp_header){.pixels_at = read_i32(bytes + 10),
                         .w = read_i32(bytes + 18),
                         .h = h < 0 ? -h : h,
                         .c = read_i16(bytes + 28) / 8,
                         .top_down = h < 0};
-    if (out->c != 1 && out->c != 3 && out->c != 4)
+    if (out->c != 1 && out->c != 3 && out->c != 4) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Number of channels inherent in the image must be 1, 3 or 4, was %d", out->c);
+    }
     if (out->w <= 0) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Width must be positive");
     if (out->h == 0) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Height must be nonzero");
     if (out->pixels_at < 0) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "header size must be nonnegative");
@@ -45,9 +47,10 @@ static rn_status read_header(const uint8_t *bytes, size_t byte_count, bmp_header
 
     out->row_bytes = (out->w * out->c + 3) / 4 * 4;
     const int64_t surplus = (int64_t)byte_count - out->pixels_at - out->row_bytes * out->h;
-    if (surplus != 0)
+    if (surplus != 0) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
                        "Input size should match (header_size + row_size * abs_height) but they differ by %lld", (long long)surplus);
+    }
     return RN_STATUS_OK;
 }
 

@@ -75,9 +75,10 @@ static rn_status make_frame_room(gif_reader *reader, int32_t w, int32_t h, rn_er
 {
     RN_TRY(rn__picture_check_size(h, w, err));
     reader->pixel_count += (int64_t)w * h;
-    if (reader->pixel_count > MAX_PIXELS_OF_ALL_FRAMES)
+    if (reader->pixel_count > MAX_PIXELS_OF_ALL_FRAMES) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "the animation is too long: more than %d pixels in all frames",
                        MAX_PIXELS_OF_ALL_FRAMES);
+    }
     if (reader->frame_count == 0) return make_room(&reader->first, (size_t)w * (size_t)h, err);
     if (w <= reader->row_bytes) return RN_STATUS_OK;
     reader->row_bytes = w;
@@ -92,11 +93,12 @@ static bool read_rows(gif_reader *reader, int32_t w, int32_t h)
     } interlaced[] = {{0, 8}, {4, 8}, {2, 4}, {1, 2}}, dense[] = {{0, 1}};
     const bool laced = reader->gif->Image.Interlace;
     const struct row_pass *passes = laced ? interlaced : dense;
-    for (int i = 0; i < (laced ? 4 : 1); i++)
+    for (int i = 0; i < (laced ? 4 : 1); i++) {
         for (int32_t y = passes[i].from; y < h; y += passes[i].step) {
             uint8_t *row = reader->frame_count == 0 ? reader->first + (size_t)y * (size_t)w : reader->row;
             if (DGifGetLine(reader->gif, row, w) != GIF_OK) return false;
         }
+    }
     return true;
 }
 
@@ -145,9 +147,10 @@ static rn_status draw_first_frame(const gif_reader *reader, rn_picture *out, rn_
         uint8_t *to = out->pixels + ((size_t)y * (size_t)out->w + (size_t)frame->Left) * 3;
         for (int32_t x = frame->Left; x < right; x++, from++, to += 3) {
             if (*from == reader->transparent) continue;
-            if (*from >= colours->ColorCount)
+            if (*from >= colours->ColorCount) {
                 return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "found color index %d outside of color map range %d", *from,
                                colours->ColorCount);
+            }
             const GifColorType *colour = &colours->Colors[*from];
             to[0] = colour->Red;
             to[1] = colour->Green;
@@ -159,8 +162,9 @@ static rn_status draw_first_frame(const gif_reader *reader, rn_picture *out, rn_
 
 rn_status rn__decode_gif(const uint8_t *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err)
 {
-    if (channels != 0 && channels != 3)
+    if (channels != 0 && channels != 3) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "channels must be 0 or 3 for GIF, got %d", channels);
+    }
 
     rn_status status = RN_STATUS_OK;
     int code = D_GIF_SUCCEEDED;

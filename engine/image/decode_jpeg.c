@@ -53,8 +53,9 @@ static void on_message(j_common_ptr info, int level)
 
 static void on_progress(j_common_ptr info)
 {
-    if (((j_decompress_ptr)info)->input_scan_number > MAX_SCANS)
+    if (((j_decompress_ptr)info)->input_scan_number > MAX_SCANS) {
         fail(info, RN_STATUS_INVALID_ARGUMENT, "more scans than any encoder writes");
+    }
 }
 
 static void source_ignore(j_decompress_ptr info)

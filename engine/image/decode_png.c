@@ -90,8 +90,9 @@ static bool read_pixels(png_reader *reader, rn_picture *out)
     const int pass_count = png_set_interlace_handling(reader->png);
     png_read_update_info(reader->png, reader->info);
     if (png_get_rowbytes(reader->png, reader->info) != row_bytes) png_error(reader->png, "unexpected row size");
-    for (int pass = 0; pass < pass_count; pass++)
+    for (int pass = 0; pass < pass_count; pass++) {
         for (int32_t y = 0; y < out->h; y++) png_read_row(reader->png, out->pixels + (size_t)y * row_bytes, NULL);
+    }
     png_read_end(reader->png, NULL);
     return true;
 }
@@ -109,8 +110,9 @@ rn_status rn__decode_png(const uint8_t *bytes, size_t byte_count, int32_t channe
         goto cleanup;
     }
     RN_TRY_CLEANUP(status, rn__picture_create(out, header.h, header.w, header.c, err));
-    if (!read_pixels(&reader, out))
+    if (!read_pixels(&reader, out)) {
         status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Invalid PNG data, size %zu (%s)", byte_count, reader.reason);
+    }
 
 cleanup:
     png_destroy_read_struct(&reader.png, &reader.info, NULL);

@@ -51,12 +51,14 @@ rn_status rn__decode_webp(const uint8_t *bytes, size_t byte_count, int32_t chann
 {
     if (channels == 1) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "WebP only supports 3 or 4 channels");
     WebPBitstreamFeatures features;
-    if (WebPGetFeatures(bytes, byte_count, &features) != VP8_STATUS_OK)
+    if (WebPGetFeatures(bytes, byte_count, &features) != VP8_STATUS_OK) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Failed to decode WebP header.");
+    }
     const int32_t file_channels = features.has_alpha ? 4 : 3;
-    if (channels != 0 && channels != file_channels)
+    if (channels != 0 && channels != file_channels) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Number of channels requested does not match input: %d requested, the file has %d",
                        channels, file_channels);
+    }
     if (features.has_animation && channels == 3) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "WebP Animation must be 4 channel RGBA");
 
     RN_TRY(rn__picture_create(out, features.height, features.width, features.has_animation ? 4 : file_channels, err));

@@ -70,11 +70,12 @@ static rn_status resizer_init(resizer *resizer_out, int32_t in_w, int32_t out_w,
 static inline void gather_channels(const uint8_t *restrict row, const sample *restrict columns, int32_t out_w, int32_t c,
                                    uint8_t *restrict left, uint8_t *restrict right)
 {
-    for (int32_t x = 0; x < out_w; x++)
+    for (int32_t x = 0; x < out_w; x++) {
         for (int32_t k = 0; k < c; k++) {
             left[x * c + k] = row[columns[x].lower * c + k];
             right[x * c + k] = row[columns[x].upper * c + k];
         }
+    }
 }
 
 static void gather(const resizer *r, const uint8_t *row)
@@ -110,8 +111,9 @@ static void mix_rows(const float *restrict top, const float *restrict bottom, fl
 /* The mixed row of input row y, made now or kept from before. `busy` is the slot that may not be overwritten. */
 static int resize_row(resizer *r, const uint8_t *row, int32_t y, int busy)
 {
-    for (int slot = 0; slot < 2; slot++)
+    for (int slot = 0; slot < 2; slot++) {
         if (r->rows[slot].y == y) return slot;
+    }
     const int slot = busy == 0 ? 1 : 0;
     gather(r, row);
     mix_columns(r->left, r->right, r->weights, r->n, r->rows[slot].values);
@@ -133,9 +135,10 @@ static window crop_window(rn_crop_rule rule, int32_t h, int32_t w)
 
 rn_status rn_picture_fit(const rn_image_op *op, const rn_picture *picture, uint8_t *out, rn_error *err)
 {
-    if (picture->c != op->c)
+    if (picture->c != op->c) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "the picture has %d channel%s, the model takes %d", picture->c,
                        picture->c == 1 ? "" : "s", op->c);
+    }
 
     const window crop = crop_window(op->crop, picture->h, picture->w);
     const size_t stride = (size_t)picture->w * (size_t)picture->c;

@@ -44,8 +44,9 @@ static bool matches(const picture_format *format, const uint8_t *bytes, size_t b
 
 static const picture_format *find_format(const uint8_t *bytes, size_t byte_count)
 {
-    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++)
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
         if (matches(&formats[i], bytes, byte_count)) return &formats[i];
+    }
     return NULL;
 }
 
@@ -60,12 +61,14 @@ rn_status rn_picture_decode(const void *bytes, size_t byte_count, int32_t channe
     *out = (rn_picture){0};
     if (byte_count == 0) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Input is empty.");
     if (byte_count > INT_MAX) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Input contents are too large for int: %zu", byte_count);
-    if (channels != 0 && channels != 1 && channels != 3 && channels != 4)
+    if (channels != 0 && channels != 1 && channels != 3 && channels != 4) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "`channels` must be 0, 1, 3 or 4 but got %d", channels);
+    }
 
     const picture_format *format = find_format(bytes, byte_count);
-    if (!format)
+    if (!format) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Unknown image file format. One of JPEG, JPEG XL, PNG, GIF, BMP, WebP required.");
+    }
     const rn_status status = format->decode(bytes, byte_count, channels, out, err);
     if (status != RN_STATUS_OK) rn_picture_deinit(out);
     return status;
@@ -79,11 +82,13 @@ void rn_picture_deinit(rn_picture *picture)
 
 rn_status rn__picture_check_size(int64_t h, int64_t w, rn_error *err)
 {
-    if (h <= 0 || w <= 0)
+    if (h <= 0 || w <= 0) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "the picture has no pixels: %lld x %lld", (long long)w, (long long)h);
-    if (h > RN_IMAGE_MAX_PIXELS / w)
+    }
+    if (h > RN_IMAGE_MAX_PIXELS / w) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "the picture is too large: %lld x %lld pixels, at most %d in all", (long long)w,
                        (long long)h, RN_IMAGE_MAX_PIXELS);
+    }
     return RN_STATUS_OK;
 }
 

@@ -36,8 +36,9 @@ static uint8_t sample(int y, int x, int k)
 static uint8_t *samples(int c)
 {
     uint8_t *pixels = malloc((size_t)(H * W * c));
-    for (int i = 0; i < H * W; i++)
+    for (int i = 0; i < H * W; i++) {
         for (int k = 0; k < c; k++) pixels[i * c + k] = sample(i / W, i % W, k);
+    }
     return pixels;
 }
 
@@ -98,17 +99,19 @@ static bytes make_bmp(int c)
     put_le(out.data + 18, W);
     put_le(out.data + 22, (uint32_t)-H);
     put_le(out.data + 28, (uint32_t)(8 * c));
-    for (int y = 0; y < H; y++)
-        for (int x = 0; x < W; x++)
+    for (int y = 0; y < H; y++) {
+        for (int x = 0; x < W; x++) {
             for (int k = 0; k < c; k++) out.data[54 + (size_t)y * row + (size_t)(x * c + k)] = sample(y, x, c >= 3 && k < 3 ? 2 - k : k);
+        }
+    }
     return out;
 }
 
 /* One frame of 2 x 2 with colours 0, 1, 2, 3 of four: 10 20 30, 11 21 31, 12 22 32, 13 23 33. */
 static bytes make_gif(void)
 {
-    static const uint8_t file[] = {'G', 'I', 'F', '8', '9', 'a', 2, 0, 2, 0, 0x81, 0, 0, 10, 20, 30, 11, 21, 31, 12, 22, 32, 13, 23, 33,
-                                   ',', 0, 0, 0, 0, 2, 0, 2, 0, 0, 2, 3, 0x44, 0x34, 0x05, 0, ';'};
+    static const uint8_t file[] = {'G', 'I', 'F', '8', '9', 'a', 2, 0, 2, 0, 0x81, 0, 0, 10, 20, 30, 11,   21,   31,   12, 22,
+                                   32,  13,  23,  33,  ',', 0,   0, 0, 0, 2, 0,    2, 0, 0,  2,  3,  0x44, 0x34, 0x05, 0,  ';'};
     bytes out = {malloc(sizeof file), sizeof file};
     memcpy(out.data, file, sizeof file);
     return out;
@@ -159,9 +162,14 @@ static void test_lossless_formats_are_exact(void **state)
     const struct {
         bytes file;
         int32_t c;
-    } cases[] = {{make_png(PNG_FORMAT_GRAY, 1), 1}, {make_png(PNG_FORMAT_GA, 2), 2},   {make_png(PNG_FORMAT_RGB, 3), 3},
-                 {make_png(PNG_FORMAT_RGBA, 4), 4}, {make_bmp(1), 1},                  {make_bmp(3), 3},
-                 {make_bmp(4), 4},                  {make_webp(), 3}};
+    } cases[] = {{make_png(PNG_FORMAT_GRAY, 1), 1},
+                 {make_png(PNG_FORMAT_GA, 2), 2},
+                 {make_png(PNG_FORMAT_RGB, 3), 3},
+                 {make_png(PNG_FORMAT_RGBA, 4), 4},
+                 {make_bmp(1), 1},
+                 {make_bmp(3), 3},
+                 {make_bmp(4), 4},
+                 {make_webp(), 3}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         assert_exact(cases[i].file, cases[i].c);
         free(cases[i].file.data);
@@ -219,8 +227,13 @@ static void test_what_is_no_picture(void **state)
 static void test_every_truncation(void **state)
 {
     (void)state;
-    bytes files[] = {make_jpeg(JCS_RGB, 3, false), make_jpeg(JCS_RGB, 3, true), make_jpeg(JCS_CMYK, 4, false), make_png(PNG_FORMAT_RGB, 3),
-                     make_webp(), make_bmp(3), make_gif()};
+    bytes files[] = {make_jpeg(JCS_RGB, 3, false),
+                     make_jpeg(JCS_RGB, 3, true),
+                     make_jpeg(JCS_CMYK, 4, false),
+                     make_png(PNG_FORMAT_RGB, 3),
+                     make_webp(),
+                     make_bmp(3),
+                     make_gif()};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         for (size_t count = 0; count < files[i].count; count++) {
             uint8_t *cut = malloc(count ? count : 1);
@@ -242,8 +255,9 @@ static void test_headers_that_claim_too_much(void **state)
 {
     (void)state;
     bytes jpeg = make_jpeg(JCS_RGB, 3, false), png = make_png(PNG_FORMAT_RGB, 3), bmp = make_bmp(3), gif = make_gif();
-    for (size_t i = 0; i + 9 < jpeg.count; i++)
+    for (size_t i = 0; i + 9 < jpeg.count; i++) {
         if (jpeg.data[i] == 0xff && jpeg.data[i + 1] == 0xc0) memset(jpeg.data + i + 5, 0x70, 4);
+    }
     assert_refused(jpeg, 0, RN_STATUS_INVALID_ARGUMENT, "the picture is too large: 28784 x 28784 pixels, at most 100000000 in all");
 
     png.data[17] = png.data[21] = 1; /* the second byte of width and height: 65536 and more */
@@ -338,11 +352,16 @@ static void test_channels_must_fit_the_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lossless_formats_are_exact),  cmocka_unit_test(test_channels_argument),
-        cmocka_unit_test(test_gif_colours),                 cmocka_unit_test(test_what_is_no_picture),
-        cmocka_unit_test(test_every_truncation),            cmocka_unit_test(test_headers_that_claim_too_much),
-        cmocka_unit_test(test_nothing_is_printed),          cmocka_unit_test(test_resize_known_values),
-        cmocka_unit_test(test_crop_rules),                  cmocka_unit_test(test_channels_must_fit_the_model),
+        cmocka_unit_test(test_lossless_formats_are_exact),
+        cmocka_unit_test(test_channels_argument),
+        cmocka_unit_test(test_gif_colours),
+        cmocka_unit_test(test_what_is_no_picture),
+        cmocka_unit_test(test_every_truncation),
+        cmocka_unit_test(test_headers_that_claim_too_much),
+        cmocka_unit_test(test_nothing_is_printed),
+        cmocka_unit_test(test_resize_known_values),
+        cmocka_unit_test(test_crop_rules),
+        cmocka_unit_test(test_channels_must_fit_the_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engine/image/image.h"
 
@@ -89,10 +88,11 @@ static bool run(const char *line)
 int main(void)
 {
     char line[8192];
-    while (fgets(line, sizeof line, stdin))
+    while (fgets(line, sizeof line, stdin)) {
         if (!run(line)) {
             fprintf(stderr, "picture_dump: not a command: %s", line);
             return 2;
         }
+    }
     return 0;
 }
