@@ -96,10 +96,15 @@ static rn_status sort_ops(const rn_plan *plan, const int32_t *writer, int32_t *o
             }
         }
     }
-    for (int32_t o = 0; o < plan->op_count; o++) {
-        if (waiting[o] > 0) return FAIL_OP(&plan->ops[o], "depends on itself");
+    if (done == plan->op_count) return RN_STATUS_OK;
+    int32_t stuck = 0;
+    while (waiting[stuck] <= 0) stuck++;
+    for (int32_t step = 0; step < plan->op_count; step++) { /* from anything stuck, upstream leads onto the cycle */
+        const int32_t *x = plan->ops[stuck].inputs;
+        const bool second = x[1] != RN_NONE && writer[x[1]] != RN_NONE && waiting[writer[x[1]]] > 0;
+        stuck = writer[x[second]];
     }
-    return RN_STATUS_OK;
+    return FAIL_OP(&plan->ops[stuck], "depends on itself");
 }
 
 static void reorder_ops(rn_plan *plan, const int32_t *order, rn_op *scratch)

@@ -1,37 +1,27 @@
 /* mmap, with the system's refusals turned into statuses. The mapping is private: a file that is replaced by rename keeps its old bytes here. */
 #include "loader/file_map.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static rn_status fail_errno(const char *path, rn_error *err)
-{
-    const int cause = errno;
-    const rn_status status = cause == ENOENT || cause == ENOTDIR  ? RN_STATUS_NOT_FOUND
-                             : cause == EACCES || cause == EPERM ? RN_STATUS_PERMISSION_DENIED
-                             : cause == ENOMEM                   ? RN_STATUS_OUT_OF_MEMORY
-                                                                 : RN_STATUS_UNAVAILABLE;
-    return RN_FAIL(err, status, "%s: %s", path, strerror(cause));
-}
+#include "loader/io_error.h"
 
 rn_status rn__file_map_open(const char *path, rn__file_map *out, rn_error *err)
 {
     *out = (rn__file_map){0};
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe of that name must not stop the server */
-    if (fd < 0) return fail_errno(path, err);
+    if (fd < 0) return rn__io_error(path, err);
     rn_status status = RN_STATUS_OK;
     struct stat info;
     if (fstat(fd, &info) != 0) {
-        status = fail_errno(path, err);
+        status = rn__io_error(path, err);
     } else if (!S_ISREG(info.st_mode)) {
         status = RN_FAIL(err, RN_STATUS_UNAVAILABLE, "%s: not a regular file", path);
     } else if (info.st_size > 0) {
         void *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (bytes == MAP_FAILED) status = fail_errno(path, err);
+        if (bytes == MAP_FAILED) status = rn__io_error(path, err);
         else *out = (rn__file_map){bytes, (size_t)info.st_size};
     }
     close(fd);

@@ -1,0 +1,50 @@
+/* Direct convolution: walks the tiles of a convolution and hands them to a micro-kernel.
+ *
+ * A convolution is a matrix product whose rows are output pixels. What one row reads is the same for all of them but for where it starts, so
+ * nothing is copied: a 3x3 filter is nine taps, a stride is a longer way from pixel to pixel. A dense layer is a 1x1 convolution of a picture
+ * one pixel high and as wide as the batch.
+ *
+ * Filters are packed once into panels of `lanes` output channels, which the micro-kernel reads in storage order:
+ *
+ *     panel 0: channels 0 .. lanes-1              panel 1: ...
+ *     [r][s][steps][lanes], zeros beyond k
+ *
+ * With groups a panel may hold channels of several: `steps` covers the input channels of all of them, and the weights between a group's
+ * output and another group's input are zeros.
+ */
+#ifndef RN_KERNELS_CPU_CONV2D_DIRECT_H
+#define RN_KERNELS_CPU_CONV2D_DIRECT_H
+
+#include <stddef.h>
+
+#include "kernels/cpu/cpu_kernels.h"
+
+/* The filter of a convolution, in panels. Depends only on r, s, c, k, groups and the kernel's lanes. */
+typedef struct rn_conv2d_panels {
+    int32_t lanes, count;   /* count = ceil(k / lanes) */
+    int32_t steps;          /* input channels a tap of one panel */
+    int64_t elements;       /* of one panel */
+} rn_conv2d_panels;
+
+rn_conv2d_panels rn_conv2d_panels_layout(const rn_conv2d_args *args, int32_t lanes);
+/* to: panels.count * panels.elements floats, 64-byte aligned; reads args->filter. */
+void rn_conv2d_panels_pack(const rn_conv2d_args *args, const rn_conv2d_panels *panels, float *to);
+
+/* One convolution cut into tiles. The input map must have zeros around every image as far as the padding reaches; row_begin and row_end of
+ * the arguments are not used. */
+typedef struct rn_conv2d_direct {
+    rn_conv2d_args args;    /* n, h, w, p, q of the picture as it is walked: possibly the whole batch as one row */
+    const rn_conv2d_tile_kernel *kernel;
+    rn_conv2d_panels panels;
+    const float *packed;
+    int32_t tile_count;
+    int32_t row_tiles;      /* tiles of one output row; 0 when one tile is two rows */
+    bool merged;            /* a filter row is one run of memory: s * c steps a tap */
+} rn_conv2d_direct;
+
+void rn_conv2d_direct_init(rn_conv2d_direct *direct, const rn_conv2d_args *args, const rn_conv2d_tile_kernel *kernel,
+                           const rn_conv2d_panels *panels, const float *packed);
+/* Tiles [tile_begin, tile_end) of output channel panels [panel_begin, panel_end). */
+void rn_conv2d_direct_run(const rn_conv2d_direct *direct, int32_t tile_begin, int32_t tile_end, int32_t panel_begin, int32_t panel_end);
+
+#endif

@@ -1,0 +1,14 @@
+/* Fills the kernel table from THE list: reference kernels first, then whatever the allowed instruction set has better. The list is in rising
+ * order, so that the last entry that fits stays. */
+#include <string.h>
+
+#include "kernels/cpu/cpu_kernels.h"
+
+void rn_cpu_kernels_select(rn_isa isa, rn_cpu_kernels *out)
+{
+    memset(out, 0, sizeof *out);
+#define RN_CPU_KERNEL(slot, symbol, needs, rows, lanes)                                                                                    \
+    if (RN_ISA_##needs <= isa) out->slot = (rn_##slot##_kernel){symbol, #symbol, RN_ISA_##needs, rows, lanes};
+#include "kernels/cpu/cpu_kernels.def"
+#undef RN_CPU_KERNEL
+}

@@ -1,0 +1,168 @@
+/* Contracts of the CPU kernels: what each operation is given, and the table through which the engine calls the best version of it.
+ *
+ * All kernels are single-threaded and touch only what their arguments name. An operation's arguments carry a range of output rows (or
+ * pictures), so that a caller can split one operation over threads; the result of a row does not depend on the split. Nothing is checked:
+ * engine/plan.c checked every shape once. Pointers need the alignment of their type unless a line says otherwise; strides count elements.
+ * A NaN passes through ReLU.
+ */
+#ifndef RN_KERNELS_CPU_CPU_KERNELS_H
+#define RN_KERNELS_CPU_CPU_KERNELS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels/base/cpu_features.h"
+
+/* A batch of feature maps in memory: element c of pixel (i, y, x) is data[i * image + y * row + x * pixel + c]. Kernels write only the maps
+ * named y, y2, values and indexes; what lies between pixels, rows and images is neither read nor written. */
+typedef struct rn_map {
+    float *data; /* NULL: not there */
+    int64_t image, row, pixel;
+} rn_map;
+
+/* y = relu?(conv2d(x, filter) + bias + residual), y2 = relu(y * scale2 + shift2); TensorFlow's Conv2D, FusedBatchNorm folded, AddV2, Relu. */
+typedef struct rn_conv2d_args {
+    rn_map x;               /* [n,h,w,c] */
+    rn_map residual;        /* [n,p,q,k] or not there */
+    rn_map y, y2;           /* [n,p,q,k]; one of them may be missing. y may be the residual, no other two maps overlap */
+    const float *filter;    /* [r,s,c/groups,k] dense */
+    const float *bias;      /* [k] or NULL: zero */
+    const float *scale2, *shift2; /* [k], needed with y2 */
+    int32_t n, h, w, c, p, q, k;
+    int32_t r, s, stride_h, stride_w, pad_top, pad_left, groups; /* zeros surround x */
+    int32_t row_begin, row_end; /* of the n * p output rows */
+    bool relu;              /* of y; y2 sees its result */
+} rn_conv2d_args;
+
+/* The inner block of a convolution seen as a matrix product whose rows are output pixels: at most `rows` pixels x `lanes` output channels, where
+ * rows and lanes are the kernel's tile. The first rows / 2 pixels are those at a0, the others those at a1: two bases, because two rows of a
+ * picture that is rows / 2 pixels wide make one tile. Summation runs over tap_rows x tap_columns x steps in this order. */
+typedef struct rn_conv2d_tile_args {
+    const float *a0, *a1;       /* first channel that pixel 0, pixel rows / 2 reads; a1 is unused with fewer pixels */
+    int64_t a_pixel;            /* from what one pixel reads to what the next one reads */
+    int64_t a_tap_row, a_tap_column;
+    int32_t tap_rows, tap_columns, steps;
+    int32_t pixels;             /* 1 .. rows */
+    int32_t channels;           /* 1 .. lanes: output channels that exist; the others are computed and dropped */
+    const float *panel;         /* [tap_rows][tap_columns][steps][lanes], 64-byte aligned */
+    const float *bias;          /* [channels] or NULL */
+    const float *scale2, *shift2; /* [channels] */
+    const float *residual0, *residual1; /* of pixel 0 and pixel rows / 2, or NULL */
+    float *y0, *y1;             /* the same of y; NULL when only y2 is wanted */
+    float *z0, *z1;             /* the same of y2, or NULL */
+    int64_t residual_pixel, y_pixel, z_pixel;
+    const char *ahead;          /* memory that is wanted soon: ahead_bytes of it per step are prefetched; any address will do */
+    int32_t ahead_bytes;
+    bool relu;
+} rn_conv2d_tile_args;
+
+/* y = relu?(x * scale + shift), rounded after the product and after the sum. */
+typedef struct rn_scale_shift_args {
+    rn_map x;               /* [n,h,w,c] */
+    rn_map y;               /* [n,h,w,c]; may be x */
+    const float *scale;     /* [c], [1], or NULL: one */
+    const float *shift;     /* [c], [1], or NULL: zero */
+    bool scale_per_channel, shift_per_channel; /* [c], not [1] */
+    int32_t h, w, c;
+    int32_t row_begin, row_end; /* of the n * h rows */
+    bool relu;
+} rn_scale_shift_args;
+
+/* The same from uint8; `x.data` is not used. */
+typedef struct rn_scale_shift_u8_args {
+    rn_scale_shift_args f32;
+    const uint8_t *x;       /* [n,h,w,c], strides in f32.x */
+} rn_scale_shift_u8_args;
+
+/* y = relu?(a + b) */
+typedef struct rn_add_args {
+    rn_map a, b, y;         /* [n,h,w,c]; y may be a or b */
+    int32_t h, w, c;
+    int32_t row_begin, row_end; /* of the n * h rows */
+    bool relu;
+} rn_add_args;
+
+/* Maximum over a window; TensorFlow's MaxPool. A NaN never wins over a number. */
+typedef struct rn_max_pool_args {
+    rn_map x;               /* [n,h,w,c] */
+    rn_map y;               /* [n,p,q,c] */
+    int32_t h, w, c, p, q;
+    int32_t r, s, stride_h, stride_w, pad_top, pad_left;
+    int32_t row_begin, row_end; /* of the n * p output rows */
+    bool pad_zero;          /* the border counts as zeros; otherwise it never wins */
+} rn_max_pool_args;
+
+/* Mean over height and width. */
+typedef struct rn_global_average_pool_args {
+    rn_map x;               /* [n,h,w,c] */
+    rn_map y;               /* [n,1,1,c] */
+    int32_t h, w, c;
+    int32_t image_begin, image_end;
+} rn_global_average_pool_args;
+
+/* y = relu?(x * weights + bias) */
+typedef struct rn_dense_args {
+    rn_map x;               /* [n,1,1,c] */
+    rn_map y;               /* [n,1,1,k] */
+    const float *weights;   /* [c,k] dense */
+    const float *bias;      /* [k] or NULL */
+    int32_t c, k;
+    int32_t image_begin, image_end;
+    bool relu;
+} rn_dense_args;
+
+/* y = exp(x - max(x)) / sum, over the channels of every pixel */
+typedef struct rn_softmax_args {
+    rn_map x, y;            /* [n,h,w,c]; y may be x */
+    int32_t h, w, c;
+    int32_t row_begin, row_end; /* of the n * h rows */
+} rn_softmax_args;
+
+/* The k largest values in falling order and where they were. Equal values come in rising order of index, NaN after all numbers. */
+typedef struct rn_top_k_args {
+    rn_map x;               /* [n,1,1,c] */
+    rn_map values;          /* [n,1,1,k] */
+    int32_t *indexes;       /* [n,1,1,k], index_image elements between pictures */
+    int64_t index_image;
+    int32_t c, k;
+    int32_t image_begin, image_end;
+} rn_top_k_args;
+
+/* What the table holds: one slot an operation. Reference kernels fill all slots but the micro-kernels, which exist only for some machines. */
+#define RN_CPU_SLOT_LIST(X)                                                                                                                \
+    X(conv2d)                                                                                                                              \
+    X(conv2d_tile)                                                                                                                         \
+    X(scale_shift)                                                                                                                         \
+    X(scale_shift_u8)                                                                                                                      \
+    X(add)                                                                                                                                 \
+    X(max_pool)                                                                                                                            \
+    X(global_average_pool)                                                                                                                 \
+    X(dense)                                                                                                                               \
+    X(softmax)                                                                                                                             \
+    X(top_k)
+
+#define RN_CPU_SLOT_TYPES(slot)                                                                                                            \
+    typedef void rn_##slot##_fn(const rn_##slot##_args *args);                                                                             \
+    typedef struct rn_##slot##_kernel {                                                                                                    \
+        rn_##slot##_fn *run; /* NULL: no kernel for this machine */                                                                        \
+        const char *name;                                                                                                                  \
+        rn_isa isa;                                                                                                                        \
+        int32_t rows, lanes; /* its tile, or the pixels and channels that it takes at once */                                              \
+    } rn_##slot##_kernel;
+RN_CPU_SLOT_LIST(RN_CPU_SLOT_TYPES)
+#undef RN_CPU_SLOT_TYPES
+
+typedef struct rn_cpu_kernels {
+#define RN_CPU_SLOT_FIELD(slot) rn_##slot##_kernel slot;
+    RN_CPU_SLOT_LIST(RN_CPU_SLOT_FIELD)
+#undef RN_CPU_SLOT_FIELD
+} rn_cpu_kernels;
+
+/* Fills the table with the best kernels that need no more than `isa`, which the caller knows this machine to have. */
+void rn_cpu_kernels_select(rn_isa isa, rn_cpu_kernels *out);
+
+#define RN_CPU_KERNEL(slot, symbol, isa, rows, lanes) rn_##slot##_fn symbol;
+#include "kernels/cpu/cpu_kernels.def"
+#undef RN_CPU_KERNEL
+
+#endif
