@@ -20,17 +20,16 @@ struct rn__checkpoint {
     rn__arena *arena;           /* of the index */
     rn__checkpoint_index index;
     rn__file_map *shards;       /* shard_count of them */
-    bool *opened;               /* shards that have been mapped */
     bool *summed;               /* entries whose checksum was right */
     const rn_progress *progress;
-    uint64_t bytes, bytes_done; /* of all entries; of those summed */
+    uint64_t bytes, bytes_done; /* of all shards; of the entries that were summed */
 };
 
 rn_status rn__checkpoint_open(const char *prefix, const rn_progress *progress, rn__checkpoint **out, rn_error *err)
 {
     rn_status status = RN_STATUS_OK;
     rn__file_map file = {0};
-    char path[PATH_ROOM + 8];
+    char path[PATH_ROOM + 32];
     rn__checkpoint *checkpoint = calloc(1, sizeof *checkpoint);
     if (!checkpoint) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "%s: no memory for a checkpoint", prefix);
     checkpoint->progress = progress;
@@ -49,13 +48,16 @@ rn_status rn__checkpoint_open(const char *prefix, const rn_progress *progress, r
     RN_TRY_CLEANUP(status, rn__checkpoint_index_read(path, &file, checkpoint->arena, &checkpoint->index, err));
     const rn__checkpoint_index *index = &checkpoint->index;
     checkpoint->shards = calloc((size_t)index->shard_count, sizeof *checkpoint->shards);
-    checkpoint->opened = calloc((size_t)index->shard_count, sizeof *checkpoint->opened);
     checkpoint->summed = calloc((size_t)index->entry_count + 1, sizeof *checkpoint->summed);
-    if (!checkpoint->shards || !checkpoint->opened || !checkpoint->summed) {
+    if (!checkpoint->shards || !checkpoint->summed) {
         status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "%s: no memory for %d shards", prefix, index->shard_count);
         goto cleanup;
     }
-    for (int64_t i = 0; i < index->entry_count; i++) checkpoint->bytes += index->entries[i].size_bytes;
+    for (int32_t i = 0; i < index->shard_count; i++) {
+        snprintf(path, sizeof path, "%s.data-%05d-of-%05d", prefix, i, index->shard_count);
+        RN_TRY_CLEANUP(status, rn__file_map_open(path, &checkpoint->shards[i], err));
+        checkpoint->bytes += checkpoint->shards[i].size_bytes;
+    }
 cleanup:
     rn__file_map_close(&file);
     if (status == RN_STATUS_OK) *out = checkpoint;
@@ -68,7 +70,6 @@ void rn__checkpoint_close(rn__checkpoint *checkpoint)
     if (!checkpoint) return;
     for (int32_t i = 0; checkpoint->shards && i < checkpoint->index.shard_count; i++) rn__file_map_close(&checkpoint->shards[i]);
     free(checkpoint->shards);
-    free(checkpoint->opened);
     free(checkpoint->summed);
     rn__arena_destroy(checkpoint->arena);
     free(checkpoint);
@@ -95,15 +96,9 @@ static rn_status fail_entry(const rn__checkpoint *checkpoint, const rn__checkpoi
 
 #define FAIL_ENTRY(checkpoint, entry, what, err) fail_entry(checkpoint, entry, __LINE__, what, err)
 
-static rn_status locate(rn__checkpoint *checkpoint, const rn__checkpoint_entry *entry, const uint8_t **out, rn_error *err)
+static rn_status locate(const rn__checkpoint *checkpoint, const rn__checkpoint_entry *entry, const uint8_t **out, rn_error *err)
 {
-    rn__file_map *shard = &checkpoint->shards[entry->shard];
-    if (!checkpoint->opened[entry->shard]) {
-        char path[PATH_ROOM + 32];
-        snprintf(path, sizeof path, "%s.data-%05d-of-%05d", checkpoint->prefix, entry->shard, checkpoint->index.shard_count);
-        RN_TRY(rn__file_map_open(path, shard, err));
-        checkpoint->opened[entry->shard] = true;
-    }
+    const rn__file_map *shard = &checkpoint->shards[entry->shard];
     if (entry->size_bytes > shard->size_bytes || entry->offset > shard->size_bytes - entry->size_bytes) {
         return FAIL_ENTRY(checkpoint, entry, "lies outside the file", err);
     }
@@ -201,6 +196,51 @@ static rn_status find_slice(const rn__checkpoint *checkpoint, const rn__checkpoi
     return same ? RN_STATUS_OK : FAIL_ENTRY(checkpoint, whole, "a slice has another shape than its extent", err);
 }
 
+/* Reads "start,length" or "-" of one dimension at *at, and the ':' or end after it. */
+static bool read_extent(const char **at, int64_t dim, int64_t *start, int64_t *length)
+{
+    char *end;
+    if (**at == '-') {
+        *start = 0;
+        *length = dim;
+        end = (char *)*at + 1;
+    } else {
+        *start = strtoll(*at, &end, 10);
+        if (end == *at || *end != ',') return false;
+        const char *second = end + 1;
+        *length = strtoll(second, &end, 10);
+        if (end == second) return false;
+    }
+    *at = end + (*end == ':');
+    return *end == ':' || *end == 0;
+}
+
+const rn__checkpoint_entry *rn__checkpoint_find_part(const rn__checkpoint *checkpoint, rn__string key, rn__string part)
+{
+    const rn__checkpoint_entry *whole = rn__checkpoint_index_find(&checkpoint->index, key.bytes, key.byte_count);
+    char text[512];
+    if (!whole || part.byte_count == 0) return whole;
+    if (part.byte_count >= sizeof text) return NULL;
+    memcpy(text, part.bytes, part.byte_count);
+    text[part.byte_count] = 0;
+    const char *spec = strrchr(text, ' ');
+    if (!spec || whole->rank == 0) return NULL;
+    spec++;
+    int64_t start[RN__CHECKPOINT_MAX_RANK], length[RN__CHECKPOINT_MAX_RANK];
+    for (int32_t i = 0; i < whole->rank; i++) {
+        if (!read_extent(&spec, whole->dims[i], &start[i], &length[i])) return NULL;
+    }
+    for (size_t s = 0; *spec == 0 && s < whole->message->n_slices; s++) {
+        extent found;
+        const rn__checkpoint_entry *entry = NULL;
+        if (find_slice(checkpoint, whole, whole->message->slices[s], &found, &entry, NULL) != RN_STATUS_OK) continue;
+        bool same = true;
+        for (int32_t i = 0; same && i < whole->rank; i++) same = found.start[i] == start[i] && found.length[i] == length[i];
+        if (same) return entry;
+    }
+    return NULL;
+}
+
 static bool overlap(int32_t rank, const extent *a, const extent *b)
 {
     for (int32_t i = 0; i < rank; i++) {
@@ -288,7 +328,6 @@ rn_status rn__checkpoint_give_shards(rn__checkpoint *checkpoint, rn_plan *plan, 
         if (!shard->bytes) continue;
         const rn__file_map given = *shard;
         *shard = (rn__file_map){0}; /* the plan unmaps it, even when it refuses it */
-        checkpoint->opened[i] = false;
         RN_TRY(rn_plan_adopt(plan, (void *)given.bytes, given.size_bytes, release_mapping, err));
     }
     return RN_STATUS_OK;
