@@ -10,8 +10,8 @@
 #include "http/server_private.h"
 
 enum {
-    /* How long a connection may be idle or send its request. Load balancers keep idle connections for up to 600 s and must be the ones to close
-     * them: a server that closes first loses requests that are on their way. */
+    /* How long a connection may be idle or send its request. Load balancers keep idle connections for up to 600 s and must be the ones to
+     * close them: a server that closes first loses requests that are on their way. */
     IDLE_TIMEOUT_MS = 620 * 1000,
     DRAIN_STEP_MS = 20,
 };
@@ -32,7 +32,8 @@ static int bind_socket(int fd, int family, uint16_t port)
 {
     const struct sockaddr_in6 any6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
     const struct sockaddr_in any4 = {.sin_family = AF_INET, .sin_port = htons(port)};
-    return family == AF_INET6 ? bind(fd, (const struct sockaddr *)&any6, sizeof any6) : bind(fd, (const struct sockaddr *)&any4, sizeof any4);
+    return family == AF_INET6 ? bind(fd, (const struct sockaddr *)&any6, sizeof any6)
+                              : bind(fd, (const struct sockaddr *)&any4, sizeof any4);
 }
 
 static rn_status open_listener(uint16_t port, int *out, uint16_t *bound_port, rn_error *err)
@@ -67,8 +68,8 @@ static void on_accept(h2o_socket_t *listener, const char *error)
 
 /* ---- draining: on the loop ---- */
 
-/* Ends the reading side of a connection that has sent nothing since its last answer; h2o closes it then. What the client has begun to send is
- * read and answered. */
+/* Ends the reading side of a connection that has sent nothing since its last answer; h2o closes it then. What the client has begun to send
+ * is read and answered. */
 static int close_if_idle(h2o_req_t *req, void *unused)
 {
     (void)unused;
