@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "loader/graph_emit.h"
+#include "loader/graph_picture.h"
 
 /* Sees a constant as one value a channel, or one for all (*count 1): of any rank up to the activation's, all dimensions but the last being 1. */
 static rn_status per_channel(const rn__op_call *call, const rn__constant *constant, const rn__activation *x, int64_t *count)
