@@ -29,7 +29,7 @@ enum {
     EXIT_CUT_SHORT = 124, /* the time for draining was over, or somebody lost patience */
 };
 
-enum { MAX_LOOPS = 16, MONITORING_DRAIN_US = 500 * 1000 };
+enum { MAX_LOOPS = 16 };
 
 static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void say(const char *format, ...)
@@ -68,16 +68,23 @@ typedef enum { LOADING, SERVING, DRAINING } phase;
 
 static struct {
     atomic_int phase;
-    sem_t stop; /* posted by the first signal while serving */
+    atomic_int number; /* of the latest signal */
+    sem_t arrived;     /* posted by the handler: all that a handler may do */
+    sem_t stop;        /* posted by the first signal while serving */
 } process;
 
-/* Waits for signals; they are blocked in all other threads. */
+static void on_signal(int number)
+{
+    atomic_store(&process.number, number);
+    sem_post(&process.arrived);
+}
+
 static void *take_signals(void *set)
 {
+    pthread_sigmask(SIG_UNBLOCK, set, NULL);
     for (;;) {
-        int number;
-        if (sigwait(set, &number) != 0) continue;
-        const char *name = number == SIGINT ? "SIGINT" : "SIGTERM";
+        while (sem_wait(&process.arrived) != 0) continue;
+        const char *name = atomic_load(&process.number) == SIGINT ? "SIGINT" : "SIGTERM";
         int expected = SERVING;
         if (atomic_compare_exchange_strong(&process.phase, &expected, DRAINING)) {
             say("%s: draining", name);
@@ -92,16 +99,21 @@ static void *take_signals(void *set)
     }
 }
 
+/* A handler and not sigwait alone: libraries start threads before main that block nothing, and a signal that meets one of them must not kill. */
 static rn_status start_signals(rn_error *err)
 {
     static sigset_t set;
     pthread_t thread;
+    sem_init(&process.arrived, 0, 0);
+    sem_init(&process.stop, 0, 0);
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    const struct sigaction action = {.sa_handler = on_signal, .sa_mask = set, .sa_flags = SA_RESTART};
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
-    sem_init(&process.stop, 0, 0);
+    pthread_sigmask(SIG_BLOCK, &set, NULL); /* the threads of this server are not to be interrupted */
     if (pthread_create(&thread, NULL, take_signals, &set) != 0) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no thread for signals");
     pthread_detach(thread);
     return RN_STATUS_OK;
@@ -194,7 +206,6 @@ static int serve(const rn_flags *flags, composition *c)
         say("requests were still under way after %lld s", (long long)flags->drain_timeout);
         _exit(EXIT_CUT_SHORT);
     }
-    rn_server_drain(c->monitoring, MONITORING_DRAIN_US);
     say("drained");
     return EXIT_SUCCESS;
 }

@@ -22,7 +22,7 @@ uint16_t rn_server_port(const rn_server *server);
  * closed within the time. Once. */
 bool rn_server_drain(rn_server *server, int64_t timeout_us);
 
-/* Ends the loops. Requests that are still under way would answer to nobody: drain first. NULL allowed. */
+/* Drains for a moment and ends the loops. No request may be under way: drain first. NULL allowed. */
 void rn_server_destroy(rn_server *server);
 
 #endif
