@@ -80,7 +80,7 @@ static int close_if_idle(h2o_req_t *req, void *unused)
     return 0;
 }
 
-static bool has_connections(const h2o_context_t *context)
+static bool has_connections(h2o_context_t *context)
 {
     return !h2o_linklist_is_empty(&context->http1._conns) || !h2o_linklist_is_empty(&context->http2._conns);
 }
