@@ -8,7 +8,7 @@ CC ?= cc
 OPT ?= -O3
 SANITIZE ?=
 
-PKGS := libprotobuf-c jansson libpng libjpeg libwebp openssl zlib
+PKGS := libprotobuf-c jansson libpng libjpeg libwebp libwebpdemux openssl zlib
 HTTP_PKG := libh2o-evloop
 MISSING := $(strip $(foreach p,$(PKGS) openblas $(HTTP_PKG),$(shell pkg-config --exists $(p) || echo $(p))))
 ifneq ($(filter-out help clean format check-format,$(or $(MAKECMDGOALS),all)),)
@@ -43,6 +43,7 @@ LOADER_SRC := $(wildcard loader/*.c)
 HTTP_SRC := $(filter-out http/resnetd.c,$(wildcard http/*.c))
 TEST_SRC := $(wildcard tests/*/*_test.c)
 TEST_SUPPORT_SRC := $(wildcard tests/support/*.c)
+TEST_TOOL_SRC := $(wildcard tests/tools/*.c)
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 KERNELS := $(B)/libkernels.a
@@ -54,6 +55,8 @@ TEST_SUPPORT := $(if $(TEST_SUPPORT_SRC),$(B)/libtestsupport.a)
 TOOLS := $(patsubst tools/%.c,%,$(wildcard tools/resnet_*.c))
 PROGRAMS := $(if $(wildcard http/resnetd.c),$(B)/resnetd) $(foreach t,$(TOOLS),$(B)/$(subst _,-,$(t)))
 TESTS := $(TEST_SRC:%.c=$(B)/%)
+# Programs that tests written in Python drive.
+TEST_TOOLS := $(TEST_TOOL_SRC:%.c=$(B)/%)
 
 .PHONY: all check tests asan tsan clean help format check-format detected
 .SECONDARY:
@@ -65,7 +68,7 @@ detected:
 	@echo "libraries   $(foreach p,$(PKGS) openblas $(HTTP_PKG),$(p) $(shell pkg-config --modversion $(p)))"
 	@echo "output      $(B)/$(if $(SANITIZE), with $(SANITIZE))"
 
-tests: $(TESTS)
+tests: $(TESTS) $(TEST_TOOLS)
 check: tests
 	@set -e; for t in $(sort $(TESTS)); do echo "== $$t"; $$t; done
 
