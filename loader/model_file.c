@@ -311,11 +311,11 @@ static rn_status check_format(const model_reader *reader, rn_error *err)
     return RN_STATUS_OK;
 }
 
-static bool get_size(const json_t *value, size_t limit, size_t *out)
+static bool get_size(const json_t *value, size_t *out)
 {
     const json_int_t integer = json_integer_value(value);
     *out = (size_t)integer;
-    return json_is_integer(value) && integer >= 0 && (uint64_t)integer <= limit;
+    return json_is_integer(value) && integer >= 0;
 }
 
 /* One entry of the header, held against the size of the data. */
@@ -330,17 +330,21 @@ static rn_status read_entry(const model_reader *reader, const char *name, const 
     if (!json_is_array(shape) || json_array_size(shape) > RN_PLAN_MAX_RANK) {
         return CORRUPT("tensor %s: expected a shape of at most %d numbers", name, RN_PLAN_MAX_RANK);
     }
-    size_t elements = 1; /* each factor is at most 2^31 and the product stays below the size of the data */
+    size_t elements = 1; /* both factors stay below 2^31 */
     for (int32_t i = 0; i < out->rank; i++) {
         size_t dim;
-        if (!get_size(json_array_get(shape, (size_t)i), INT32_MAX, &dim) || (elements *= dim) > reader->data_bytes) {
-            return CORRUPT("tensor %s: number %d of its shape is none, or too large for %zu bytes of data", name, i, reader->data_bytes);
+        if (!get_size(json_array_get(shape, (size_t)i), &dim) || dim > INT32_MAX || (elements *= dim) > INT32_MAX) {
+            return CORRUPT("tensor %s: number %d of its shape is none, or makes it larger than 2^31 elements", name, i);
         }
         out->dims[i] = (int32_t)dim;
     }
-    if (json_array_size(offsets) != 2 || !get_size(json_array_get(offsets, 0), reader->data_bytes, &out->begin) ||
-        !get_size(json_array_get(offsets, 1), reader->data_bytes, &out->end) || out->begin > out->end) {
-        return CORRUPT("tensor %s: data_offsets are no pair of rising numbers up to %zu, the bytes of the data", name, reader->data_bytes);
+    if (json_array_size(offsets) != 2 || !get_size(json_array_get(offsets, 0), &out->begin) ||
+        !get_size(json_array_get(offsets, 1), &out->end) || out->begin > out->end) {
+        return CORRUPT("tensor %s: data_offsets are no pair of rising numbers", name);
+    }
+    if (out->end > reader->data_bytes) {
+        return CORRUPT("tensor %s ends at byte %zu of the data, the file holds %zu: it was cut short, or its header is wrong", name,
+                       out->end, reader->data_bytes);
     }
     if (out->end - out->begin != elements * rn_dtype_bytes(out->dtype)) {
         return CORRUPT("tensor %s: %zu elements of %s need %zu bytes, found %zu at byte %zu of the data", name, elements,

@@ -104,7 +104,7 @@ void rn__plan_describe(rn_plan *plan)
         units++;
         convolutions += path;
         post += relu_follows(plan, op->outputs[0]);
-        strided_3x3 |= a.strided_3x3 || b.strided_3x3;
+        strided_3x3 |= path == 3 && (a.strided_3x3 || b.strided_3x3); /* a unit of two 3x3 has its stride nowhere else */
         grouped |= a.grouped || b.grouped;
     }
     char size[64] = "", classes[64] = "";
