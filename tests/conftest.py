@@ -17,6 +17,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MODEL = ROOT / "tests/data/fashion_resnet101"
 PATIENCE_S = 60  # for anything that should take a moment: sanitizer builds on a busy machine
+SANITIZER_OPTIONS = {"LSAN_OPTIONS": f"suppressions={ROOT}/tests/lsan.supp:print_suppressions=0", "TSAN_OPTIONS": f"suppressions={ROOT}/tests/tsan.supp"}
 SANITIZER_REPORT = re.compile(r"(AddressSanitizer|LeakSanitizer|ThreadSanitizer|UndefinedBehaviorSanitizer|runtime error:)")
 
 
@@ -24,7 +25,7 @@ class Server:
     """A resnetd process. Its log grows in `lines`."""
 
     def __init__(self, command, env):
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **env})
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**SANITIZER_OPTIONS, **os.environ, **env})
         self.lines = []
         self._reader = threading.Thread(target=lambda: self.lines.extend(self.process.stderr), daemon=True)
         self._reader.start()
