@@ -14,7 +14,10 @@ enum {
      * close them: a server that closes first loses requests that are on their way. */
     IDLE_TIMEOUT_MS = 620 * 1000,
     DRAIN_STEP_MS = 20,
-    DESTROY_DRAIN_US = 500 * 1000, /* for idle connections to be closed */
+    /* While draining, a connection that is in use brings its next request within this time and is told with the answer that it ends; one
+     * that has been silent for so long is closed. Closed at once, it could cross with a request on its way. */
+    IDLE_GRACE_US = 1000 * 1000,
+    DESTROY_DRAIN_US = 2 * IDLE_GRACE_US,
 };
 
 /* ---- the listening socket ---- */
@@ -93,8 +96,10 @@ static void drain_step(rn__loop *loop)
         h2o_socket_close(loop->listener);
         loop->listener = NULL;
         h2o_context_request_shutdown(context);
+        loop->drain_begin_us = rn_clock_us();
     }
-    context->globalconf->http1.callbacks.foreach_request(context, close_if_idle, NULL);
+    if (rn_clock_us() > loop->drain_begin_us + IDLE_GRACE_US)
+        context->globalconf->http1.callbacks.foreach_request(context, close_if_idle, NULL);
     atomic_store(&loop->drained, !has_connections(context) && loop->in_flight == 0);
 }
 
@@ -210,7 +215,9 @@ static bool deinit_loop(rn__loop *loop)
     h2o_multithread_unregister_receiver(context->queue, &loop->answers);
     if (h2o_timeout_is_linked(&context->http2._graceful_shutdown_timeout)) h2o_timeout_unlink(&context->http2._graceful_shutdown_timeout);
     h2o_evloop_run(context->loop, 0); /* frees the sockets that were closed */
+    h2o_loop_t *loop_itself = context->loop;
     h2o_context_dispose(context);
+    h2o_evloop_destroy(loop_itself);
     return true;
 }
 

@@ -28,6 +28,7 @@ typedef struct rn__loop {
     h2o_multithread_receiver_t answers; /* finished calls, from any thread */
     rn__watch watch;
     pthread_t thread;
+    int64_t drain_begin_us;
     int32_t in_flight;                       /* calls that exist */
     atomic_bool draining, drained, stopping; /* any thread */
 } rn__loop;
