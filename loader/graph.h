@@ -12,7 +12,7 @@
 #include "loader/proto/graph.pb-c.h"
 
 /* Limits on what a graph may unfold to. A ResNet-152 of Keras 3 needs 8 levels and some 20,000 nodes for a signature. */
-enum { RN__GRAPH_MAX_DEPTH = 64, RN__GRAPH_MAX_FRAMES = 1 << 16, RN__GRAPH_MAX_NODES = 1 << 21, RN__GRAPH_MAX_STEPS = 1 << 23 };
+enum { RN__GRAPH_MAX_DEPTH = 64, RN__GRAPH_MAX_FRAMES = 1 << 16, RN__GRAPH_MAX_NODES = 1 << 21, RN__GRAPH_MAX_STEPS = 1 << 20 };
 
 /* The nodes of a GraphDef or of a FunctionDef. */
 typedef struct rn__function {

@@ -20,6 +20,7 @@ static rn_status read_pair(const rn__op_call *call, const char *key, bool requir
     size_t count;
     const int64_t *list = rn__attr_ints(call->node, key, &count);
     *h = *w = 1;
+    if (!rn__attr_is(call->node, "data_format", "NHWC", "NHWC")) return RN__REFUSE(call, "its data format is not NHWC");
     if (!list && !required) return RN_STATUS_OK;
     if (count != 4 || list[0] != 1 || list[3] != 1 || list[1] < 1 || list[2] < 1 || list[1] > RN_PLAN_MAX_SIDE || list[2] > RN_PLAN_MAX_SIDE) {
         return RN__REFUSE(call, "%s of %zu numbers, expected [1,h,w,1]", key, count);
@@ -40,7 +41,6 @@ static void pad_same(int64_t size, int32_t window, int32_t stride, int32_t *befo
 /* Reads padding and strides of a layer on x with a window of r x s that is already in *w. */
 static rn_status read_window(const rn__op_call *call, const rn__activation *x, window *w)
 {
-    if (!rn__attr_is(call->node, "data_format", "NHWC", "NHWC")) return RN__REFUSE(call, "its data format is not NHWC");
     RN_TRY(read_pair(call, "strides", true, &w->stride_h, &w->stride_w));
     w->top = w->left = w->bottom = w->right = 0;
     if (rn__attr_is(call->node, "padding", "", "SAME")) {

@@ -57,7 +57,7 @@ rn__op_handler rn__op_add, rn__op_scale, rn__op_negate, rn__op_cast, rn__op_bias
 /* graph_layers.c */
 rn__op_handler rn__op_conv2d, rn__op_max_pool, rn__op_average_pool, rn__op_mean, rn__op_mat_mul, rn__op_pad;
 /* graph_view.c */
-rn__op_handler rn__op_shape, rn__op_reshape, rn__op_squeeze, rn__op_expand_dims, rn__op_transpose, rn__op_strided_slice, rn__op_slice;
+rn__op_handler rn__op_shape, rn__op_reshape, rn__op_squeeze, rn__op_expand_dims, rn__op_transpose, rn__op_strided_slice, rn__op_slice, rn__op_pack;
 /* graph_head.c */
 rn__op_handler rn__op_softmax, rn__op_top_k, rn__op_arg_max, rn__op_gather;
 /* graph_loop.c */

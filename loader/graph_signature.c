@@ -10,7 +10,7 @@ const char *rn__value_text(const rn__value *value)
 {
     static const char *const texts[] = {
         [RN__DEAD] = "a value that is never computed", [RN__CONSTANT] = "a constant", [RN__VARIABLE] = "a variable",
-        [RN__ACTIVATION] = "an activation", [RN__SORTED] = "sorted classes", [RN__LABELS] = "labels",
+        [RN__ACTIVATION] = "an activation", [RN__CHANNEL] = "a channel", [RN__SORTED] = "sorted classes", [RN__LABELS] = "labels",
         [RN__ENCODED_BATCH] = "encoded pictures", [RN__ENCODED_LIST] = "a list of encoded pictures", [RN__EMPTY_LIST] = "a list to be filled",
         [RN__FILLED_LIST] = "a list being filled", [RN__PICTURE_LIST] = "a list of pictures", [RN__COUNTER] = "a loop counter",
         [RN__COUNTER_NEXT] = "a loop counter's next value", [RN__COUNTER_BELOW] = "a loop's condition", [RN__ENCODED] = "an encoded picture",

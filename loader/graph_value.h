@@ -10,6 +10,7 @@ typedef enum {
     RN__CONSTANT,
     RN__VARIABLE,      /* a handle: index of its node in the graph */
     RN__ACTIVATION,    /* computed from the caller's input */
+    RN__CHANNEL,       /* one channel of an activation, [-1,h,w] */
     RN__SORTED,        /* the k largest of an activation: values or indexes, not yet an operation */
     RN__LABELS,        /* labels of the classes that such indexes name */
     /* ---- the picture front end: graph_loop.c, graph_picture.c ---- */
@@ -35,6 +36,10 @@ typedef struct rn__activation {
     bool pooled; /* the tensor is a global average, possibly reshaped */
 } rn__activation;
 
+typedef struct rn__channel {
+    int32_t tensor, index;
+} rn__channel;
+
 typedef struct rn__sorted {
     int32_t tensor;     /* [1,1,c], what is sorted */
     int32_t classes, k; /* k <= classes */
@@ -58,6 +63,7 @@ typedef struct rn__value {
         rn__constant constant;
         int32_t variable;
         rn__activation activation;
+        rn__channel channel;
         rn__sorted sorted; /* SORTED, LABELS */
         rn__picture picture; /* PICTURE, FILLED_LIST */
         rn_image_op image; /* PICTURE_LIST */
