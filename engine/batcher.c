@@ -156,7 +156,7 @@ static void run_batch(rn_batcher *batcher)
     for (int32_t i = 0; i < run->count; i++) {
         rn_batch_request *request = run->requests[i];
         request->run_us += run_us;
-        request->batch_rows = run->rows;
+        if (run->rows > request->batch_rows) request->batch_rows = run->rows;
         request->rows_done += run->parts[i].rows;
         const bool complete = rows_left(request) == 0;
         if (!complete && status == RN_STATUS_OK) continue;

@@ -22,7 +22,7 @@ struct rn_batch_request {
 
     /* Valid in `done`. */
     int64_t queue_us, run_us; /* from submit to the first run; sum of the runs */
-    int32_t batch_rows;       /* rows of the last run that it was part of */
+    int32_t batch_rows;       /* rows of the largest run that it was part of */
 
     /* Private. */
     rn_batch_request *next;

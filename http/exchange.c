@@ -1,5 +1,5 @@
-/* The life of one call: made on the loop that read the request, handed to a worker when its route says so, answered from any thread by a message to
- * that loop, freed on the loop.
+/* The life of one call: made on the loop that read the request, handed to a worker when its route says so, answered from any thread by a
+ * message to that loop, freed on the loop.
  *
  * Two things end in any order, the call and the request. h2o frees a request when its answer has been sent or its client is gone; a shared
  * allocation in the request's pool tells. Whichever comes second frees the call. What handlers read must survive the request: the path is
@@ -43,7 +43,8 @@ static void read_headers(rn_exchange *x, const h2o_req_t *req)
     const ssize_t origin = h2o_find_header_by_str(&req->headers, H2O_STRLIT("origin"), -1);
     if (origin != -1) {
         const h2o_iovec_t value = req->headers.entries[origin].value;
-        x->web_origin = (value.len >= 7 && memcmp(value.base, "http://", 7) == 0) || (value.len >= 8 && memcmp(value.base, "https://", 8) == 0);
+        x->web_origin =
+            (value.len >= 7 && memcmp(value.base, "http://", 7) == 0) || (value.len >= 8 && memcmp(value.base, "https://", 8) == 0);
     }
 }
 
@@ -127,7 +128,7 @@ int rn__on_request(h2o_handler_t *handler, h2o_req_t *req)
         x->handler(x);
         return 0;
     }
-    if (req->version < 0x200)
+    if (req->version < 0x200 && !atomic_load(&loop->draining)) /* draining ends the reading side of idle connections itself */
         rn__watch_add(&loop->watch, &c->hangup, h2o_socket_get_fd(req->conn->callbacks->get_socket(req->conn)), EPOLLRDHUP | EPOLLONESHOT);
     x->job.run = run_handler;
     rn_error err;
@@ -156,7 +157,8 @@ static void add_timings(h2o_req_t *req, const rn_timings *t)
     size_t used = 0;
     for (size_t i = 0; i < sizeof stages / sizeof stages[0]; i++)
         if (stages[i].us >= 0)
-            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s;dur=%.3f", used ? ", " : "", stages[i].name, 1e-3 * (double)stages[i].us);
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s;dur=%.3f", used ? ", " : "", stages[i].name,
+                                     1e-3 * (double)stages[i].us);
     if (t->batch_rows > 0) used += (size_t)snprintf(text + used, sizeof text - used, ", batch;desc=\"%d\"", t->batch_rows);
     if (used) add_header(req, "server-timing", text, used);
 }

@@ -1,8 +1,8 @@
 /* One request and its answer, as handlers see them.
  *
- * A handler is called once for each request, on the loop (it must not block then) or on a worker, as routes.def says. Somebody, on any thread, then
- * calls one of the rn_exchange_ functions that answer, exactly once; the exchange is gone afterwards. The client may go away at any moment: what
- * an exchange points to stays valid all the same, and `cancelled` tells.
+ * A handler is called once for each request, on the loop (it must not block then) or on a worker, as routes.def says. Somebody, on any
+ * thread, then calls one of the rn_exchange_ functions that answer, exactly once; the exchange is gone afterwards. The client may go away
+ * at any moment: what an exchange points to stays valid all the same, and `cancelled` tells.
  */
 #ifndef RN_HTTP_EXCHANGE_H
 #define RN_HTTP_EXCHANGE_H
@@ -32,18 +32,18 @@ struct rn_exchange {
     const rn_service *service;
     rn_text method, path; /* path: with query, as sent */
     rn_text body;
-    rn_target target;     /* what the route's pattern found in the path */
-    bool gzip;            /* Content-Encoding names gzip */
-    bool web_origin;      /* Origin begins with http:// or https:// */
+    rn_target target; /* what the route's pattern found in the path */
+    bool gzip;        /* Content-Encoding names gzip */
+    bool web_origin;  /* Origin begins with http:// or https:// */
     atomic_bool cancelled;
 
     /* The answer, written by handlers. */
     rn_json_writer answer;
     rn_timings timings;
-    char device[128];     /* X-Resnetd-Device; empty: no header */
+    char device[128]; /* X-Resnetd-Device; empty: no header */
 
     /* Private to the server. */
-    rn_job job;           /* the call of the handler on a worker */
+    rn_job job; /* the call of the handler on a worker */
     rn_handler handler;
     int32_t code;
 };

@@ -36,8 +36,8 @@ rn_status rn_gzip_inflate(rn_text body, size_t max_bytes, char **out, size_t *ou
         result = inflate_step(&stream, text, used, capacity);
     }
     if (result == Z_OK)
-        status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Request body is larger than %zu bytes once inflated. The limit is set by --max_request_bytes.",
-                         max_bytes);
+        status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
+                         "Request body is larger than %zu bytes once inflated. The limit is set by --max_request_bytes.", max_bytes);
     else if (result != Z_STREAM_END)
         status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Request body is not gzip, as its Content-Encoding says");
 cleanup:

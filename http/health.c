@@ -1,5 +1,5 @@
-/* Whether the process lives and whether it will answer predict calls. Open Inference Protocol v2: empty bodies; 503 rather than 400 when not
- * ready, as KServe's own servers have it and every probe understands. */
+/* Whether the process lives and whether it will answer predict calls. Open Inference Protocol v2: empty bodies; 503 rather than 400 when
+ * not ready, as KServe's own servers have it and every probe understands. */
 #include "http/exchange.h"
 #include "kernels/base/version.h"
 

@@ -1,6 +1,6 @@
-/* What h2o refuses before a handler sees it (a body that is too large, broken chunks) it answers in plain text and closes the connection under
- * the client's hands: a client that is still sending loses the answer to a reset. This filter puts the text into the JSON that clients of this
- * API parse, and reads away what still comes before the connection is closed. */
+/* What h2o refuses before a handler sees it (a body that is too large, broken chunks) it answers in plain text and closes the connection
+ * under the client's hands: a client that is still sending loses the answer to a reset. This filter puts the text into the JSON that
+ * clients of this API parse, and reads away what still comes before the connection is closed. */
 #include <errno.h>
 #include <sys/epoll.h>
 

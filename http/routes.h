@@ -11,11 +11,11 @@ typedef void (*rn_handler)(rn_exchange *exchange);
 
 /* What {target} stands for: NAME, NAME/versions/N or NAME/labels/LABEL. */
 typedef struct rn_target {
-    rn_text model;   /* percent-decoded */
-    rn_text label;   /* percent-decoded; at is NULL without one */
-    int64_t version; /* RN_LATEST_VERSION without one */
+    rn_text model;         /* percent-decoded */
+    rn_text label;         /* percent-decoded; at is NULL without one */
+    int64_t version;       /* RN_LATEST_VERSION without one */
     bool version_overflow; /* the number does not fit */
-    rn_text rest;    /* of the path behind the target, as sent */
+    rn_text rest;          /* of the path behind the target, as sent */
 } rn_target;
 
 typedef enum { RN_RUNS_ON_LOOP, RN_RUNS_ON_WORKERS } rn_runs_on;
@@ -31,7 +31,8 @@ typedef struct rn_route {
     rn_port port;
 } rn_route;
 
-/* The first route that fits, never NULL: the last one takes everything. `decoded` (2 * path.bytes) receives the decoded parts of *target. */
+/* The first route that fits, never NULL: the last one takes everything. `decoded` (2 * path.bytes) receives the decoded parts of *target.
+ */
 const rn_route *rn_route_find(rn_text method, rn_text path, rn_port port, char *decoded, rn_target *target);
 
 #endif

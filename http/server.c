@@ -10,10 +10,14 @@
 #include "http/server_private.h"
 
 enum {
-    /* How long a connection may be idle or send its request. Load balancers keep idle connections for up to 600 s and must be the ones to close
-     * them: a server that closes first loses requests that are on their way. */
+    /* How long a connection may be idle or send its request. Load balancers keep idle connections for up to 600 s and must be the ones to
+     * close them: a server that closes first loses requests that are on their way. */
     IDLE_TIMEOUT_MS = 620 * 1000,
     DRAIN_STEP_MS = 20,
+    /* While draining, a connection that is in use brings its next request within this time and is told with the answer that it ends; one
+     * that has been silent for so long is closed. Closed at once, it could cross with a request on its way. */
+    IDLE_GRACE_US = 1000 * 1000,
+    DESTROY_DRAIN_US = 2 * IDLE_GRACE_US,
 };
 
 /* ---- the listening socket ---- */
@@ -32,7 +36,8 @@ static int bind_socket(int fd, int family, uint16_t port)
 {
     const struct sockaddr_in6 any6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
     const struct sockaddr_in any4 = {.sin_family = AF_INET, .sin_port = htons(port)};
-    return family == AF_INET6 ? bind(fd, (const struct sockaddr *)&any6, sizeof any6) : bind(fd, (const struct sockaddr *)&any4, sizeof any4);
+    return family == AF_INET6 ? bind(fd, (const struct sockaddr *)&any6, sizeof any6)
+                              : bind(fd, (const struct sockaddr *)&any4, sizeof any4);
 }
 
 static rn_status open_listener(uint16_t port, int *out, uint16_t *bound_port, rn_error *err)
@@ -67,8 +72,8 @@ static void on_accept(h2o_socket_t *listener, const char *error)
 
 /* ---- draining: on the loop ---- */
 
-/* Ends the reading side of a connection that has sent nothing since its last answer; h2o closes it then. What the client has begun to send is
- * read and answered. */
+/* Ends the reading side of a connection that has sent nothing since its last answer; h2o closes it then. What the client has begun to send
+ * is read and answered. */
 static int close_if_idle(h2o_req_t *req, void *unused)
 {
     (void)unused;
@@ -76,6 +81,11 @@ static int close_if_idle(h2o_req_t *req, void *unused)
     const bool idle = req->version == 0 && socket->input->size == 0;
     if (idle) shutdown(h2o_socket_get_fd(socket), SHUT_RD);
     return 0;
+}
+
+static bool has_connections(h2o_context_t *context)
+{
+    return !h2o_linklist_is_empty(&context->http1._conns) || !h2o_linklist_is_empty(&context->http2._conns);
 }
 
 static void drain_step(rn__loop *loop)
@@ -86,10 +96,11 @@ static void drain_step(rn__loop *loop)
         h2o_socket_close(loop->listener);
         loop->listener = NULL;
         h2o_context_request_shutdown(context);
+        loop->drain_begin_us = rn_clock_us();
     }
-    context->globalconf->http1.callbacks.foreach_request(context, close_if_idle, NULL);
-    const bool empty = h2o_linklist_is_empty(&context->http1._conns) && h2o_linklist_is_empty(&context->http2._conns);
-    atomic_store(&loop->drained, empty && loop->in_flight == 0);
+    if (rn_clock_us() > loop->drain_begin_us + IDLE_GRACE_US)
+        context->globalconf->http1.callbacks.foreach_request(context, close_if_idle, NULL);
+    atomic_store(&loop->drained, !has_connections(context) && loop->in_flight == 0);
 }
 
 static void *run_loop(void *argument)
@@ -194,24 +205,34 @@ bool rn_server_drain(rn_server *server, int64_t timeout_us)
     return true;
 }
 
-static void deinit_loop(rn__loop *loop)
+/* False when clients hold connections: h2o cannot close them from outside. */
+static bool deinit_loop(rn__loop *loop)
 {
+    h2o_context_t *context = &loop->context;
+    if (has_connections(context)) return false;
     if (loop->listener) h2o_socket_close(loop->listener);
     rn__watch_deinit(&loop->watch);
-    h2o_multithread_unregister_receiver(loop->context.queue, &loop->answers);
-    h2o_evloop_run(loop->context.loop, 0); /* frees the sockets that were closed */
-    h2o_context_dispose(&loop->context);
+    h2o_multithread_unregister_receiver(context->queue, &loop->answers);
+    if (h2o_timeout_is_linked(&context->http2._graceful_shutdown_timeout)) h2o_timeout_unlink(&context->http2._graceful_shutdown_timeout);
+    h2o_evloop_run(context->loop, 0); /* frees the sockets that were closed */
+    h2o_loop_t *loop_itself = context->loop;
+    h2o_context_dispose(context);
+    h2o_evloop_destroy(loop_itself);
+    return true;
 }
 
 void rn_server_destroy(rn_server *server)
 {
     if (!server) return;
+    rn_server_drain(server, DESTROY_DRAIN_US);
+    bool empty = true;
     for (int32_t i = 0; i < server->loop_count; i++) {
         atomic_store(&server->loops[i].stopping, true);
         wake(&server->loops[i]);
         pthread_join(server->loops[i].thread, NULL);
-        deinit_loop(&server->loops[i]);
+        empty = deinit_loop(&server->loops[i]) && empty;
     }
+    if (!empty) return; /* the memory of connections that are still open goes with the process */
     h2o_config_dispose(&server->config);
     free(server);
 }

@@ -1,4 +1,5 @@
-/* What server.c, exchange.c, watch.c and refusal.c share: the loops. Everything here belongs to one loop's thread unless it says otherwise. */
+/* What server.c, exchange.c, watch.c and refusal.c share: the loops. Everything here belongs to one loop's thread unless it says otherwise.
+ */
 #ifndef RN_HTTP_SERVER_PRIVATE_H
 #define RN_HTTP_SERVER_PRIVATE_H
 
@@ -23,11 +24,12 @@ typedef struct rn__loop {
     rn_server *server;
     h2o_context_t context;
     h2o_accept_ctx_t accept;
-    h2o_socket_t *listener;                /* NULL once the server takes no more connections */
-    h2o_multithread_receiver_t answers;    /* finished calls, from any thread */
+    h2o_socket_t *listener;             /* NULL once the server takes no more connections */
+    h2o_multithread_receiver_t answers; /* finished calls, from any thread */
     rn__watch watch;
     pthread_t thread;
-    int32_t in_flight;                     /* calls that exist */
+    int64_t drain_begin_us;
+    int32_t in_flight;                       /* calls that exist */
     atomic_bool draining, drained, stopping; /* any thread */
 } rn__loop;
 

@@ -18,7 +18,7 @@ typedef struct rn_serving_source {
     const char *base_path; /* holds version directories, or is a model directory itself (version 1) */
     const rn_backend *backend;
     rn_model_options options;
-    rn_workers *workers;   /* must outlive the serving */
+    rn_workers *workers; /* must outlive the serving */
 } rn_serving_source;
 
 /* Loads, tests and publishes the highest version. Blocks. The error says what is wrong with which path. */

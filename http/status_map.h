@@ -6,9 +6,9 @@
 
 #include "kernels/base/status.h"
 
-int32_t rn_status_http_code(rn_status status);   /* as TensorFlow Serving maps its codes */
-int32_t rn_status_grpc_code(rn_status status);   /* google.rpc.Code */
+int32_t rn_status_http_code(rn_status status);     /* as TensorFlow Serving maps its codes */
+int32_t rn_status_grpc_code(rn_status status);     /* google.rpc.Code */
 const char *rn_status_grpc_name(rn_status status); /* "INVALID_ARGUMENT": static */
-const char *rn_http_reason(int32_t code);        /* "Bad Request": static, never NULL */
+const char *rn_http_reason(int32_t code);          /* "Bad Request": static, never NULL */
 
 #endif

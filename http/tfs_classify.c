@@ -1,5 +1,5 @@
-/* POST ...:classify and ...:regress. They take serialized Examples, which no image network's signature does: after the checks of the body, the model
- * and the signature, in TensorFlow Serving's order, every call ends in the refusal that it gives for such a signature. */
+/* POST ...:classify and ...:regress. They take serialized Examples, which no image network's signature does: after the checks of the body,
+ * the model and the signature, in TensorFlow Serving's order, every call ends in the refusal that it gives for such a signature. */
 #include <stdlib.h>
 
 #include "http/tfs.h"
@@ -15,7 +15,8 @@ static rn_status check_examples(const rn__tfs_document *document, rn_error *err)
     static const char *const names[] = {[RN_JSON_NULL] = "Null",   [RN_JSON_FALSE] = "False",   [RN_JSON_TRUE] = "True",
                                         [RN_JSON_ARRAY] = "Array", [RN_JSON_STRING] = "String", [RN_JSON_NUMBER] = "Number"};
     for (const char *e = rn_json_first(examples->value); e; e = rn_json_next(rn_json_skip(e, limit)))
-        if (*e != '{') return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Example must be JSON object but got JSON %s", names[rn_json_kind_at(e)]);
+        if (*e != '{')
+            return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Example must be JSON object but got JSON %s", names[rn_json_kind_at(e)]);
     return RN_STATUS_OK;
 }
 

@@ -1,5 +1,5 @@
-/* Numbers and pictures of a checked document straight into a request. This is the fast way: it follows the one shape that the signature asks for
- * and gives up on whatever deviates; tfs_input_error.c then finds out what to say. */
+/* Numbers and pictures of a checked document straight into a request. This is the fast way: it follows the one shape that the signature
+ * asks for and gives up on whatever deviates; tfs_input_error.c then finds out what to say. */
 #include "http/base64.h"
 #include "http/json_number.h"
 #include "http/tfs.h"
@@ -127,7 +127,8 @@ static rn_status choose_format(const rn__tfs_document *document, rn__tfs_format 
     const char *root = document->root, *limit = document->limit;
     if (!instances->value && !inputs->value) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Missing 'inputs' or 'instances' key");
     if (instances->value && inputs->value)
-        return rn__tfs_format_error(root, limit, "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist ", err);
+        return rn__tfs_format_error(root, limit, "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist ",
+                                    err);
     *format = instances->value ? RN__TFS_ROWS : RN__TFS_COLUMNS;
     if (!instances->value) return RN_STATUS_OK;
     if (*instances->value != '[') return rn__tfs_format_error(root, limit, "Expecting 'instances' to be an list/array", err);
@@ -146,7 +147,8 @@ rn_status rn__tfs_read_input(const rn__tfs_document *document, rn_model *model, 
     if (!rows_format && is_named_object(array, document->limit)) array = rn_json_find(array, document->limit, r.spec->name);
     if (!array || *array != '[') return rn__tfs_explain_input(document, signature, err);
     const int64_t rows = array == member->value ? member->count : count_elements(array, document->limit);
-    if (rows != (int32_t)rows) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%lld instances: more than one request may hold", (long long)rows);
+    if (rows != (int32_t)rows)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%lld instances: more than one request may hold", (long long)rows);
 
     /* Decoded strings are shorter than what they are written as. */
     const size_t scratch_bytes = r.spec->dtype == RN_DTYPE_STRING ? (size_t)(document->limit - array) : 0;

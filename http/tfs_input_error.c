@@ -1,6 +1,6 @@
-/* Why an input is refused, in TensorFlow Serving's words: which check comes first, which element is named and how a value is quoted is what clients
- * have seen for years. This walks the document in the order of util/json_tensor.cc (FillPredictRequestFromJson) and stores nothing; it runs only
- * for requests that fail, and what it does not object to has the wrong shape for the model. */
+/* Why an input is refused, in TensorFlow Serving's words: which check comes first, which element is named and how a value is quoted is what
+ * clients have seen for years. This walks the document in the order of util/json_tensor.cc (FillPredictRequestFromJson) and stores nothing;
+ * it runs only for requests that fail, and what it does not object to has the wrong shape for the model. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -32,8 +32,9 @@ typedef struct {
 
 static const char *kind_name(const char *at)
 {
-    static const char *const names[] = {[RN_JSON_NULL] = "Null",   [RN_JSON_FALSE] = "False",   [RN_JSON_TRUE] = "True",    [RN_JSON_OBJECT] = "Object",
-                                        [RN_JSON_ARRAY] = "Array", [RN_JSON_STRING] = "String", [RN_JSON_NUMBER] = "Number"};
+    static const char *const names[] = {
+        [RN_JSON_NULL] = "Null",   [RN_JSON_FALSE] = "False",   [RN_JSON_TRUE] = "True",    [RN_JSON_OBJECT] = "Object",
+        [RN_JSON_ARRAY] = "Array", [RN_JSON_STRING] = "String", [RN_JSON_NUMBER] = "Number"};
     return names[rn_json_kind_at(at)];
 }
 
@@ -166,7 +167,8 @@ static rn_status check_row_value(walker *w, const char *at)
         return RN_STATUS_OK;
     }
     if (size != w->first_size)
-        return RN_FAIL(w->err, RN_STATUS_INVALID_ARGUMENT, "Expecting tensor size: %lld but got: %lld", (long long)w->first_size, (long long)size);
+        return RN_FAIL(w->err, RN_STATUS_INVALID_ARGUMENT, "Expecting tensor size: %lld but got: %lld", (long long)w->first_size,
+                       (long long)size);
     if (s.rank != w->first_shape.rank || memcmp(s.dims, w->first_shape.dims, (size_t)s.rank * sizeof s.dims[0]) != 0) {
         char wanted[256], got[256];
         return RN_FAIL(w->err, RN_STATUS_INVALID_ARGUMENT, "Expecting shape %s but got: %s",
@@ -213,8 +215,8 @@ static rn_status check_row_object(walker *w, const char *object, int64_t row)
     /* TensorFlow Serving says "JSON object:" here where it says "JSON Value:" elsewhere. */
     char message[RN_ERROR_MESSAGE_BYTES];
     snprintf(message, sizeof message, "%s", w->err ? w->err->message + strlen("JSON Value: ") : "");
-    return RN_FAIL(w->err, RN_STATUS_INVALID_ARGUMENT, "Failed to process element: %lld of 'instances' list. JSON object: %s", (long long)row,
-                   message);
+    return RN_FAIL(w->err, RN_STATUS_INVALID_ARGUMENT, "Failed to process element: %lld of 'instances' list. JSON object: %s",
+                   (long long)row, message);
 }
 
 static rn_status check_rows(walker *w, const char *array)
@@ -266,6 +268,6 @@ rn_status rn__tfs_explain_input(const rn__tfs_document *document, const rn_signa
         RN_TRY(check_column(&w, inputs->value, &got));
     }
     char wanted_text[256], got_text[256];
-    return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Input %s: expected shape %s, got %s", spec->name, print_dims(spec->dims, spec->rank, wanted_text),
-                   print_dims(got.dims, got.rank, got_text));
+    return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Input %s: expected shape %s, got %s", spec->name,
+                   print_dims(spec->dims, spec->rank, wanted_text), print_dims(got.dims, got.rank, got_text));
 }

@@ -1,6 +1,6 @@
 /* GET .../metadata: the signatures in the JSON form of TensorFlow's SignatureDef, laid out as protobuf prints it. */
-#include <stdio.h>
 #include <ctype.h>
+#include <stdio.h>
 
 #include "http/tfs.h"
 

@@ -1,12 +1,12 @@
-/* Tensors to JSON in row ("predictions") and column ("outputs") format: util/json_tensor.cc, MakeJsonFromTensors. The name of a single output is
- * left out. A row is written on one line, a column with a line for each number. */
+/* Tensors to JSON in row ("predictions") and column ("outputs") format: util/json_tensor.cc, MakeJsonFromTensors. The name of a single
+ * output is left out. A row is written on one line, a column with a line for each number. */
 #include "http/tfs.h"
 
 /* An output while it is written. */
 typedef struct {
     const rn_plan *plan;
     const rn_tensor_spec *spec;
-    const void *data;      /* [rows][elements of a row] */
+    const void *data; /* [rows][elements of a row] */
     int64_t row_elements;
 } column;
 

@@ -1,4 +1,5 @@
-/* POST ...:predict. Three steps, each on whatever thread is right for it: read the body (a worker), infer (the engine), write the answer (a worker). */
+/* POST ...:predict. Three steps, each on whatever thread is right for it: read the body (a worker), infer (the engine), write the answer (a
+ * worker). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -78,7 +79,8 @@ static rn_status read_request(rn_exchange *x, rn_text body, predict *p, rn_error
     rn_status status;
     const rn_signature *signature = rn_plan_signature(rn_model_plan(model), document.signature_name);
     if (!signature)
-        status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Serving signature name: \"%s\" not found in signature def", document.signature_name);
+        status =
+            RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Serving signature name: \"%s\" not found in signature def", document.signature_name);
     else
         status = rn__tfs_read_input(&document, model, signature, &p->format, &p->request, err);
     rn_model_release(model); /* the request holds its own reference */

@@ -108,7 +108,8 @@ rn_status rn__tfs_format_error(const char *at, const char *limit, const char *me
     rn_json_writer echo;
     rn_json_writer_init(&echo);
     rn_json_echo(&echo, at, limit);
-    const rn_status status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "JSON Value: %.*s %s", (int)echo.bytes, echo.text ? echo.text : "", message);
+    const rn_status status =
+        RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "JSON Value: %.*s %s", (int)echo.bytes, echo.text ? echo.text : "", message);
     rn_json_writer_deinit(&echo);
     return status;
 }
@@ -132,8 +133,11 @@ static rn_status read_signature_name(rn__tfs_document *document, rn_error *err)
 rn_status rn__tfs_parse(rn_text body, rn__tfs_document *out, rn_error *err)
 {
     static const char *const names[RN__TFS_MEMBERS] = {
-        [RN__TFS_SIGNATURE_NAME] = "signature_name", [RN__TFS_INSTANCES] = "instances", [RN__TFS_INPUTS] = "inputs",
-        [RN__TFS_EXAMPLES] = "examples",             [RN__TFS_CONTEXT] = "context",
+        [RN__TFS_SIGNATURE_NAME] = "signature_name",
+        [RN__TFS_INSTANCES] = "instances",
+        [RN__TFS_INPUTS] = "inputs",
+        [RN__TFS_EXAMPLES] = "examples",
+        [RN__TFS_CONTEXT] = "context",
     };
     for (int i = 0; i < RN__TFS_MEMBERS; i++) out->members[i].name = names[i];
     out->limit = body.at + body.bytes;

@@ -1,5 +1,5 @@
-/* h2o reads nothing from an HTTP/1 connection while a request is in work, so that it would notice a client that has gone away only when it writes the
- * answer. A second epoll instance, itself a member of the loop, is told of those hang-ups. */
+/* h2o reads nothing from an HTTP/1 connection while a request is in work, so that it would notice a client that has gone away only when it
+ * writes the answer. A second epoll instance, itself a member of the loop, is told of those hang-ups. */
 #include <errno.h>
 #include <sys/epoll.h>
 #include <unistd.h>

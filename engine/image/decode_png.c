@@ -76,6 +76,7 @@ static bool read_header(png_reader *reader, int32_t channels, rn_picture *out)
     reader->info = png_create_info_struct(reader->png);
     if (!reader->info) png_error(reader->png, "no memory");
     png_set_read_fn(reader->png, reader, on_read);
+    png_set_chunk_cache_max(reader->png, 1); /* keep none: a thousand compressed comments may expand to 8 MB each */
     png_read_info(reader->png, reader->info);
     out->c = choose_transformations(reader->png, reader->info, channels);
     out->h = (int32_t)png_get_image_height(reader->png, reader->info); /* libpng holds both to 2^31 - 1 and above zero */
