@@ -9,8 +9,8 @@
 static rn_status refuse_shape(const rn__op_call *call, const rn__activation *x, int32_t rank, const int64_t *dims)
 {
     char from[128], to[128];
-    return RN__REFUSE(call, "%s seen as %s: only [-1,1,1,c] and [-1,c] can take each other's place", rn__shape_text(x->rank, x->dims, from, sizeof from),
-                      rn__shape_text(rank, dims, to, sizeof to));
+    return RN__REFUSE(call, "%s seen as %s: only [-1,1,1,c] and [-1,c] can take each other's place",
+                      rn__shape_text(x->rank, x->dims, from, sizeof from), rn__shape_text(rank, dims, to, sizeof to));
 }
 
 /* The activation of input 0, of any element type. */
@@ -76,8 +76,10 @@ rn_status rn__op_reshape(const rn__op_call *call)
     memcpy(dims, c->data.ints, (size_t)c->count * sizeof *dims);
     const bool batch_first = c->batch_mask == 1 || (c->batch_mask == 0 && dims[0] == -1);
     for (int32_t i = 1; i < c->count; i++) {
-        if (dims[i] == -1 && open == RN_NONE) open = i;
-        else if (dims[i] < 1 || __builtin_mul_overflow(known, dims[i], &known)) return refuse_shape(call, &x, (int32_t)c->count, dims);
+        if (dims[i] == -1 && open == RN_NONE)
+            open = i;
+        else if (dims[i] < 1 || __builtin_mul_overflow(known, dims[i], &known))
+            return refuse_shape(call, &x, (int32_t)c->count, dims);
     }
     if (!batch_first || (open != RN_NONE && c->batch_mask == 0)) return refuse_shape(call, &x, (int32_t)c->count, dims);
     dims[0] = -1;
@@ -132,11 +134,13 @@ enum { MAX_PICKED_CHANNELS = 16 };
 static rn_status pick_channels(const rn__op_call *call, int32_t tensor, int32_t count, const int32_t *channels)
 {
     const rn_plan_tensor x = call->import->plan->tensors[tensor];
-    if (count > MAX_PICKED_CHANNELS || x.c > MAX_PICKED_CHANNELS) return RN__REFUSE(call, "%d of %d channels, expected those of a picture", count, x.c);
+    if (count > MAX_PICKED_CHANNELS || x.c > MAX_PICKED_CHANNELS)
+        return RN__REFUSE(call, "%d of %d channels, expected those of a picture", count, x.c);
     float filter[MAX_PICKED_CHANNELS * MAX_PICKED_CHANNELS] = {0};
     for (int32_t i = 0; i < count; i++) filter[channels[i] * count + i] = 1;
     rn_op op = {.kind = RN_OP_CONV2D, .inputs = {tensor, RN_NONE}, .outputs = {RN_NONE, RN_NONE}};
-    op.u.conv2d = (rn_conv2d_op){.r = 1, .s = 1, .stride_h = 1, .stride_w = 1, .groups = 1, .bias = RN_NONE, .scale2 = RN_NONE, .shift2 = RN_NONE};
+    op.u.conv2d =
+        (rn_conv2d_op){.r = 1, .s = 1, .stride_h = 1, .stride_w = 1, .groups = 1, .bias = RN_NONE, .scale2 = RN_NONE, .shift2 = RN_NONE};
     int32_t y;
     RN_TRY(rn__emit_weights(call, "channels", 4, (int64_t[]){1, 1, x.c, count}, filter, false, &op.u.conv2d.filter));
     RN_TRY(rn__emit_op(call, &op, RN_DTYPE_F32, x.h, x.w, count, &y));
@@ -166,7 +170,8 @@ static rn_status slice_sorted(const rn__op_call *call)
     const rn__sorted *x = &call->in[0]->u.sorted;
     rn__slice_spec spec;
     RN_TRY(rn__slice_read(call, x->rank, (int64_t[]){-1, x->k}, &spec));
-    if (x->rank != 2 || spec.out_rank != 2 || spec.from[0] != 0 || spec.from[1] != 1 || spec.start[1] != 0 || spec.step[1] != 1 || spec.count[1] < 1) {
+    if (x->rank != 2 || spec.out_rank != 2 || spec.from[0] != 0 || spec.from[1] != 1 || spec.start[1] != 0 || spec.step[1] != 1 ||
+        spec.count[1] < 1) {
         return RN__REFUSE(call, "other than the first elements of what is sorted");
     }
     call->out[0] = *call->in[0];
