@@ -269,7 +269,7 @@ static void signatures_share_a_network(void **state)
     tiny_body *b = &graph->body;
     const float other[36] = {2};
     for (int i = 0; i < 3; i++) {
-        char names[4][16], inputs[32];
+        char names[4][32], inputs[80];
         static const char *const parts[] = {"w", "conv", "relu", "sum"};
         for (int p = 0; p < 4; p++) snprintf(names[p], sizeof names[p], "%s%d", parts[p], i);
         tiny_floats(b, names[0], 4, (int64_t[]){3, 3, 2, 2}, i == 2 ? other : ones);
@@ -280,7 +280,7 @@ static void signatures_share_a_network(void **state)
         tiny_add(b, names[3], "AddV2", inputs);
     }
     for (int i = 0; i < 3; i++) {
-        char output[16], name[16];
+        char output[32], name[32];
         snprintf(output, sizeof output, "sum%d", i);
         snprintf(name, sizeof name, "signature%d", i);
         if (import(graph, name, 6, 6, 2, output) != RN_STATUS_OK) fail_msg("%s", graph->err.message);
