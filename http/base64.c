@@ -4,18 +4,21 @@
 
 enum { NOT_IN_ALPHABET = 0x80 };
 
-/* ['c'] = value, NOT_IN_ALPHABET for all others. */
+/* [character] = value, NOT_IN_ALPHABET for all others. */
 static const uint8_t values[256] = {
 #define NOT NOT_IN_ALPHABET
-#define NOT8 NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT
-    NOT8, NOT8, NOT8, NOT8, NOT8, NOT,  NOT,  NOT,  62,   NOT,  NOT,  NOT,  63,                   /* + / */
-    52,   53,   54,   55,   56,   57,   58,   59,   60,   61,   NOT,  NOT,  NOT,  NOT,  NOT, NOT, /* 0-9 */
-    NOT,  0,    1,    2,    3,    4,    5,    6,    7,    8,    9,    10,   11,   12,   13,  14,  /* A-Z */
-    15,   16,   17,   18,   19,   20,   21,   22,   23,   24,   25,   NOT,  NOT,  NOT,  NOT, NOT, NOT,
-    26,   27,   28,   29,   30,   31,   32,   33,   34,   35,   36,   37,   38,   39,   40, /* a-z */
-    41,   42,   43,   44,   45,   46,   47,   48,   49,   50,   51,   NOT,  NOT,  NOT,  NOT, NOT, NOT8,
-    NOT8, NOT8, NOT8, NOT8, NOT8, NOT8, NOT8, NOT8, NOT8, NOT8, NOT8, NOT8, NOT8, NOT8, NOT8
-#undef NOT8
+#define NOT16 NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT
+    /* clang-format off */
+    NOT16, NOT16,
+    /*  !"#$%&'()*+,-./ */ NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, 62,  NOT, NOT, NOT, 63,
+    /* 0123456789:;<=>  */ 52,  53,  54,  55,  56,  57,  58,  59,  60,  61,  NOT, NOT, NOT, NOT, NOT, NOT,
+    /* @ABCDEFGHIJKLMNO */ NOT, 0,   1,   2,   3,   4,   5,   6,   7,   8,   9,   10,  11,  12,  13,  14,
+    /* PQRSTUVWXYZ      */ 15,  16,  17,  18,  19,  20,  21,  22,  23,  24,  25,  NOT, NOT, NOT, NOT, NOT,
+    /* `abcdefghijklmno */ NOT, 26,  27,  28,  29,  30,  31,  32,  33,  34,  35,  36,  37,  38,  39,  40,
+    /* pqrstuvwxyz      */ 41,  42,  43,  44,  45,  46,  47,  48,  49,  50,  51,  NOT, NOT, NOT, NOT, NOT,
+    NOT16, NOT16, NOT16, NOT16, NOT16, NOT16, NOT16, NOT16,
+    /* clang-format on */
+#undef NOT16
 #undef NOT
 };
 
