@@ -192,6 +192,12 @@ int32_t rn__graph_output_count(const rn__graph *graph, int32_t frame)
     return (int32_t)graph->frames[frame].function->def->signature->n_output_arg;
 }
 
+static rn_status spend_step(rn__graph *graph, rn_error *err)
+{
+    if (++graph->steps <= RN__GRAPH_MAX_STEPS) return RN_STATUS_OK;
+    return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "calls lead from one to the next more than %d times, or in a circle", RN__GRAPH_MAX_STEPS);
+}
+
 rn_status rn__graph_output(rn__graph *graph, int32_t frame, int32_t index, rn__ref *out, rn_error *err)
 {
     const Sm__FunctionDef *def = graph->frames[frame].function->def;
@@ -201,7 +207,7 @@ rn_status rn__graph_output(rn__graph *graph, int32_t frame, int32_t index, rn__r
     }
     const char *name = def->signature->output_arg[index]->name;
     for (size_t i = 0; i < def->n_ret; i++) {
-        if (++graph->steps > RN__GRAPH_MAX_STEPS) break;
+        RN_TRY(spend_step(graph, err));
         if (strcmp(def->ret[i]->key, name) == 0) return rn__graph_parse(graph, frame, def->ret[i]->value, out, err);
     }
     return RN_FAIL(err, RN_STATUS_DATA_LOSS, "function %s returns nothing for its output %s", def->signature->name, name);
@@ -285,9 +291,7 @@ static rn_status argument_source(rn__graph *graph, const rn__frame *frame, int32
 rn_status rn__graph_resolve(rn__graph *graph, rn__ref *ref, rn_error *err)
 {
     for (;;) {
-        if (++graph->steps > RN__GRAPH_MAX_STEPS) {
-            return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "calls lead from one to the next more than %d times, or in a circle", RN__GRAPH_MAX_STEPS);
-        }
+        RN_TRY(spend_step(graph, err));
         const rn__frame frame = graph->frames[ref->frame];
         if (ref->node < 0) {
             if (frame.parent == RN_NONE) return RN_STATUS_OK;

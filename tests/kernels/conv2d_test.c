@@ -1,5 +1,5 @@
-/* Every convolution micro-kernel of the list, under the tile walk, against the reference: all layer shapes of ResNet-101, and sizes around the
- * tile with every combination of the epilogue. */
+/* Every convolution micro-kernel of the list, under the tile walk and under Winograd's transforms, against the reference: all layer shapes of
+ * ResNet-101, and sizes around the tile with every combination of the epilogue. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "kernels/cpu/conv2d_direct.h"
+#include "kernels/cpu/conv2d_winograd.h"
 #include "tests/support/layer_shapes.h"
 #include "tests/support/test_map.h"
 
@@ -21,23 +22,24 @@ enum { SEED = 20240229, MAX_SAMPLES = 4 };
 
 static int skipped;
 
-static rn_conv2d_tile_kernel tiles[8];
-static int tile_kernel_count;
+/* The table of each instruction set that has a micro-kernel; such a set has Winograd's transforms too. */
+static rn_cpu_kernels tables[8];
+static int table_count;
 
-/* All micro-kernels of the list; a kernel that this machine cannot run is counted, not run. */
+/* A kernel that this machine cannot run is counted, not run. */
 static int collect_kernels(void **state)
 {
     (void)state;
-    rn_cpu_kernels table = {0};
 #define RN_CPU_KERNEL(slot, symbol, needs, tile_rows, tile_lanes)                                                                          \
-    if (strcmp(#slot, "conv2d_tile") == 0) {                                                                                               \
-        if (RN_ISA_##needs > rn_cpu_best_isa()) {                                                                                          \
-            printf("SKIP %s: this processor lacks %s\n", #symbol, rn_isa_name(RN_ISA_##needs));                                            \
-            skipped++;                                                                                                                     \
-        } else {                                                                                                                           \
-            rn_cpu_kernels_select(RN_ISA_##needs, &table);                                                                                 \
-            tiles[tile_kernel_count++] = table.conv2d_tile;                                                                                \
-        }                                                                                                                                  \
+    if (RN_ISA_##needs > rn_cpu_best_isa()) {                                                                                              \
+        printf("SKIP %s: this processor lacks %s\n", #symbol, rn_isa_name(RN_ISA_##needs));                                                \
+        skipped++;                                                                                                                         \
+    } else if (strcmp(#slot, "conv2d_tile") == 0) {                                                                                        \
+        rn_cpu_kernels_select(RN_ISA_##needs, &tables[table_count]);                                                                       \
+        assert_string_equal(tables[table_count].conv2d_tile.name, #symbol);                                                                \
+        assert_int_equal(tables[table_count].winograd_input.isa, RN_ISA_##needs);                                                          \
+        assert_int_equal(tables[table_count].winograd_output.isa, RN_ISA_##needs);                                                         \
+        table_count++;                                                                                                                     \
     }
 #include "kernels/cpu/cpu_kernels.def"
 #undef RN_CPU_KERNEL
@@ -118,8 +120,27 @@ static void run_direct(const problem *t, const rn_conv2d_tile_kernel *kernel)
     free(packed);
 }
 
+/* The same by Winograd with m x m outputs a tile. */
+static void run_winograd(const problem *t, const rn_cpu_kernels *kernels, int32_t m)
+{
+    rn_conv2d_winograd w;
+    rn_conv2d_winograd_init(&w, &t->args, m, kernels, NULL);
+    float *packed = aligned_alloc(64, ((size_t)(w.panel_count * w.panel_elements) * sizeof *packed + 63) / 64 * 64);
+    rn_conv2d_winograd_pack(&w, packed);
+    w.packed = packed;
+    void *scratch = aligned_alloc(64, (rn_conv2d_winograd_scratch_bytes(&w) + 63) / 64 * 64);
+    memset(scratch, 0xff, rn_conv2d_winograd_scratch_bytes(&w)); /* NaN */
+    const int32_t tile = w.tile_count / 2, panel = w.panel_count / 2;
+    rn_conv2d_winograd_run(&w, 0, tile, 0, w.panel_count, scratch);
+    rn_conv2d_winograd_run(&w, tile, w.tile_count, 0, panel, scratch);
+    rn_conv2d_winograd_run(&w, tile, w.tile_count, panel, w.panel_count, scratch);
+    free(scratch);
+    free(packed);
+}
+
 /* One rounding for each of the n products that are summed, at random: sqrt(n) of them, relative to the largest result. The second output
- * multiplies the first by up to 1 and rounds twice more. */
+ * multiplies the first by up to 1 and rounds twice more. Winograd sums fewer products, but larger ones that cancel each other: for m = 4 the
+ * output transform multiplies by up to 8 each way. It gets the same allowance, and shows how much of it that takes. */
 static double allowance(const rn_conv2d_args *a, double largest)
 {
     return FLT_EPSILON * (sqrt((double)a->r * a->s * a->c / a->groups) + 4) * largest;
@@ -158,12 +179,12 @@ static void every_layer_shape(void **state)
         lines++;
         char what[128];
         snprintf(what, sizeof what, "%dx%dx%d -> %d, %dx%d/%d, %s", s.h, s.w, s.c, s.k, s.r, s.s, s.stride, s.flags);
-        for (int i = 0; i < tile_kernel_count; i++) {
+        for (int i = 0; i < table_count; i++) {
             problem t = create_problem(&s, 1, s.c == 1024 ? 16 : 0, false);
             verdict v = {0};
-            run_direct(&t, &tiles[i]);
+            run_direct(&t, &tables[i].conv2d_tile);
             check(&t, &v);
-            rn_test_report(tiles[i].name, what, v.error, v.allowance);
+            rn_test_report(tables[i].conv2d_tile.name, what, v.error, v.allowance);
             destroy_problem(&t);
         }
     }
@@ -180,8 +201,8 @@ static void sizes_around_the_tile(void **state)
     static const struct {
         int32_t r, stride, top, left, bottom, right;
     } windows[] = {{1, 1, 0, 0, 0, 0}, {3, 1, 1, 1, 1, 1}, {3, 2, 0, 0, 1, 1}, {3, 2, 1, 1, 1, 1}, {1, 2, 0, 0, 0, 0}, {5, 1, 2, 2, 2, 2}};
-    for (int i = 0; i < tile_kernel_count; i++) {
-        const rn_conv2d_tile_kernel *kernel = &tiles[i];
+    for (int i = 0; i < table_count; i++) {
+        const rn_conv2d_tile_kernel *kernel = &tables[i].conv2d_tile;
         const int32_t widths[] = {1, 2, kernel->rows / 2, kernel->rows - 1, kernel->rows, kernel->rows + 1};
         const int32_t outputs[] = {1, kernel->lanes / 2, kernel->lanes - 1, kernel->lanes, kernel->lanes + 1, 2 * kernel->lanes + 3};
         verdict v = {0};
@@ -205,21 +226,76 @@ static void sizes_around_the_tile(void **state)
     }
 }
 
+static void winograd_layer_shapes(void **state)
+{
+    (void)state;
+    FILE *file = fopen("tests/shapes/resnet101.txt", "r");
+    assert_non_null(file);
+    rn_layer_shape s;
+    bool bad = false;
+    int lines = 0;
+    while (rn_layer_shape_read(file, &s, &bad)) {
+        if (strcmp(s.op, "conv2d") != 0) continue;
+        for (int i = 0; i < 2 * table_count; i++) {
+            const int32_t m = i % 2 ? 4 : 2;
+            problem t = create_problem(&s, 1, 0, false);
+            if (rn_conv2d_winograd_fits(&t.args)) {
+                verdict v = {0};
+                char what[128];
+                snprintf(what, sizeof what, "Winograd %dx%d, %dx%dx%d -> %d", m, m, s.h, s.w, s.c, s.k);
+                run_winograd(&t, &tables[i / 2], m);
+                check(&t, &v);
+                rn_test_report(tables[i / 2].winograd_input.name, what, v.error, v.allowance);
+                lines++;
+            }
+            destroy_problem(&t);
+        }
+    }
+    fclose(file);
+    assert_false(bad);
+    assert_true(lines >= 8 * table_count);
+}
+
+/* Pictures around the tile and around a block of tiles, channels around the panel, every epilogue, paddings of 0 to 2. */
+static void winograd_sizes(void **state)
+{
+    (void)state;
+    static const char *const epilogues[] = {"-", "b", "br", "bar", "ar", "bay", "bxy", "barxy", "r"};
+    static const int32_t sizes[] = {1, 2, 3, 4, 5, 7, 8, 9, 30}, channels[] = {16, 32, 48, 64, 80};
+    for (int i = 0; i < 2 * table_count; i++) {
+        const int32_t m = i % 2 ? 4 : 2;
+        verdict v = {0};
+        int count = 0;
+        for (size_t h = 0; h < sizeof sizes / sizeof *sizes; h++) {
+            for (size_t w = 0; w < sizeof sizes / sizeof *sizes; w++, count++) {
+                rn_layer_shape s = {.h = sizes[h], .w = sizes[w], .c = channels[count % 5], .k = channels[count / 5 % 5], .r = 3, .s = 3, .stride = 1,
+                                    .pad_top = count % 3, .pad_left = (count + 1) % 3, .pad_bottom = 2, .pad_right = 2 - count % 2, .groups = 1};
+                strcpy(s.flags, epilogues[count % 9]);
+                problem t = create_problem(&s, 1 + count % 3, count % 5, true);
+                run_winograd(&t, &tables[i / 2], m);
+                check(&t, &v);
+                destroy_problem(&t);
+            }
+        }
+        rn_test_report(tables[i / 2].winograd_input.name, m == 2 ? "Winograd 2x2, sizes" : "Winograd 4x4, sizes", v.error, v.allowance);
+    }
+}
+
 static void groups(void **state)
 {
     (void)state;
     static const int32_t cases[][3] = {{8, 8, 2}, {32, 32, 32}, {96, 96, 2}, {12, 24, 3}, {64, 64, 16}, {6, 9, 3}, {80, 120, 5}}; /* c, k, groups */
-    for (int i = 0; i < tile_kernel_count; i++) {
+    for (int i = 0; i < table_count; i++) {
         verdict v = {0};
         for (size_t j = 0; j < sizeof cases / sizeof *cases; j++) {
             rn_layer_shape s = {.flags = "bar", .h = 9, .w = 9, .c = cases[j][0], .k = cases[j][1], .r = 3, .s = 3, .stride = 1, .pad_top = 1,
                                 .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .groups = cases[j][2]};
             problem t = create_problem(&s, 2, 0, true);
-            run_direct(&t, &tiles[i]);
+            run_direct(&t, &tables[i].conv2d_tile);
             check(&t, &v);
             destroy_problem(&t);
         }
-        rn_test_report(tiles[i].name, "groups", v.error, v.allowance);
+        rn_test_report(tables[i].conv2d_tile.name, "groups", v.error, v.allowance);
     }
 }
 
@@ -227,12 +303,12 @@ static void groups(void **state)
 static void nan_passes_through(void **state)
 {
     (void)state;
-    for (int i = 0; i < tile_kernel_count; i++) {
+    for (int i = 0; i < table_count; i++) {
         rn_layer_shape s = {.flags = "br", .h = 5, .w = 5, .c = 4, .k = 5, .r = 3, .s = 3, .stride = 1, .pad_top = 1, .pad_left = 1, .pad_bottom = 1,
                             .pad_right = 1, .groups = 1};
         problem t = create_problem(&s, 1, 0, true);
         *rn_test_map_at(&t.x, 0, 1, 1, 2) = NAN;
-        run_direct(&t, &tiles[i]);
+        run_direct(&t, &tables[i].conv2d_tile);
         for (int32_t y = 0; y < 5; y++) {
             for (int32_t x = 0; x < 5; x++) assert_int_equal(isnan(*rn_test_map_at(&t.got, 0, y, x, 4)) != 0, y <= 2 && x <= 2);
         }
@@ -245,6 +321,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_layer_shape),
         cmocka_unit_test(sizes_around_the_tile),
+        cmocka_unit_test(winograd_layer_shapes),
+        cmocka_unit_test(winograd_sizes),
         cmocka_unit_test(groups),
         cmocka_unit_test(nan_passes_through),
     };
