@@ -1,7 +1,7 @@
 /* The end of a classifier: softmax, the largest classes, their labels.
  *
- * Sorting is put off: the values and indexes of TopKV2, a gather of the values by the indexes, or the first five of all classes sorted, are one
- * thing until an output of the signature needs it, with the k that is left then.
+ * Sorting is put off: the values and indexes of TopKV2, a gather of the values by the indexes, or the first five of all classes sorted, are
+ * one thing until an output of the signature needs it, with the k that is left then.
  */
 #include <string.h>
 

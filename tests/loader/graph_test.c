@@ -57,9 +57,11 @@ static void fill_rule_of_tensors(void **state)
     tiny_floats(&graph->body, "scalar", 0, scalar, values);
     tiny_ints(&graph->body, "uint8", 1, two, (int32_t[]){300, -1})->tensor.dtype = RN__DT_UINT8;
     tiny_node *half = tiny_ints(&graph->body, "half", 1, three, (int32_t[]){15360, 1, 0xfc00});
-    half->tensor = (Sm__Tensor){.base = half->tensor.base, .dtype = RN__DT_HALF, .tensor_shape = &half->shape, .n_half_val = 3, .half_val = half->ints};
+    half->tensor = (Sm__Tensor){
+        .base = half->tensor.base, .dtype = RN__DT_HALF, .tensor_shape = &half->shape, .n_half_val = 3, .half_val = half->ints};
     tiny_node *brain = tiny_ints(&graph->body, "bfloat16", 1, two, (int32_t[]){16256, 0xc000});
-    brain->tensor = (Sm__Tensor){.base = brain->tensor.base, .dtype = RN__DT_BFLOAT16, .tensor_shape = &brain->shape, .n_half_val = 2, .half_val = brain->ints};
+    brain->tensor = (Sm__Tensor){
+        .base = brain->tensor.base, .dtype = RN__DT_BFLOAT16, .tensor_shape = &brain->shape, .n_half_val = 2, .half_val = brain->ints};
     tiny_node *bytes = tiny_floats(&graph->body, "content", 1, two, values);
     bytes->tensor.n_float_val = 0;
     bytes->tensor.tensor_content = (ProtobufCBinaryData){8, (uint8_t *)bytes->floats};
@@ -257,7 +259,8 @@ static void hostile_graphs_fail(void **state)
     tiny_attr_function(tiny_add(b, "fed_back", "PartitionedCall", "fed_back"), "f", "pass");
     tiny_attr_function(tiny_add(b, "missing", "PartitionedCall", ""), "f", "no_such_function");
     tiny_add(b, "nameless", "PartitionedCall", "");
-    tiny_attr_function(tiny_add(tiny_function_add(graph, "recursive", "", "y=again:output:0"), "again", "PartitionedCall", ""), "f", "recursive");
+    tiny_attr_function(tiny_add(tiny_function_add(graph, "recursive", "", "y=again:output:0"), "again", "PartitionedCall", ""), "f",
+                       "recursive");
     tiny_function_add(graph, "pass", "x", "y=x");
     expect_failure(graph, "a", "depends on its own result");
     expect_failure(graph, "lost", "refers to nowhere");
@@ -292,9 +295,10 @@ static void folding_is_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fill_rule_of_tensors), cmocka_unit_test(folding_computes_as_tensorflow), cmocka_unit_test(slicing_follows_the_masks),
-        cmocka_unit_test(joining_and_parting),  cmocka_unit_test(calls_are_followed),             cmocka_unit_test(branches_are_taken),
-        cmocka_unit_test(hostile_graphs_fail),  cmocka_unit_test(folding_is_bounded),
+        cmocka_unit_test(fill_rule_of_tensors),      cmocka_unit_test(folding_computes_as_tensorflow),
+        cmocka_unit_test(slicing_follows_the_masks), cmocka_unit_test(joining_and_parting),
+        cmocka_unit_test(calls_are_followed),        cmocka_unit_test(branches_are_taken),
+        cmocka_unit_test(hostile_graphs_fail),       cmocka_unit_test(folding_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -270,8 +270,10 @@ static void flipped_bits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_sample_is_a_resnet),    cmocka_unit_test(the_front_end_keeps_its_constant),
-        cmocka_unit_test(missing_and_foreign_forms), cmocka_unit_test(cut_files),
+        cmocka_unit_test(the_sample_is_a_resnet),
+        cmocka_unit_test(the_front_end_keeps_its_constant),
+        cmocka_unit_test(missing_and_foreign_forms),
+        cmocka_unit_test(cut_files),
         cmocka_unit_test(flipped_bits),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
