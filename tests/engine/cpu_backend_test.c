@@ -121,7 +121,10 @@ static void check_network(const network *net, const problem *p, const rn_plan *p
     }
     assert_int_equal(status, RN_STATUS_OK);
     void *outputs[RN_PLAN_MAX_OUTPUTS], *alone[RN_PLAN_MAX_OUTPUTS];
-    for (int32_t o = 0; o < p->signature->output_count; o++) outputs[o] = malloc(MAX_ROWS * row_bytes(p, o)), alone[o] = malloc(MAX_ROWS * row_bytes(p, o));
+    for (int32_t o = 0; o < p->signature->output_count; o++) {
+        outputs[o] = malloc(MAX_ROWS * row_bytes(p, o));
+        alone[o] = malloc(MAX_ROWS * row_bytes(p, o));
+    }
 
     double worst = 0;
     const int32_t batches[] = {1, 2, MAX_ROWS, 1};
