@@ -160,8 +160,8 @@ def test_broken_chunks_are_answered_in_json(server):
 
 
 def test_overload(start_server):
-    """A queue of one row and clients that fill it: everybody gets an answer, some of them 503 with Retry-After."""
-    server = start_server(MODEL, "--max_batch_size=1", "--max_queue_rows=1")
+    """A queue for one request and clients that fill it: everybody gets an answer, some of them 503 with Retry-After."""
+    server = start_server(MODEL, "--max_batch_size=1", "--max_queue_rows=4")
     answers = []
 
     def client():
