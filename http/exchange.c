@@ -27,7 +27,7 @@ typedef struct {
 
 static rn_text keep(char **memory, const char *at, size_t bytes)
 {
-    memcpy(*memory, at, bytes);
+    if (bytes) memcpy(*memory, at, bytes);
     const rn_text kept = {*memory, bytes};
     *memory += bytes;
     return kept;

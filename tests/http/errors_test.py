@@ -145,6 +145,13 @@ def test_shapes_that_do_not_fit_the_model(refuse):
     refuse({"instances": [[]]}, "Input inputs: expected shape [-1,64,64,3], got [1,0]")
 
 
+def test_too_many_rows(refuse):
+    for instances in ([0] * 513, [pixels()] * 513):
+        refuse({"instances": instances}, "Task size 513 is larger than maximum input batch size 512")
+    refuse('{"instances": [' + '"",' * 1000000 + '""], "signature_name": "serving_preprocess"}',
+           "Task size 1000001 is larger than maximum input batch size 512")
+
+
 def test_deep_lists_end(refuse):
     answer_to_deep = element("Encountered list at unexpected level: 8 expected < 8")
     refuse('{"instances": [' + "[" * 100000 + "]" * 100000 + "]}", answer_to_deep)

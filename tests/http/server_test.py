@@ -90,6 +90,8 @@ def test_http_2(server):
     answer = subprocess.run([curl, "-s", "--http2-prior-knowledge", "-w", " %{http_version}", "--data-binary", "@-", server.url + PREDICT],
                             input=PIXELS, capture_output=True, check=True).stdout
     assert answer.endswith(b" 2") and len(json.loads(answer[:-2])["predictions"]) == 1
+    assert subprocess.run([curl, "-s", "--http2-prior-knowledge", server.url + "/v1/models"], capture_output=True, check=True).stdout == error_body(
+        "Missing model name in request.")
 
 
 # ---- concurrency ----
@@ -160,8 +162,8 @@ def test_broken_chunks_are_answered_in_json(server):
 
 
 def test_overload(start_server):
-    """A queue of one row and clients that fill it: everybody gets an answer, some of them 503 with Retry-After."""
-    server = start_server(MODEL, "--max_batch_size=1", "--max_queue_rows=1")
+    """A queue for one request and clients that fill it: everybody gets an answer, some of them 503 with Retry-After."""
+    server = start_server(MODEL, "--max_batch_size=1", "--max_queue_rows=4")
     answers = []
 
     def client():
@@ -225,6 +227,20 @@ def test_disconnects_at_every_moment(server):
     assert len(predictions(Connection(server.port).call("POST", PREDICT, PIXELS))) == 1
 
 
+def test_http_2_streams_that_are_reset(server):
+    """h2o frees a stream's memory at once: what workers read must be their own."""
+    import shutil
+    import subprocess
+    curl = shutil.which("curl")
+    if not curl or "HTTP2" not in subprocess.run([curl, "--version"], capture_output=True, text=True).stdout:
+        pytest.skip("no curl with HTTP/2")
+    for body in (PIXELS, ONE_PICTURE, HEAVY):
+        for seconds in ("0.005", "0.02", "0.05"):
+            subprocess.run([curl, "-s", "--http2-prior-knowledge", "--max-time", seconds, "--data-binary", "@-", server.url + PREDICT], input=body,
+                           capture_output=True)
+    assert len(predictions(Connection(server.port).call("POST", PREDICT, PIXELS))) == 1
+
+
 # ---- the end ----
 
 def test_drain_under_load(start_server):
@@ -258,7 +274,8 @@ def test_drain_under_load(start_server):
     threads = [threading.Thread(target=client) for _ in range(8)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)
+    while len(answered) < 50:
+        time.sleep(0.1)
     server.process.send_signal(signal.SIGTERM)
     code = server.wait()
     stop.set()
@@ -266,7 +283,7 @@ def test_drain_under_load(start_server):
         thread.join()
     assert code == 0, server.log
     assert "draining" in server.log and "drained" in server.log
-    assert len(answered) > 10 and refused
+    assert refused
     assert not lost
 
 
@@ -287,6 +304,17 @@ def test_drain_finishes_what_is_under_way(start_server):
     assert len(predictions(answer)) == 60
     answer = slow.read()
     assert len(predictions(answer)) == 1 and answer[1]["connection"] == "close"
+    assert server.wait() == 0
+
+
+def test_drain_ends_idle_http_2_connections(start_server):
+    server = start_server()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as s:
+        s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")  # an empty SETTINGS frame
+        assert s.recv(65536)
+        server.process.send_signal(signal.SIGTERM)
+        while s.recv(65536):
+            pass
     assert server.wait() == 0
 
 
