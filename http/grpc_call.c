@@ -118,7 +118,8 @@ static void run_handler(rn_job *job)
 {
     rn__grpc_call *call = CALL_OF(job, job);
     rn_error err;
-    if (rn__grpc_unpack(call->method->request, call->message, &call->decoded, &err) != RN_STATUS_OK) {
+    const size_t max_bytes = call->service->max_request_bytes;
+    if (rn__grpc_unpack(call->method->request, call->message, max_bytes, &call->decoded, &err) != RN_STATUS_OK) {
         rn__grpc_fail(call, &err);
         return;
     }

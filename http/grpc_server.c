@@ -94,9 +94,10 @@ static grpc_server *create_grpc(const rn_service *service)
 {
     grpc_arg args[] = {
         {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_ALLOW_REUSEPORT}, /* 0: a port that is in use is an error */
+        {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION}, /* 0: grpc_message.c does it within bounds */
         {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH},
     };
-    args[1].value.integer = (int)service->max_request_bytes;
+    args[2].value.integer = (int)service->max_request_bytes;
     const grpc_channel_args all = {.num_args = sizeof args / sizeof args[0], .args = args};
     return grpc_server_create(&all, NULL);
 }
