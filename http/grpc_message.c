@@ -1,11 +1,9 @@
 /* protobuf-c with a budget. A few bytes on the wire can stand for many in memory (an empty element of a list takes two bytes and becomes a
- * struct), so that each piece of memory is charged to a budget that follows from the size of the message. Each piece remembers its size, for
- * what the decoder gives back while it works. */
+ * struct) or for much work (a field that comes again and again is merged each time), so that all memory that is ever taken for a message is
+ * charged to a budget that follows from its size. */
 #include "http/grpc_message.h"
 
-#include <stdalign.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdlib.h>
 
 #include "http/gzip.h"
@@ -14,6 +12,7 @@ enum {
     /* The greediest list that clients have reason to send, floats that are not packed, takes 18 bytes a byte while it is decoded. */
     BUDGET_FACTOR = 20,
     BUDGET_BASE_BYTES = 64 << 10,
+    PIECE_BYTES = 16, /* what the heap adds to each piece */
 };
 
 typedef struct {
@@ -21,30 +20,22 @@ typedef struct {
     bool refused;
 } budget;
 
-typedef struct {
-    alignas(max_align_t) size_t bytes;
-} piece;
-
 static void *take(void *context, size_t bytes)
 {
     budget *b = context;
-    piece *p = bytes + sizeof *p <= b->left ? malloc(bytes + sizeof *p) : NULL;
-    if (!p) {
+    const size_t charge = bytes + PIECE_BYTES;
+    void *memory = charge <= b->left ? malloc(bytes) : NULL;
+    if (memory)
+        b->left -= charge;
+    else
         b->refused = true;
-        return NULL;
-    }
-    p->bytes = bytes + sizeof *p;
-    b->left -= p->bytes;
-    return p + 1;
+    return memory;
 }
 
 static void give_back(void *context, void *memory)
 {
-    budget *b = context;
-    if (!memory) return;
-    piece *p = (piece *)memory - 1;
-    if (b) b->left += p->bytes;
-    free(p);
+    (void)context; /* what was taken once stays charged */
+    free(memory);
 }
 
 /* What arrived, in one piece: into memory that the caller frees. */

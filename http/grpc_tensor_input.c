@@ -66,7 +66,7 @@ static void fill_floats(const Sm__Tensor *tensor, float *out, size_t count)
 {
     const size_t given = tensor->n_float_val < count ? tensor->n_float_val : count;
     const float rest = given ? tensor->float_val[given - 1] : 0.0f;
-    memcpy(out, tensor->float_val, given * sizeof *out);
+    if (given > 0) memcpy(out, tensor->float_val, given * sizeof *out);
     for (size_t i = given; i < count; i++) out[i] = rest;
 }
 
