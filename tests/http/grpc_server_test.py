@@ -62,7 +62,7 @@ def health(channel):
 
 # ---- concurrency ----
 
-def test_64_callers_get_their_own_answers(server):
+def test_64_callers_get_their_own_answers(server, sanitized):
     messages = [pixel_request(1 + seed % 3, seed) for seed in range(8)] + [picture_request("bag.jpg", "coat.png")]
     with connect(server) as channel:
         wanted = [predict(channel)(message) for message in messages]
@@ -70,7 +70,7 @@ def test_64_callers_get_their_own_answers(server):
 
     def caller(n):
         with connect(server) as channel:
-            for i in range(5):
+            for i in range(1 if sanitized else 5):
                 got, want = (r.outputs for r in (predict(channel)(messages[(n + i) % 9], timeout=60), wanted[(n + i) % 9]))
                 assert got.keys() == want.keys()
                 for key in got:
@@ -83,9 +83,9 @@ def test_64_callers_get_their_own_answers(server):
         list(pool.map(caller, range(64)))
 
 
-def test_many_calls_on_one_connection(server):
+def test_many_calls_on_one_connection(server, sanitized):
     with connect(server) as channel:
-        calls = [predict(channel).future(pixel_request(seed=i % 4), timeout=60) for i in range(200)]
+        calls = [predict(channel).future(pixel_request(seed=i % 4), timeout=60) for i in range(20 if sanitized else 200)]
         answers = [tf.make_ndarray(call.result().outputs["logits"]) for call in calls]
     for i, answer in enumerate(answers):
         np.testing.assert_allclose(answer, answers[i % 4], rtol=1e-4, atol=1e-3)
@@ -93,11 +93,12 @@ def test_many_calls_on_one_connection(server):
 
 # ---- limits ----
 
-def test_large_messages(server):
+def test_large_messages(server, sanitized):
+    rows = 50 if sanitized else 500  # 25 MB
     with connect(server) as channel:
-        answer = tf.make_ndarray(predict(channel)(pixel_request(500)).outputs["logits"])  # 25 MB
-        assert answer.shape == (500, 10)
-        np.testing.assert_allclose(answer, answer[:1].repeat(500, 0), rtol=1e-4, atol=1e-3)
+        answer = tf.make_ndarray(predict(channel)(pixel_request(rows)).outputs["logits"])
+        assert answer.shape == (rows, 10)
+        np.testing.assert_allclose(answer, answer[:1].repeat(rows, 0), rtol=1e-4, atol=1e-3)
         with pytest.raises(grpc.RpcError) as caught:
             predict(channel)(pixel_request(1400))
         assert caught.value.code() == Code.RESOURCE_EXHAUSTED and "Received message larger than max" in caught.value.details()
@@ -134,26 +135,31 @@ def test_deflate(server):
         assert len(predict(channel)(pixel_request()).outputs["logits"].float_val) == 10
 
 
-def test_overload(start_server):
+def test_overload(start_server, sanitized):
     """A short queue and callers that fill it: everybody gets an answer, some of them UNAVAILABLE; health checks do not queue."""
     server = start_server(MODEL, "--max_batch_size=1", "--max_queue_rows=4", "--max_waiting_requests=2")
     outcomes = []
 
     def caller():
         with connect(server) as channel:
-            for _ in range(10):
+            for _ in range(2 if sanitized else 10):
                 outcomes.append(outcome(predict(channel), pixel_request(4)))
                 assert health(channel) == health_pb2.HealthCheckResponse.SERVING
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: caller(), range(8)))
     errors = {o for o in outcomes if isinstance(o, Code)}
-    assert len(outcomes) == 80 and errors == {Code.UNAVAILABLE}
+    assert errors == {Code.UNAVAILABLE}
     assert any(not isinstance(o, Code) for o in outcomes)
     assert server.stop() == 0
 
 
 # ---- calls that nobody waits for ----
+
+@pytest.fixture(scope="module")
+def heavy(sanitized):
+    return pixel_request(4 if sanitized else 60)
+
 
 @pytest.fixture(scope="module")
 def slow(start_server):
@@ -169,10 +175,9 @@ def seconds(call):
     return time.monotonic() - begin
 
 
-def test_deadline(slow):
+def test_deadline(slow, heavy):
     """G10. Work whose deadline has passed is not begun: who comes next is answered soon."""
     with connect(slow) as channel:
-        heavy = pixel_request(60)
         one = seconds(lambda: predict(channel)(heavy))
         calls = [predict(channel).future(heavy, timeout=2 * one + 0.1) for _ in range(40)]
         outcomes = [call.exception() for call in calls]
@@ -181,9 +186,8 @@ def test_deadline(slow):
         assert outcome(predict(channel), heavy, timeout=1e-4) == Code.DEADLINE_EXCEEDED
 
 
-def test_cancel(slow):
+def test_cancel(slow, heavy):
     with connect(slow) as channel:
-        heavy = pixel_request(60)
         one = seconds(lambda: predict(channel)(heavy))
         calls = [predict(channel).future(heavy) for _ in range(40)]
         time.sleep(0.1)
@@ -192,12 +196,12 @@ def test_cancel(slow):
         assert seconds(lambda: predict(channel)(pixel_request())) < 20 * one
 
 
-def test_connections_that_are_cut(slow):
+def test_connections_that_are_cut(slow, heavy):
     """At any moment: while the message is on its way, while it waits, while it runs."""
     for delay in (0, 0.001, 0.005, 0.02, 0.1):
         for _ in range(4):
             channel = connect(slow)
-            calls = [predict(channel).future(message) for message in (pixel_request(60), picture_request("bag.jpg"), pixel_request())]
+            calls = [predict(channel).future(message) for message in (heavy, picture_request("bag.jpg"), pixel_request())]
             time.sleep(delay)
             channel.close()
             assert all(call.exception() or True for call in calls if not call.cancelled())
@@ -215,7 +219,7 @@ def test_what_is_not_http_2(slow):
 
 # ---- the end ----
 
-def test_drain_under_load(start_server):
+def test_drain_under_load(start_server, sanitized):
     """Every call that has been read is answered, then the process ends with 0. UNAVAILABLE: the server has gone. CANCELLED: the call has crossed with
     word of that and has been refused unread, one for each connection at most."""
     server = start_server()
@@ -234,7 +238,7 @@ def test_drain_under_load(start_server):
     threads = [threading.Thread(target=caller) for _ in range(8)]
     for thread in threads:
         thread.start()
-    while len(answered) < 50:
+    while len(answered) < (10 if sanitized else 50):
         time.sleep(0.05)
     server.process.send_signal(signal.SIGTERM)
     assert server.wait() == 0, server.log
@@ -244,14 +248,15 @@ def test_drain_under_load(start_server):
     assert len(others) == 8 and set(others) <= {Code.UNAVAILABLE, Code.CANCELLED}, others
 
 
-def test_drain_finishes_what_is_under_way(start_server):
+def test_drain_finishes_what_is_under_way(start_server, sanitized):
+    rows = 20 if sanitized else 200
     server = start_server(MODEL, "--max_batch_size=1")
     with connect(server) as channel, connect(server) as idle:
         assert health(idle) == health_pb2.HealthCheckResponse.SERVING
-        calls = [predict(channel).future(message) for message in (pixel_request(200), picture_request("bag.jpg"))]
+        calls = [predict(channel).future(message) for message in (pixel_request(rows), picture_request("bag.jpg"))]
         time.sleep(0.3)
         server.process.send_signal(signal.SIGTERM)
-        assert len(calls[0].result().outputs["logits"].float_val) == 2000
+        assert len(calls[0].result().outputs["logits"].float_val) == 10 * rows
         assert calls[1].result().outputs["labels"].string_val[0] == b"Bag"
         assert server.wait() == 0
 
