@@ -41,7 +41,7 @@ KERNELS_SRC := $(wildcard kernels/base/*.c kernels/ref/*.c kernels/cpu/*.c) $(fo
 ENGINE_SRC := $(wildcard engine/*.c engine/cpu/*.c engine/image/*.c)
 LOADER_SRC := $(wildcard loader/*.c)
 HTTP_SRC := $(filter-out http/resnetd.c,$(wildcard http/*.c))
-TEST_SRC := $(wildcard tests/*/*_test.c)
+TEST_SRC := $(filter-out tests/cuda/%,$(wildcard tests/*/*_test.c))
 TEST_SUPPORT_SRC := $(wildcard tests/support/*.c)
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
@@ -55,6 +55,30 @@ TOOLS := $(patsubst tools/%.c,%,$(wildcard tools/resnet_*.c))
 PROGRAMS := $(if $(wildcard http/resnetd.c),$(B)/resnetd) $(foreach t,$(TOOLS),$(B)/$(subst _,-,$(t)))
 TESTS := $(TEST_SRC:%.c=$(B)/%)
 
+# ---- CUDA: found, never required ----
+#
+# The toolkit's headers are enough for the tests: kernels and backend are compiled for the host, over the stand-ins of tests/cuda_emulation.
+ifndef CUDA_HOME
+CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(or $(shell command -v nvcc 2>/dev/null),$(wildcard /usr/local/cuda/bin/nvcc))))
+endif
+ifndef CUDNN_HOME
+CUDNN_HOME := $(patsubst %/include/cudnn.h,%,$(firstword $(wildcard $(CUDA_HOME:%=%/include/cudnn.h) /usr/include/cudnn.h)))
+CUDNN_HOME := $(or $(CUDNN_HOME),$(shell python3 -c 'import nvidia.cudnn as c; print(c.__path__[0])' 2>/dev/null))
+endif
+NVCC := $(wildcard $(CUDA_HOME:%=%/bin/nvcc))
+CUDA_HEADERS := $(wildcard $(CUDA_HOME:%=%/include/cuda_runtime_api.h))
+CUDNN_HEADERS := $(wildcard $(CUDNN_HOME:%=%/include/cudnn.h))
+CUDA_INCLUDE := $(addprefix -isystem ,$(sort $(CUDA_HOME:%=%/include) $(filter-out /usr/include,$(CUDNN_HOME:%=%/include))))
+
+# Why the CUDA tests do not run, or nothing.
+CUDA_SKIP := $(strip $(if $(CUDA_HEADERS),,no CUDA toolkit found (CUDA_HOME is "$(CUDA_HOME)")) $(if $(CUDNN_HEADERS),,no cudnn.h found (CUDNN_HOME is "$(CUDNN_HOME)")) \
+    $(if $(findstring thread,$(SANITIZE)),ThreadSanitizer does not know the fibers that threads of a GPU are emulated with))
+CUDA_KERNELS_SRC := $(wildcard kernels/cuda/*.cu)
+CUDA_HOST_SRC := $(wildcard kernels/cuda/*.c engine/cuda/*.c)
+CUDA_EMULATION_SRC := $(filter-out %_test.cpp,$(wildcard tests/cuda_emulation/*.cpp))
+CUDA_TEST_SRC := $(wildcard tests/cuda/*_test.c)
+CUDA_TESTS := $(CUDA_TEST_SRC:%.c=$(B)/%) $(patsubst %.cpp,$(B)/%,$(wildcard tests/cuda_emulation/*_test.cpp))
+
 .PHONY: all check tests asan tsan clean help format check-format detected
 .SECONDARY:
 all: detected $(PROGRAMS)
@@ -63,11 +87,13 @@ detected:
 	@echo "compiler    $$($(CC) --version | head -n 1)"
 	@echo "target      $(ARCH), hand-written kernels: $(or $(ISAS),none: reference kernels and OpenBLAS)"
 	@echo "libraries   $(foreach p,$(PKGS) openblas $(HTTP_PKG),$(p) $(shell pkg-config --modversion $(p)))"
+	@echo "cuda        $(if $(CUDA_SKIP),$(CUDA_SKIP): no CUDA tests,toolkit $(CUDA_HOME), cuDNN $(CUDNN_HOME))"
 	@echo "output      $(B)/$(if $(SANITIZE), with $(SANITIZE))"
 
-tests: $(TESTS)
+tests: $(TESTS) $(if $(CUDA_SKIP),,$(CUDA_TESTS))
 check: tests
-	@set -e; for t in $(sort $(TESTS)); do echo "== $$t"; $$t; done
+	@set -e; for t in $(sort $(TESTS) $(if $(CUDA_SKIP),,$(CUDA_TESTS))); do echo "== $$t"; $$t; done
+	@$(if $(CUDA_SKIP),echo "SKIP $(words $(CUDA_TESTS)) test programs in tests/cuda and tests/cuda_emulation: $(CUDA_SKIP)")
 
 asan:
 	$(MAKE) B=$(B)/asan OPT="-O1" SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" all tests
@@ -127,4 +153,26 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(TEST_SUPPORT) $(HTTP) $(LOADER) $(ENGINE) $(K
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(HTTP_LDLIBS) $(LDLIBS)
 
--include $(shell find $(B)/obj $(B)/gen -name '*.d' 2>/dev/null)
+# Kernels, backend and stand-ins for the host.
+CXXFLAGS += -std=c++17 $(OPT) -g -Wall -Wextra -Werror -ffp-contract=off $(SANITIZE) $(if $(findstring address,$(SANITIZE)),-fsanitize-sections=rn_shared)
+EMULATION := $(B)/libcudaemulation.a
+EMULATION_OBJ := $(CUDA_KERNELS_SRC:%.cu=$(B)/emulation/%.o) $(CUDA_EMULATION_SRC:%.cpp=$(B)/emulation/%.o) $(CUDA_HOST_SRC:%.c=$(B)/emulation/%.o) \
+    $(patsubst %.c,$(B)/emulation/%.o,$(filter-out %_test.c,$(wildcard tests/cuda/*.c)))
+$(EMULATION): $(EMULATION_OBJ)
+$(B)/emulation/%.o: %.cu
+	@mkdir -p $(@D)
+	$(CXX) -I. -Itests/cuda_emulation $(CUDA_INCLUDE) $(CXXFLAGS) -Wno-unknown-pragmas -MMD -MP -x c++ -c -o $@ $<
+$(B)/emulation/%.o: %.cpp
+	@mkdir -p $(@D)
+	$(CXX) -I. -Itests/cuda_emulation $(CUDA_INCLUDE) $(CXXFLAGS) -MMD -MP -c -o $@ $<
+$(B)/emulation/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CUDA_INCLUDE) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(B)/tests/cuda/%: $(B)/emulation/tests/cuda/%.o $(EMULATION) $(TEST_SUPPORT) $(ENGINE) $(KERNELS)
+	@mkdir -p $(@D)
+	$(CXX) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+$(B)/tests/cuda_emulation/%: $(B)/emulation/tests/cuda_emulation/%.o $(EMULATION) $(ENGINE) $(KERNELS)
+	@mkdir -p $(@D)
+	$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+-include $(shell find $(B)/obj $(B)/gen $(B)/emulation -name '*.d' 2>/dev/null)
