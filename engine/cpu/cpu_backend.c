@@ -1,0 +1,265 @@
+/* Runs a plan on the host.
+ *
+ * Preparing a plan decides everything that does not depend on the batch: how each tensor lies in memory, how each operation runs, packed
+ * weights, one arena for the largest batch. A run then copies the callers' rows into the arena, walks the signature's operations, each of
+ * which occupies all threads, and copies the outputs out; it allocates nothing. Every row's result is computed by the same operations in the
+ * same order whatever else is in the batch.
+ */
+#include "engine/cpu/cpu_backend.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine/cpu/cpu_count.h"
+#include "engine/cpu/cpu_executor.h"
+#include "engine/cpu/host_memory.h"
+#include "engine/passes.h"
+
+enum { MAX_THREADS = 1024 };
+
+static rn_status probe(rn_error *err)
+{
+    (void)err;
+    return RN_STATUS_OK;
+}
+
+static rn_status choose_isa(const char *name, rn_isa *out, rn_error *err)
+{
+    const rn_isa best = rn_cpu_best_isa();
+    if (!name) {
+        *out = best;
+        return RN_STATUS_OK;
+    }
+    for (int isa = 0; isa < RN_ISA_COUNT; isa++) {
+        if (strcmp(rn_isa_name((rn_isa)isa), name) != 0) continue;
+        if (isa > (int)best) {
+            return RN_FAIL(err, RN_STATUS_DEVICE_FAILED, "instruction set %s was asked for, this processor (%s) has %s", name, rn_cpu_model(),
+                           rn_isa_name(best));
+        }
+        *out = (rn_isa)isa;
+        return RN_STATUS_OK;
+    }
+    return RN_FAIL(err, RN_STATUS_NOT_FOUND, "instruction set %s is not known: expected scalar, avx2 or avx512", name);
+}
+
+/* ---- prepare ---- */
+
+/* Rows and pixels of a whole batch are counted in 32 bits. */
+static rn_status check_sizes(const rn_plan *plan, int32_t max_batch, rn_error *err)
+{
+    for (int32_t t = 0; t < plan->tensor_count; t++) {
+        const rn_plan_tensor *tensor = &plan->tensors[t];
+        if ((int64_t)tensor->h * tensor->w <= INT32_MAX / max_batch) continue;
+        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "tensor %s: %dx%d pixels times a batch of %d are more than 2^31", tensor->name, tensor->h,
+                       tensor->w, max_batch);
+    }
+    return RN_STATUS_OK;
+}
+
+static int32_t max(int32_t a, int32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Gaps as wide as any padded convolution reads beyond the picture; a gap serves both sides. OpenBLAS gathers windows and needs none.
+ * gaps: [tensor][2] zeros. */
+static void lay_out_tensors(rn_executor *e, int32_t (*gaps)[2])
+{
+    const rn_plan *plan = e->plan;
+    for (int32_t o = 0; o < plan->op_count && e->kernels.conv2d_tile.run; o++) {
+        const rn_op *op = &plan->ops[o];
+        if (op->kind != RN_OP_CONV2D) continue;
+        const rn_conv2d_op *conv = &op->u.conv2d;
+        int32_t *gap = gaps[op->inputs[0]];
+        gap[0] = max(gap[0], max(conv->pad_top, conv->pad_bottom));
+        gap[1] = max(gap[1], max(conv->pad_left, conv->pad_right));
+    }
+    for (int32_t t = 0; t < plan->tensor_count; t++) e->tensors[t] = rn__cpu_tensor_layout(&plan->tensors[t], gaps[t][0], gaps[t][1]);
+}
+
+static rn_status measure_tensor(const rn_executor *e, int32_t tensor, size_t *bytes, rn_error *err)
+{
+    if (rn__cpu_tensor_bytes(&e->tensors[tensor], e->max_batch, &bytes[tensor])) return RN_STATUS_OK;
+    return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "tensor %s is too large for a batch of %d", e->plan->tensors[tensor].name, e->max_batch);
+}
+
+/* Sizes of the tensors that a schedule touches; the others stay outside the arena. bytes: [tensor] zeros. */
+static rn_status measure_tensors(const rn_executor *e, size_t *bytes, rn_error *err)
+{
+    for (int32_t s = 0; s < e->plan->signature_count; s++) {
+        const rn_signature *signature = &e->plan->signatures[s];
+        RN_TRY(measure_tensor(e, signature->feed, bytes, err));
+        for (int32_t i = 0; i < signature->op_count; i++) {
+            const int32_t *outputs = e->plan->ops[signature->ops[i]].outputs;
+            if (outputs[0] != RN_NONE) RN_TRY(measure_tensor(e, outputs[0], bytes, err));
+            if (outputs[1] != RN_NONE) RN_TRY(measure_tensor(e, outputs[1], bytes, err));
+        }
+    }
+    return RN_STATUS_OK;
+}
+
+static rn_status allocate_arena(rn_executor *e, rn_error *err)
+{
+    rn_status status;
+    const size_t count = (size_t)e->plan->tensor_count + 1;
+    int32_t(*gaps)[2] = calloc(count, sizeof *gaps);
+    size_t *bytes = calloc(count, sizeof *bytes), *offsets = calloc(count, sizeof *offsets);
+    e->tensors = calloc(count, sizeof *e->tensors);
+    if (!gaps || !bytes || !offsets || !e->tensors) {
+        status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory to lay out %d tensors", e->plan->tensor_count);
+        goto cleanup;
+    }
+    lay_out_tensors(e, gaps);
+    RN_TRY_CLEANUP(status, measure_tensors(e, bytes, err));
+    RN_TRY_CLEANUP(status, rn_plan_layout_arena(e->plan, bytes, offsets, &e->arena_bytes, err));
+    RN_TRY_CLEANUP(status, rn__host_memory_alloc(e->arena_bytes, "activations", &e->arena, err));
+    for (int32_t t = 0; t < e->plan->tensor_count; t++) {
+        if (bytes[t] != 0) e->tensors[t].memory = (char *)e->arena + offsets[t];
+    }
+cleanup:
+    free(gaps);
+    free(bytes);
+    free(offsets);
+    return status;
+}
+
+static rn_status prepare_step(rn_executor *e, int32_t index, rn_error *err)
+{
+    rn__cpu_step *step = &e->steps[index];
+    if (step->op) return RN_STATUS_OK; /* of two signatures */
+    step->op = &e->plan->ops[index];
+    const bool product = step->op->kind == RN_OP_CONV2D || step->op->kind == RN_OP_DENSE;
+    if (product && e->kernels.conv2d_tile.run) return rn__cpu_direct_prepare(e, step, err);
+    if (product) rn__cpu_blas_prepare(e, step);
+    else rn__cpu_pointwise_prepare(step);
+    if (step->run) return RN_STATUS_OK;
+    return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s: the CPU backend cannot run %s", step->op->name, rn_op_kind_name(step->op->kind));
+}
+
+static rn_status prepare_steps(rn_executor *e, rn_error *err)
+{
+    for (int32_t s = 0; s < e->plan->signature_count; s++) {
+        const rn_signature *signature = &e->plan->signatures[s];
+        for (int32_t i = 0; i < signature->op_count; i++) RN_TRY(prepare_step(e, signature->ops[i], err));
+    }
+    return RN_STATUS_OK;
+}
+
+static void describe_executor(rn_executor *e)
+{
+    const int32_t threads = rn__thread_pool_thread_count(e->pool);
+    const size_t parameters = e->weight_bytes ? e->weight_bytes : (size_t)rn_plan_parameter_count(e->plan) * sizeof(float);
+    snprintf(e->description, sizeof e->description, "cpu %s fp32, %d thread%s, %.1f MB weights, %.1f MB arena",
+             e->kernels.conv2d_tile.run ? rn_isa_name(e->isa) : "openblas", threads, threads == 1 ? "" : "s", (double)parameters * 1e-6,
+             (double)(e->arena_bytes + e->scratch_bytes * (size_t)threads) * 1e-6);
+}
+
+static void destroy(rn_executor *e)
+{
+    if (!e) return;
+    for (int32_t o = 0; e->steps && o < e->plan->op_count; o++) {
+        if (e->steps[o].owns_packed) free(e->steps[o].packed);
+    }
+    rn__thread_pool_destroy(e->pool);
+    free(e->scratch);
+    free(e->arena);
+    free(e->steps);
+    free(e->tensors);
+    free(e);
+}
+
+static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_backend_options *options, rn_error *err)
+{
+    e->plan = plan;
+    e->max_batch = options->max_batch;
+    const int32_t threads = options->thread_count ? options->thread_count : rn__cpu_count();
+    if (e->max_batch < 1 || threads < 1 || threads > MAX_THREADS) {
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "cpu backend: %d threads and a largest batch of %d, expected 1 to %d and at least 1", threads,
+                       e->max_batch, MAX_THREADS);
+    }
+    RN_TRY(check_sizes(plan, e->max_batch, err));
+    RN_TRY(choose_isa(options->isa, &e->isa, err));
+    rn_cpu_kernels_select(e->isa, &e->kernels);
+    RN_TRY(rn__thread_pool_create(threads, &e->pool, err));
+
+    RN_TRY(allocate_arena(e, err));
+    e->steps = calloc((size_t)plan->op_count + 1, sizeof *e->steps);
+    if (!e->steps) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory to prepare %d operations", plan->op_count);
+    RN_TRY(prepare_steps(e, err));
+    RN_TRY(rn__host_memory_alloc(e->scratch_bytes * (size_t)threads, "scratch", &e->scratch, err));
+    describe_executor(e);
+    return RN_STATUS_OK;
+}
+
+static rn_status prepare(const rn_plan *plan, const rn_backend_options *options, rn_executor **out, rn_error *err)
+{
+    rn_executor *e = calloc(1, sizeof *e);
+    if (!e) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for an executor");
+    const rn_status status = prepare_executor(e, plan, options, err);
+    if (status == RN_STATUS_OK) *out = e;
+    else destroy(e);
+    return status;
+}
+
+/* ---- run ---- */
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void run_steps(const rn_executor *e, const rn_signature *signature, int32_t rows)
+{
+    for (int32_t i = 0; i < signature->op_count; i++) {
+        const rn__cpu_step *step = &e->steps[signature->ops[i]];
+        const double start = e->observer ? now() : 0;
+        step->run(e, step, rows);
+        for (int j = 0; j < 2; j++) {
+            if (step->op->outputs[j] != RN_NONE) rn__cpu_tensor_clear_gaps(&e->tensors[step->op->outputs[j]], rows);
+        }
+        if (e->observer) e->observer(e->observer_context, signature->ops[i], now() - start);
+    }
+}
+
+static rn_status run(rn_executor *e, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err)
+{
+    int64_t rows = 0;
+    for (int32_t i = 0; i < part_count; i++) rows += parts[i].rows;
+    if (rows < 1 || rows > e->max_batch) {
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "signature %s: a batch of %lld rows, expected 1 to %d", signature->name, (long long)rows,
+                       e->max_batch);
+    }
+    const rn__cpu_tensor *feed = &e->tensors[signature->feed];
+    for (int32_t i = 0, at = 0; i < part_count; at += parts[i++].rows) rn__cpu_tensor_write(feed, at, parts[i].rows, parts[i].input);
+    rn__cpu_tensor_clear_gaps(feed, (int32_t)rows);
+    run_steps(e, signature, (int32_t)rows);
+    for (int32_t o = 0; o < signature->output_count; o++) {
+        const rn__cpu_tensor *output = &e->tensors[signature->outputs[o].tensor];
+        for (int32_t i = 0, at = 0; i < part_count; at += parts[i++].rows) rn__cpu_tensor_read(output, at, parts[i].rows, parts[i].outputs[o]);
+    }
+    return RN_STATUS_OK;
+}
+
+static const char *describe(const rn_executor *e)
+{
+    return e->description;
+}
+
+void rn_cpu_executor_observe(rn_executor *e, rn_cpu_observer *observer, void *context)
+{
+    e->observer = observer;
+    e->observer_context = context;
+}
+
+const rn_backend rn_cpu_backend = {
+    .name = "cpu",
+    .probe = probe,
+    .prepare = prepare,
+    .run = run,
+    .describe = describe,
+    .destroy = destroy,
+};

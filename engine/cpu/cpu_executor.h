@@ -1,0 +1,54 @@
+/* Inside of the CPU backend: a plan prepared for the host, and the steps that its operations become. */
+#ifndef RN_ENGINE_CPU_CPU_EXECUTOR_H
+#define RN_ENGINE_CPU_CPU_EXECUTOR_H
+
+#include "engine/backend.h"
+#include "engine/cpu/cpu_backend.h"
+#include "engine/cpu/cpu_tensor.h"
+#include "engine/cpu/thread_pool.h"
+#include "kernels/cpu/conv2d_direct.h"
+#include "kernels/cpu/cpu_kernels.h"
+
+/* One operation, ready to run. */
+typedef struct rn__cpu_step rn__cpu_step;
+struct rn__cpu_step {
+    const rn_op *op;
+    /* Runs the operation on `rows` batch rows, on all threads of the pool. */
+    void (*run)(const rn_executor *executor, const rn__cpu_step *step, int32_t rows);
+
+    /* Convolution and dense layer by micro-kernels: the filter in panels, shared between steps with the same weights. */
+    rn_conv2d_panels panels;
+    float *packed;
+    bool owns_packed;
+};
+
+struct rn_executor {
+    const rn_plan *plan;
+    int32_t max_batch;
+    rn_cpu_kernels kernels;
+    rn_isa isa;
+    rn__thread_pool *pool;
+    rn__cpu_tensor *tensors;    /* [plan->tensor_count] */
+    rn__cpu_step *steps;        /* [plan->op_count]; op NULL where no signature's schedule runs the operation here */
+    void *arena;                /* all tensors, by lifetimes */
+    void *scratch;              /* [thread_count][scratch_bytes] */
+    size_t arena_bytes, scratch_bytes, weight_bytes;
+    char description[256];
+    rn_cpu_observer *observer;  /* or NULL */
+    void *observer_context;
+};
+
+/* Each sets step->run and packs what it needs. The first two serve convolutions and dense layers; the first is for machines with a micro-kernel,
+ * the second raises executor->scratch_bytes to what one thread needs. */
+rn_status rn__cpu_direct_prepare(rn_executor *executor, rn__cpu_step *step, rn_error *err);
+void rn__cpu_blas_prepare(rn_executor *executor, rn__cpu_step *step);
+void rn__cpu_pointwise_prepare(rn__cpu_step *step); /* every other operation */
+
+/* The map of tensor t, or one that is not there for RN_NONE. */
+rn_map rn__cpu_map(const rn_executor *executor, int32_t tensor);
+/* Values of weights w, or NULL for RN_NONE. */
+const float *rn__cpu_weights(const rn_executor *executor, int32_t weights);
+/* A convolution's arguments for `rows` batch rows; a dense layer as the 1x1 convolution of a picture one pixel high and wide. */
+rn_conv2d_args rn__cpu_conv2d_args(const rn_executor *executor, const rn_op *op, int32_t rows);
+
+#endif

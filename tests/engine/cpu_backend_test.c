@@ -1,0 +1,214 @@
+/* The CPU backend against the reference interpretation of the same plan, on every instruction set that this machine has: V1 and V2, groups, thin
+ * layers, several batch sizes, parts and thread counts. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka needs the four above. */
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/backend.h"
+#include "engine/cpu/cpu_count.h"
+#include "engine/passes.h"
+#include "engine/synthetic.h"
+#include "kernels/base/cpu_features.h"
+#include "tests/support/plan_reference.h"
+
+/* Rounding of some tens of fp32 layers, relative to the largest output: design.md allows 1e-4 for a whole network of a hundred. */
+static const double TOLERANCE = 1e-4;
+enum { MAX_ROWS = 5 };
+
+static const char *const isas[] = {"scalar", "avx2", "avx512"};
+static int skipped;
+
+typedef struct {
+    const char *name;
+    rn_synthetic_options options;
+} network;
+
+static const network networks[] = {
+    {"v1, thin", {.version = 1, .blocks = {1, 2, 1, 1}, .width = 8, .groups = 1, .side = 64, .classes = 10, .seed = 1}},
+    {"v1, 224 wide", {.version = 1, .blocks = {1, 1, 1, 1}, .width = 16, .groups = 1, .side = 224, .classes = 37, .top_k = 5, .seed = 2}},
+    {"v1, groups, u8", {.version = 1, .blocks = {1, 1, 2, 1}, .width = 32, .groups = 8, .side = 48, .classes = 100, .u8_input = true, .seed = 3}},
+    {"v1, width 24", {.version = 1, .blocks = {1, 1, 1, 2}, .width = 24, .groups = 2, .side = 75, .classes = 7, .top_k = 7, .seed = 4}},
+    {"v2", {.version = 2, .blocks = {2, 2, 2, 1}, .width = 16, .groups = 1, .side = 96, .classes = 11, .top_k = 3, .seed = 5}},
+    {"v2, odd, u8", {.version = 2, .blocks = {1, 2, 1, 2}, .width = 12, .groups = 3, .side = 61, .classes = 5, .u8_input = true, .seed = 6}},
+    {"v2, tiny picture", {.version = 2, .blocks = {1, 1, 1, 1}, .width = 8, .groups = 1, .side = 16, .classes = 3, .seed = 7}},
+};
+
+typedef struct {
+    const rn_plan *plan;
+    const rn_signature *signature;
+    size_t input_bytes;
+    unsigned char *input;                       /* [MAX_ROWS] */
+    void *expected[RN_PLAN_MAX_OUTPUTS];        /* [MAX_ROWS] each */
+} problem;
+
+static size_t row_bytes(const problem *p, int32_t output)
+{
+    return rn_plan_tensor_bytes(&p->plan->tensors[p->signature->outputs[output].tensor]);
+}
+
+static problem make_problem(const rn_plan *plan)
+{
+    problem p = {.plan = plan, .signature = &plan->signatures[0]};
+    const rn_plan_tensor *feed = &plan->tensors[p.signature->feed];
+    p.input_bytes = rn_plan_tensor_bytes(feed);
+    p.input = malloc(MAX_ROWS * p.input_bytes);
+    srand(11);
+    for (size_t i = 0; i < MAX_ROWS * (size_t)rn_plan_tensor_elements(feed); i++) {
+        if (feed->dtype == RN_DTYPE_U8) p.input[i] = (unsigned char)rand();
+        else ((float *)p.input)[i] = (float)rand() / (float)RAND_MAX * 2 - 1;
+    }
+    for (int32_t o = 0; o < p.signature->output_count; o++) p.expected[o] = malloc(MAX_ROWS * row_bytes(&p, o));
+    rn_test_plan_run(plan, p.signature, MAX_ROWS, p.input, p.expected);
+    return p;
+}
+
+static void free_problem(problem *p)
+{
+    free(p->input);
+    for (int32_t o = 0; o < p->signature->output_count; o++) free(p->expected[o]);
+}
+
+/* Largest difference relative to the largest magnitude; exact for integers. */
+static double worst_error(const problem *p, int32_t output, int32_t first, int32_t rows, const void *got)
+{
+    const size_t bytes = row_bytes(p, output), count = (size_t)rows * bytes / 4;
+    const char *expected = (const char *)p->expected[output] + (size_t)first * bytes;
+    if (p->signature->outputs[output].dtype == RN_DTYPE_I32) return memcmp(expected, got, (size_t)rows * bytes) == 0 ? 0 : INFINITY;
+    double worst = 0, largest = 0;
+    for (size_t i = 0; i < count; i++) {
+        const double e = ((const float *)expected)[i], g = ((const float *)got)[i];
+        if (!(fabs(e - g) <= worst)) worst = fabs(e - g);
+        if (fabs(e) > largest) largest = fabs(e);
+    }
+    return worst / largest;
+}
+
+/* Runs rows [0, rows) as parts of one row, then the rest, and compares every output. */
+static double run_and_compare(const problem *p, rn_executor *executor, const rn_backend *cpu, int32_t rows, void *outputs[RN_PLAN_MAX_OUTPUTS])
+{
+    rn_batch_part parts[2] = {{.rows = 1, .input = p->input}, {.rows = rows - 1, .input = p->input + p->input_bytes}};
+    for (int32_t o = 0; o < p->signature->output_count; o++) {
+        memset(outputs[o], 0xff, (size_t)MAX_ROWS * row_bytes(p, o));
+        parts[0].outputs[o] = outputs[o];
+        parts[1].outputs[o] = (char *)outputs[o] + row_bytes(p, o);
+    }
+    rn_error err = {0};
+    assert_int_equal(cpu->run(executor, p->signature, parts, rows > 1 ? 2 : 1, &err), RN_STATUS_OK);
+    double worst = 0;
+    for (int32_t o = 0; o < p->signature->output_count; o++) worst = fmax(worst, worst_error(p, o, 0, rows, outputs[o]));
+    return worst;
+}
+
+static void check_network(const network *net, const problem *p, const rn_plan *plan, const char *isa, int32_t threads)
+{
+    const rn_backend *cpu;
+    rn_error err = {0};
+    assert_int_equal(rn_backend_select("cpu", &cpu, &err), RN_STATUS_OK);
+    rn_executor *executor;
+    const rn_status status = cpu->prepare(plan, &(rn_backend_options){.max_batch = MAX_ROWS, .thread_count = threads, .isa = isa}, &executor, &err);
+    if (status == RN_STATUS_DEVICE_FAILED) {
+        printf("SKIP %s on %s: %s\n", net->name, isa, err.message);
+        skipped++;
+        return;
+    }
+    assert_int_equal(status, RN_STATUS_OK);
+    void *outputs[RN_PLAN_MAX_OUTPUTS], *alone[RN_PLAN_MAX_OUTPUTS];
+    for (int32_t o = 0; o < p->signature->output_count; o++) outputs[o] = malloc(MAX_ROWS * row_bytes(p, o)), alone[o] = malloc(MAX_ROWS * row_bytes(p, o));
+
+    double worst = 0;
+    const int32_t batches[] = {1, 2, MAX_ROWS, 1};
+    for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) worst = fmax(worst, run_and_compare(p, executor, cpu, batches[i], outputs));
+    printf("%-18s %-7s %d threads: worst error %.2e of the largest output, %2.0f %% of the allowance (%s)\n", net->name, isa, threads, worst,
+           100 * worst / TOLERANCE, cpu->describe(executor));
+    assert_true(worst <= TOLERANCE);
+
+    /* The same bits for a row, alone or in a batch. OpenBLAS promises nothing of the kind. */
+    run_and_compare(p, executor, cpu, MAX_ROWS, outputs);
+    run_and_compare(p, executor, cpu, 1, alone);
+    for (int32_t o = 0; o < p->signature->output_count && strcmp(isa, "scalar") != 0; o++) assert_memory_equal(outputs[o], alone[o], row_bytes(p, o));
+    for (int32_t o = 0; o < p->signature->output_count; o++) free(outputs[o]), free(alone[o]);
+    cpu->destroy(executor);
+}
+
+static void networks_match_the_reference(void **state)
+{
+    (void)state;
+    for (size_t n = 0; n < sizeof networks / sizeof *networks; n++) {
+        rn_plan *plan;
+        rn_error err = {0};
+        assert_int_equal(rn_synthetic_resnet(&networks[n].options, &plan, &err), RN_STATUS_OK);
+        problem p = make_problem(plan);
+        for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) check_network(&networks[n], &p, plan, isas[i], 2);
+        assert_int_equal(rn_plan_optimize(plan, &err), RN_STATUS_OK);
+        p.signature = &plan->signatures[0];
+        for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
+            for (int32_t threads = 1; threads <= 3; threads++) check_network(&networks[n], &p, plan, isas[i], threads);
+        }
+        free_problem(&p);
+        rn_plan_destroy(plan);
+    }
+}
+
+static void wrong_requests_are_refused(void **state)
+{
+    (void)state;
+    const rn_backend *cpu;
+    rn_error err = {0};
+    rn_plan *plan;
+    rn_executor *executor;
+    assert_int_equal(rn_backend_select("cpu", &cpu, &err), RN_STATUS_OK);
+    assert_int_equal(rn_synthetic_resnet(&networks[0].options, &plan, &err), RN_STATUS_OK);
+    assert_int_equal(cpu->prepare(plan, &(rn_backend_options){.max_batch = 2, .isa = "mmx"}, &executor, &err), RN_STATUS_NOT_FOUND);
+    assert_non_null(strstr(err.message, "mmx"));
+    assert_int_equal(cpu->prepare(plan, &(rn_backend_options){.max_batch = 0}, &executor, &err), RN_STATUS_INVALID_ARGUMENT);
+    assert_int_equal(cpu->prepare(plan, &(rn_backend_options){.max_batch = INT32_MAX}, &executor, &err), RN_STATUS_UNSUPPORTED);
+    assert_int_equal(cpu->prepare(plan, &(rn_backend_options){.max_batch = 2}, &executor, &err), RN_STATUS_OK);
+    const rn_batch_part part = {.rows = 3};
+    assert_int_equal(cpu->run(executor, &plan->signatures[0], &part, 1, &err), RN_STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(err.message, "3 rows"));
+    cpu->destroy(executor);
+    cpu->destroy(NULL);
+    rn_plan_destroy(plan);
+}
+
+static void names_select_backends(void **state)
+{
+    (void)state;
+    const rn_backend *backend = NULL;
+    rn_error err = {0};
+    assert_int_equal(rn_backend_select("auto", &backend, &err), RN_STATUS_OK);
+    assert_string_equal(backend->name, "cpu");
+    assert_int_equal(rn_backend_select("cuda", &backend, &err), RN_STATUS_DEVICE_FAILED);
+    assert_non_null(strstr(err.message, "cuda"));
+    assert_int_equal(rn_backend_select("tpu", &backend, &err), RN_STATUS_NOT_FOUND);
+    assert_non_null(strstr(err.message, "auto, cuda, cpu"));
+}
+
+static void the_process_may_use_a_processor(void **state)
+{
+    (void)state;
+    const int32_t count = rn__cpu_count();
+    printf("%d processors\n", count);
+    assert_in_range(count, 1, 4096);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(networks_match_the_reference),
+        cmocka_unit_test(wrong_requests_are_refused),
+        cmocka_unit_test(names_select_backends),
+        cmocka_unit_test(the_process_may_use_a_processor),
+    };
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    printf("%d SKIP\n", skipped);
+    return failed;
+}
