@@ -76,6 +76,8 @@ CUDA_SKIP := $(strip $(if $(CUDA_HEADERS),,no CUDA toolkit found (CUDA_HOME is "
 CUDA_KERNELS_SRC := $(wildcard kernels/cuda/*.cu)
 CUDA_HOST_SRC := $(wildcard kernels/cuda/*.c engine/cuda/*.c)
 CUDA_EMULATION_SRC := $(filter-out %_test.cpp,$(wildcard tests/cuda_emulation/*.cpp))
+CUDA_EMULATION_C_SRC := $(filter-out engine/cuda/cuda_libraries.c,$(CUDA_HOST_SRC)) $(wildcard tests/cuda_emulation/*.c) \
+    $(filter-out %_test.c,$(wildcard tests/cuda/*.c))
 CUDA_TEST_SRC := $(wildcard tests/cuda/*_test.c)
 CUDA_TESTS := $(CUDA_TEST_SRC:%.c=$(B)/%) $(patsubst %.cpp,$(B)/%,$(wildcard tests/cuda_emulation/*_test.cpp))
 
@@ -156,8 +158,8 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(TEST_SUPPORT) $(HTTP) $(LOADER) $(ENGINE) $(K
 # Kernels, backend and stand-ins for the host.
 CXXFLAGS += -std=c++17 $(OPT) -g -Wall -Wextra -Werror -ffp-contract=off $(SANITIZE) $(if $(findstring address,$(SANITIZE)),-fsanitize-sections=rn_shared)
 EMULATION := $(B)/libcudaemulation.a
-EMULATION_OBJ := $(CUDA_KERNELS_SRC:%.cu=$(B)/emulation/%.o) $(CUDA_EMULATION_SRC:%.cpp=$(B)/emulation/%.o) $(CUDA_HOST_SRC:%.c=$(B)/emulation/%.o) \
-    $(patsubst %.c,$(B)/emulation/%.o,$(filter-out %_test.c,$(wildcard tests/cuda/*.c)))
+EMULATION_OBJ := $(CUDA_KERNELS_SRC:%.cu=$(B)/emulation/%.o) $(CUDA_EMULATION_SRC:%.cpp=$(B)/emulation/%.o) \
+    $(CUDA_EMULATION_C_SRC:%.c=$(B)/emulation/%.o)
 $(EMULATION): $(EMULATION_OBJ)
 $(B)/emulation/%.o: %.cu
 	@mkdir -p $(@D)

@@ -4,8 +4,8 @@
  * nothing and touches no state, so any thread may call it, also while the stream is being captured. Arguments are copied: they may lie on
  * the caller's stack, the pointers in them are device memory. Nothing is checked: engine/plan.c checked every shape once.
  *
- * T is the storage type of the feature maps: f32, f16 or bf16. Arithmetic is f32. Maps are NHWC and dense, [n][h][w][c]; outputs never overlap
- * inputs. Pointers to T are 16-byte aligned. When c is a multiple of RN_CUDA_VECTOR_BYTES / sizeof(T), memory moves 16 bytes at a time,
+ * T is the storage type of the feature maps: f32, f16 or bf16. Arithmetic is f32. Maps are NHWC and dense, [n][h][w][c]; outputs do not overlap
+ * inputs unless a line says so. Pointers to T are 16-byte aligned. When c is a multiple of RN_CUDA_VECTOR_BYTES / sizeof(T), memory moves 16 bytes at a time,
  * otherwise element by element: the engine pads channels so that the first holds, and keeps the padding zero. A picture's map has fewer
  * than 2^31 elements, n is at most 65535.
  */
@@ -60,7 +60,7 @@ typedef struct rn_cuda_unpack_args {
 typedef struct rn_cuda_scale_shift_args {
     const void *x;              /* T [pixels][c] */
     const float *scale, *shift; /* [c], 16-byte aligned */
-    void *y;                    /* T [pixels][c] */
+    void *y;                    /* T [pixels][c]; may be x */
     int64_t pixels;             /* n * h * w; pixels * c below 2^32 vectors */
     int32_t c;
     bool relu;
@@ -134,6 +134,10 @@ typedef struct rn_cuda_kernels {
 
 /* The launchers whose maps are of that type; NULL unless it is F32, F16 or BF16. Static. */
 const rn_cuda_kernels *rn_cuda_kernels_of(rn_dtype dtype);
+
+/* Whether this build has code for the calling thread's device: cudaErrorNoKernelImageForDevice when it has none. */
+cudaError_t rn_cuda_kernels_check(void);
+extern const char *const rn_cuda_architectures; /* what it has code for: "sm_80 sm_90a" */
 
 /* The symbols: rn_<slot>_<type>__cuda. */
 #define RN_CUDA_SYMBOL(slot, operation)                                                                                                    \

@@ -17,7 +17,7 @@ __global__ void __launch_bounds__(BLOCK) scale_shift(rn_cuda_scale_shift_args a,
     if (i >= vectors) return;
     const int64_t at = static_cast<int64_t>(i) * V;
     const uint32_t c = i % groups * V;
-    Vector<V> x = load<V>(static_cast<const T *>(a.x) + at);
+    Vector<V> x = load<V, false>(static_cast<const T *>(a.x) + at);
     const Vector<V> scale = load<V>(a.scale + c), shift = load<V>(a.shift + c);
 #pragma unroll
     for (int k = 0; k < V; k++) x.at[k] = relu_if(a.relu, __fadd_rn(__fmul_rn(x.at[k], scale.at[k]), shift.at[k]));

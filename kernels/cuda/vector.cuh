@@ -49,17 +49,19 @@ template <> __device__ __forceinline__ __nv_bfloat16 from_float<__nv_bfloat16>(f
     return __float2bfloat16_rn(x);
 }
 
-template <int V, class T> __device__ __forceinline__ Vector<V> load(const T *address)
+/* CONSTANT: nobody writes this memory while the kernel runs, so the load may go through the read-only cache. */
+template <int V, bool CONSTANT = true, class T> __device__ __forceinline__ Vector<V> load(const T *address)
 {
     static_assert(V == 1 || V * sizeof(T) % 16 == 0, "one element or whole accesses of 16 bytes");
     Vector<V> result;
     if constexpr (V == 1) {
-        result.at[0] = to_float(__ldg(address));
+        result.at[0] = to_float(CONSTANT ? __ldg(address) : *address);
     } else {
         T elements[V];
 #pragma unroll
         for (int i = 0; i < V; i += WIDE<T>) {
-            const uint4 bits = __ldg(reinterpret_cast<const uint4 *>(address + i));
+            const uint4 *from = reinterpret_cast<const uint4 *>(address + i);
+            const uint4 bits = CONSTANT ? __ldg(from) : *from;
             memcpy(static_cast<void *>(elements + i), &bits, sizeof bits);
         }
 #pragma unroll

@@ -80,6 +80,10 @@ static void check_scale_shift(rn_dtype dtype, int32_t pixels, int32_t c, bool re
         .x = dx.data, .scale = dscale.data, .shift = dshift.data, .y = dy.data, .pixels = pixels, .c = c, .relu = relu};
     assert_int_equal(rn_cuda_kernels_of(dtype)->scale_shift(&args, NULL), RN_STATUS_OK);
     assert_equal_maps("scale_shift", dtype, &dy, expected);
+    rn_cuda_scale_shift_args in_place = args;
+    in_place.y = dx.data;
+    assert_int_equal(rn_cuda_kernels_of(dtype)->scale_shift(&in_place, NULL), RN_STATUS_OK);
+    assert_equal_maps("scale_shift in place", dtype, &dx, expected);
     device_map_free(&dx), device_map_free(&dy), device_map_free(&dscale), device_map_free(&dshift);
     free(x), free(scale), free(shift), free(expected);
 }

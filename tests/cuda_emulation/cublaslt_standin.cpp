@@ -1,22 +1,23 @@
 /* The part of cuBLASLt that the backend uses, on the host (tests only).
  *
- * What: D = epilogue(alpha * op(A) op(B) + beta * C) for f16 matrices in column
- * order with f32 arithmetic; epilogues default, bias, ReLU and both.
+ * What: D = epilogue(alpha * op(A) op(B) + beta * C) for f32, f16 and bf16 matrices in column order with f32 arithmetic; epilogues default,
+ * bias, ReLU and both. The heuristics offer two ways.
  *
- * Why it checks more than it computes: a backend mistake (swapped sizes, a
- * leading dimension, a bias pointer that was never set) must fail here as it
- * would on a GPU, so shapes and address ranges are validated on every call and
- * anything outside the list above is refused with NOT_SUPPORTED.
+ * Why it checks more than it computes: a backend mistake (swapped sizes, a leading dimension, a bias pointer that was never set) must fail
+ * here as it would on a GPU, so shapes and address ranges are validated on every call and anything outside the list above is refused with
+ * NOT_SUPPORTED.
  */
+#include "emulated_type.h"
 #include "emulation_internal.h"
 
 #include <cublasLt.h>
-#include <cuda_fp16.h>
 
 #include <cstring>
 #include <vector>
 
 using rn_emulation::count_object;
+using rn_emulation::read_element;
+using rn_emulation::Type;
 
 struct cublasLtContext {
 };
@@ -29,8 +30,12 @@ struct Description {
     cudaDataType scale;
     cublasOperation_t transpose_a, transpose_b;
     cublasLtEpilogue_t epilogue;
-    const __half *bias;
+    cudaDataType bias_type;
+    const void *bias;
 };
+
+/* Pretended needs of the two ways, to see that the backend asks for them and provides them. */
+constexpr size_t workspace_bytes_of_way[] = {0, 3000};
 
 struct Layout {
     cudaDataType type;
@@ -79,17 +84,26 @@ bool has_relu(cublasLtEpilogue_t epilogue)
     return epilogue & CUBLASLT_EPILOGUE_RELU;
 }
 
+Type type_of(cudaDataType type)
+{
+    return type == CUDA_R_32F ? Type::f32 : type == CUDA_R_16F ? Type::f16 : type == CUDA_R_16BF ? Type::bf16 : Type::none;
+}
+
 size_t bytes_of(const Layout &layout)
 {
-    return sizeof(__half) * (layout.stride * (layout.columns - 1) + layout.rows);
+    return rn_emulation::bytes_of(type_of(layout.type)) * (layout.stride * (layout.columns - 1) + layout.rows);
 }
 
 cublasStatus_t check(const Description &description, const Layout &a, const Layout &b, const Layout &c, const Layout &d)
 {
-    if (description.compute != CUBLAS_COMPUTE_32F || description.scale != CUDA_R_32F) return CUBLAS_STATUS_NOT_SUPPORTED;
+    const bool tf32 = description.compute == CUBLAS_COMPUTE_32F_FAST_TF32 && a.type == CUDA_R_32F;
+    if ((description.compute != CUBLAS_COMPUTE_32F && !tf32) || description.scale != CUDA_R_32F) return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (a.type != b.type || c.type != d.type || (d.type != a.type && d.type != CUDA_R_32F)) return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (has_bias(description.epilogue) && description.bias_type != d.type) return CUBLAS_STATUS_NOT_SUPPORTED;
     if (description.epilogue & ~CUBLASLT_EPILOGUE_RELU_BIAS & ~CUBLASLT_EPILOGUE_DEFAULT) return CUBLAS_STATUS_NOT_SUPPORTED;
     for (const Layout *layout : {&a, &b, &c, &d})
-        if (layout->type != CUDA_R_16F || layout->rows == 0 || layout->columns == 0 || layout->stride < static_cast<int64_t>(layout->rows))
+        if (type_of(layout->type) == Type::none || layout->rows == 0 || layout->columns == 0 ||
+            layout->stride < static_cast<int64_t>(layout->rows))
             return CUBLAS_STATUS_INVALID_VALUE;
     bool ta = description.transpose_a != CUBLAS_OP_N, tb = description.transpose_b != CUBLAS_OP_N;
     uint64_t rows = ta ? a.columns : a.rows, depth_a = ta ? a.rows : a.columns;
@@ -100,19 +114,29 @@ cublasStatus_t check(const Description &description, const Layout &a, const Layo
 }
 
 /* Dense f32 copy, depth contiguous for each row of the result. */
-std::vector<float> gather(const __half *from, const Layout &layout, bool depth_is_rows)
+std::vector<float> gather(const void *from, const Layout &layout, bool depth_is_rows)
 {
     std::vector<float> to(layout.rows * layout.columns);
     for (uint64_t column = 0; column < layout.columns; column++)
         for (uint64_t row = 0; row < layout.rows; row++)
             to[depth_is_rows ? column * layout.rows + row : row * layout.columns + column] =
-                __half2float(from[column * layout.stride + row]);
+                read_element(type_of(layout.type), from, column * layout.stride + row);
     return to;
 }
 
 } // namespace
 
 extern "C" {
+
+size_t cublasLtGetVersion(void)
+{
+    return CUBLAS_VERSION;
+}
+
+const char *cublasLtGetStatusString(cublasStatus_t status)
+{
+    return status == CUBLAS_STATUS_SUCCESS ? "no error" : "emulated cuBLASLt error";
+}
 
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle)
 {
@@ -129,7 +153,7 @@ cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *result, cublasComp
 {
     RN_EMULATION_CALL(cublasStatus_t);
     create(result);
-    inside<Description>(*result) = {compute, scale, CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, nullptr};
+    inside<Description>(*result) = {compute, scale, CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, CUDA_R_16F, nullptr};
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -153,6 +177,9 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t object, cubla
         break;
     case CUBLASLT_MATMUL_DESC_EPILOGUE:
         done = assign(description.epilogue, value, bytes);
+        break;
+    case CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE:
+        done = assign(description.bias_type, value, bytes);
         break;
     case CUBLASLT_MATMUL_DESC_BIAS_POINTER:
         done = assign(description.bias, value, bytes);
@@ -192,8 +219,22 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t o
                                                     const void *value, size_t bytes)
 {
     RN_EMULATION_CALL(cublasStatus_t);
-    if (attribute != CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES) return CUBLAS_STATUS_NOT_SUPPORTED;
-    bool done = assign(inside<Preference>(object).workspace_bytes, value, bytes);
+    uint32_t number;
+    bool done = false;
+    switch (attribute) {
+    case CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES:
+        done = assign(inside<Preference>(object).workspace_bytes, value, bytes);
+        break;
+    case CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK:
+    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES:
+    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES:
+    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES:
+    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES:
+        done = assign(number, value, bytes);
+        break;
+    default:
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    }
     return done ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
 }
 
@@ -208,9 +249,12 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
         check(inside<Description>(description), inside<Layout>(a), inside<Layout>(b), inside<Layout>(c), inside<Layout>(d));
     if (status != CUBLAS_STATUS_SUCCESS) return status;
     if (requested < 1) return CUBLAS_STATUS_INVALID_VALUE;
-    std::memset(&results[0], 0, sizeof results[0]);
-    results[0].workspaceSize = inside<Preference>(preference).workspace_bytes;
-    *returned = 1;
+    for (size_t bytes_needed : workspace_bytes_of_way) {
+        if (*returned == requested || bytes_needed > inside<Preference>(preference).workspace_bytes) continue;
+        cublasLtMatmulHeuristicResult_t &result = results[(*returned)++];
+        std::memset(&result, 0, sizeof result);
+        result.workspaceSize = bytes_needed;
+    }
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -230,26 +274,26 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
     rn_emulation::require_device_range(b, bytes_of(lb), "matmul B");
     if (keep != 0) rn_emulation::require_device_range(c, bytes_of(lc), "matmul C");
     rn_emulation::require_device_range(d, bytes_of(ld), "matmul D");
-    if (has_bias(description.epilogue)) rn_emulation::require_device_range(description.bias, ld.rows * sizeof(__half), "bias");
+    if (has_bias(description.epilogue))
+        rn_emulation::require_device_range(description.bias, ld.rows * rn_emulation::bytes_of(type_of(ld.type)), "bias");
     if (workspace_bytes) rn_emulation::require_device_range(workspace, workspace_bytes, "matmul workspace");
 
     cudaError_t error = rn_emulation::enqueue(stream, [=] {
         bool ta = description.transpose_a != CUBLAS_OP_N;
         bool tb = description.transpose_b != CUBLAS_OP_N;
         uint64_t depth = ta ? la.rows : la.columns;
-        std::vector<float> left = gather(static_cast<const __half *>(a), la, ta);
-        std::vector<float> right = gather(static_cast<const __half *>(b), lb, !tb);
-        const __half *added = static_cast<const __half *>(c);
-        __half *result = static_cast<__half *>(d);
+        std::vector<float> left = gather(a, la, ta);
+        std::vector<float> right = gather(b, lb, !tb);
+        const Type type = type_of(ld.type);
         for (uint64_t column = 0; column < ld.columns; column++) {
             for (uint64_t row = 0; row < ld.rows; row++) {
                 float sum = 0;
                 for (uint64_t k = 0; k < depth; k++) sum += left[row * depth + k] * right[column * depth + k];
                 sum *= scale;
-                if (keep != 0) sum += keep * __half2float(added[column * lc.stride + row]);
-                if (has_bias(description.epilogue)) sum += __half2float(description.bias[row]);
+                if (keep != 0) sum += keep * read_element(type, c, column * lc.stride + row);
+                if (has_bias(description.epilogue)) sum += read_element(type, description.bias, row);
                 if (has_relu(description.epilogue) && sum < 0) sum = 0;
-                result[column * ld.stride + row] = __float2half(sum);
+                rn_emulation::write_element(type, d, column * ld.stride + row, sum);
             }
         }
     });

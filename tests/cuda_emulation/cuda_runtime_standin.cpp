@@ -52,6 +52,7 @@ struct CUstream_st {
 
 struct CUevent_st {
     CUstream_st *stream = nullptr; /* of the last record, null once reached */
+    long time = 0;                 /* pieces of work that the device had done when it was reached */
 };
 
 namespace
@@ -64,6 +65,11 @@ CUstream_st default_stream;
 cudaError_t last_error = cudaSuccess;
 long live_objects;
 int draining;
+long device_time;
+size_t memory_limit = size_t(8) << 30;
+int sticky; /* the error that every call returns from now on, or 0 */
+int driver_version = CUDART_VERSION;
+int device_count = 1;
 
 struct Failure {
     std::string function;
@@ -96,6 +102,7 @@ void run_one(CUstream_st *stream)
     Work work = std::move(stream->queue.front());
     stream->queue.pop_front();
     if (draining++ == 0) open_device_memory(true);
+    device_time++;
     work();
     if (--draining == 0) open_device_memory(false);
 }
@@ -144,6 +151,13 @@ size_t bytes_from(const void *pointer)
     return address < start + bytes ? start + bytes - address : 0;
 }
 
+size_t allocated_bytes()
+{
+    size_t total = 0;
+    for (auto &[address, bytes] : allocations) total += bytes;
+    return total;
+}
+
 struct FailureFromEnvironment {
     FailureFromEnvironment()
     {
@@ -177,6 +191,7 @@ cudaError_t enqueue(cudaStream_t handle, Work work)
 int injected_failure(const char *function)
 {
     Guard guard(lock);
+    if (sticky) return sticky;
     if (failure.nth <= 0 || (failure.function != "*" && failure.function != function)) return 0;
     if (--failure.nth > 0) return 0;
     failure.happened = true;
@@ -211,6 +226,19 @@ void rn_emulation_fail(const char *function, long nth, int status)
 {
     failure = {function, nth, status, false};
 }
+void rn_emulation_break_device(int status)
+{
+    sticky = status;
+}
+void rn_emulation_set_memory(size_t bytes)
+{
+    memory_limit = bytes;
+}
+void rn_emulation_set_devices(int count, int driver)
+{
+    device_count = count;
+    driver_version = driver;
+}
 void rn_emulation_fail_none(void)
 {
     failure = Failure();
@@ -236,6 +264,13 @@ cudaError_t cudaPeekAtLastError(void)
     return last_error;
 }
 
+const char *cudaGetErrorName(cudaError_t error)
+{
+    return error == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation"
+           : error == cudaErrorIllegalAddress ? "cudaErrorIllegalAddress"
+                                              : "emulated";
+}
+
 const char *cudaGetErrorString(cudaError_t error)
 {
     return error == cudaSuccess ? "no error" : "emulated CUDA error";
@@ -244,20 +279,23 @@ const char *cudaGetErrorString(cudaError_t error)
 cudaError_t cudaGetDeviceCount(int *count)
 {
     RN_EMULATION_CALL(cudaError_t);
-    *count = 1;
+    *count = 0;
+    if (driver_version < CUDART_VERSION) return cudaErrorInsufficientDriver;
+    if (device_count == 0) return cudaErrorNoDevice;
+    *count = device_count;
     return cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int device)
 {
     RN_EMULATION_CALL(cudaError_t);
-    return device == 0 ? cudaSuccess : cudaErrorInvalidDevice;
+    return device >= 0 && device < device_count ? cudaSuccess : cudaErrorInvalidDevice;
 }
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device)
 {
     RN_EMULATION_CALL(cudaError_t);
-    if (device != 0) return cudaErrorInvalidDevice;
+    if (device < 0 || device >= device_count) return cudaErrorInvalidDevice;
     memset(properties, 0, sizeof *properties);
     strcpy(properties->name, "emulated device");
     properties->major = 9;
@@ -266,7 +304,8 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int devic
     properties->warpSize = 32;
     properties->maxThreadsPerBlock = 1024;
     properties->sharedMemPerBlock = 48 * 1024;
-    properties->totalGlobalMem = size_t(8) << 30;
+    properties->totalGlobalMem = memory_limit;
+    properties->l2CacheSize = 64 * 1024;
     return cudaSuccess;
 }
 
@@ -277,6 +316,7 @@ cudaError_t cudaMalloc(void **pointer, size_t bytes)
     *pointer = nullptr;
     if (cudaError_t error = forbid_in_capture()) return error;
     if (bytes == 0) return cudaSuccess;
+    if (bytes > memory_limit - allocated_bytes()) return cudaErrorMemoryAllocation;
     void *memory;
     if (posix_memalign(&memory, 256, bytes)) return cudaErrorMemoryAllocation;
     memset(memory, 0xff, bytes);
@@ -288,7 +328,6 @@ cudaError_t cudaMalloc(void **pointer, size_t bytes)
 
 cudaError_t cudaFree(void *pointer)
 {
-    RN_EMULATION_CALL(cudaError_t);
     Guard guard(lock);
     if (!pointer) return cudaSuccess;
     if (cudaError_t error = forbid_in_capture()) return error;
@@ -298,6 +337,36 @@ cudaError_t cudaFree(void *pointer)
     ASAN_UNPOISON_MEMORY_REGION(pointer, found->second);
     allocations.erase(found);
     free(pointer);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)
+{
+    RN_EMULATION_CALL(cudaError_t);
+    Guard guard(lock);
+    *total_bytes = memory_limit;
+    *free_bytes = memory_limit - allocated_bytes();
+    return cudaSuccess;
+}
+
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    RN_EMULATION_CALL(cudaError_t);
+    *version = driver_version;
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version)
+{
+    RN_EMULATION_CALL(cudaError_t);
+    *version = CUDART_VERSION;
+    return cudaSuccess;
+}
+
+cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *attributes, const void *)
+{
+    RN_EMULATION_CALL(cudaError_t);
+    memset(attributes, 0, sizeof *attributes);
     return cudaSuccess;
 }
 
@@ -312,7 +381,6 @@ cudaError_t cudaMallocHost(void **pointer, size_t bytes)
 
 cudaError_t cudaFreeHost(void *pointer)
 {
-    RN_EMULATION_CALL(cudaError_t);
     if (pointer) count_object(-1);
     free(pointer);
     return cudaSuccess;
@@ -329,6 +397,13 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
         if (kind == cudaMemcpyDefault || to_device != want_to || from_device != want_from) return cudaErrorInvalidValue;
     }
     return enqueue(stream, [=] { memcpy(to, from, bytes); });
+}
+
+cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
+{
+    RN_EMULATION_CALL(cudaError_t);
+    const cudaError_t error = cudaMemcpyAsync(to, from, bytes, kind, nullptr);
+    return error ? error : cudaStreamSynchronize(nullptr);
 }
 
 cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream)
@@ -349,7 +424,6 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned int)
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
-    RN_EMULATION_CALL(cudaError_t);
     Guard guard(lock);
     drain(stream);
     streams.erase(std::find(streams.begin(), streams.end(), stream));
@@ -384,9 +458,22 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned int)
     return cudaSuccess;
 }
 
-cudaError_t cudaEventDestroy(cudaEvent_t event)
+cudaError_t cudaEventCreate(cudaEvent_t *event)
+{
+    return cudaEventCreateWithFlags(event, 0);
+}
+
+cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t start, cudaEvent_t stop)
 {
     RN_EMULATION_CALL(cudaError_t);
+    Guard guard(lock);
+    if (start->stream || stop->stream) return cudaErrorNotReady;
+    *milliseconds = static_cast<float>(stop->time - start->time);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
     Guard guard(lock);
     reach(event);
     count_object(-1);
@@ -401,7 +488,10 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t handle)
     CUstream_st *stream = resolve(handle);
     if (stream->capture) return forbid_in_capture();
     event->stream = stream;
-    return enqueue(handle, [=] { event->stream = nullptr; });
+    return enqueue(handle, [=] {
+        event->stream = nullptr;
+        event->time = device_time;
+    });
 }
 
 /* Runs the recording stream one item further, so that polling makes progress. */
@@ -470,7 +560,6 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream)
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 {
-    RN_EMULATION_CALL(cudaError_t);
     if (graph) count_object(-1);
     delete graph;
     return cudaSuccess;
@@ -478,7 +567,6 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable)
 {
-    RN_EMULATION_CALL(cudaError_t);
     if (executable) count_object(-1);
     delete executable;
     return cudaSuccess;

@@ -1,20 +1,19 @@
-/* cuDNN's backend (graph) API for one family of graphs, on the host (tests
- * only): a forward convolution followed by pointwise additions and ReLUs.
+/* cuDNN's backend (graph) API for one family of graphs, on the host (tests only): a forward convolution followed by pointwise additions and
+ * ReLUs.
  *
- * How: a descriptor is a bag of attributes. A table says which attributes a
- * descriptor type takes, of which type and count, and which must be set before
- * it is finalized; the library's state rules (no changes after finalize, only
- * finalized descriptors as values) follow from that alone. Executing a plan
- * walks the operation list and evaluates it with f32 tensors.
+ * How: a descriptor is a bag of attributes. A table says which attributes a descriptor type takes, of which type and count, and which must
+ * be set before it is finalized; the library's state rules (no changes after finalize, only finalized descriptors as values) follow from
+ * that alone. Executing a plan walks the operation list and evaluates it with f32 tensors.
  *
- * Strides are honoured, so NHWC and NCHW both work; dilation, groups and
- * non-unit alpha are refused as unsupported.
+ * The heuristics offer the engines of one list: some good, some that a backend must recognise and leave alone. Strides are honoured, so
+ * NHWC and NCHW both work; dilation and non-unit alpha are refused as unsupported.
  */
+#include "emulated_type.h"
 #include "emulation_internal.h"
 
-#include <cuda_fp16.h>
 #include <cudnn.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <map>
@@ -43,6 +42,7 @@ struct Value {
 struct Descriptor {
     cudnnBackendDescriptorType_t type;
     bool finalized = false;
+    int64_t engine = 0; /* of an engine, a configuration or a plan: index into the list */
     std::map<cudnnBackendAttributeName_t, Value> values;
 
     template <class T> T get(cudnnBackendAttributeName_t name, int64_t index = 0) const
@@ -78,6 +78,7 @@ struct Rule {
 #define GRAPH CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR
 #define HEUR CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR
 #define PLAN CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR
+#define DEVICE CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR
 #define PACK CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR
 #define DESCRIPTOR CUDNN_TYPE_BACKEND_DESCRIPTOR
 
@@ -110,15 +111,30 @@ const Rule rules[] = {
     {GRAPH, CUDNN_ATTR_OPERATIONGRAPH_OPS, DESCRIPTOR, 1, 8, true},
     {HEUR, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, DESCRIPTOR, 1, 1, true},
     {HEUR, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, 1, true},
-    {PLAN, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, 1, true},
+    {HEUR, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, DESCRIPTOR, 1, 1, true},
+    {DEVICE, CUDNN_ATTR_DEVICEPROP_DEVICE_ID, CUDNN_TYPE_INT32, 1, 1, true},
+    {PLAN, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, DESCRIPTOR, 1, 1, true},
     {PLAN, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, DESCRIPTOR, 1, 1, true},
     {PACK, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, 1, 32, true},
     {PACK, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, 1, 32, true},
     {PACK, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, 1, true},
 };
 
-/* Pretended need, to see that the backend asks for it and provides it. */
-constexpr int64_t workspace_bytes = 4096;
+/* What the heuristics offer, in this order. The workspace is a pretended need, to see that the backend asks for it and provides it. */
+struct Engine {
+    std::vector<cudnnBackendNumericalNote_t> notes;
+    int64_t workspace_bytes;
+    bool can_be_planned;
+};
+const Engine engines[] = {
+    {{CUDNN_NUMERICAL_NOTE_TENSOR_CORE}, 4096, true},
+    {{CUDNN_NUMERICAL_NOTE_TENSOR_CORE, CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC}, 0, true},
+    {{CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION}, 0, true},
+    {{}, 0, false},
+    {{}, 5000, true},
+    {{}, int64_t(1) << 40, true},
+};
+constexpr int64_t engine_count = sizeof engines / sizeof *engines;
 
 size_t size_of(cudnnBackendAttributeType_t type)
 {
@@ -156,6 +172,12 @@ struct Tensor {
         }
         is_virtual = d.values.count(CUDNN_ATTR_TENSOR_IS_VIRTUAL) && d.get<bool>(CUDNN_ATTR_TENSOR_IS_VIRTUAL);
     }
+    rn_emulation::Type element_type() const
+    {
+        return type == CUDNN_DATA_HALF       ? rn_emulation::Type::f16
+               : type == CUDNN_DATA_BFLOAT16 ? rn_emulation::Type::bf16
+                                             : rn_emulation::Type::f32;
+    }
     int64_t elements() const
     {
         return dims[0] * dims[1] * dims[2] * dims[3];
@@ -185,15 +207,15 @@ struct Execution {
         if (found != contents.end()) return found->second;
         std::vector<float> &values = contents[tensor.uid];
         values.resize(tensor.elements());
-        const __half *from = static_cast<const __half *>(addresses.at(tensor.uid));
-        tensor.each([&](int64_t to, int64_t at) { values[to] = __half2float(from[at]); });
+        const void *from = addresses.at(tensor.uid);
+        tensor.each([&](int64_t to, int64_t at) { values[to] = rn_emulation::read_element(tensor.element_type(), from, at); });
         return values;
     }
     void write(const Tensor &tensor, std::vector<float> values)
     {
         if (!tensor.is_virtual) {
-            __half *to = static_cast<__half *>(addresses.at(tensor.uid));
-            tensor.each([&](int64_t from, int64_t at) { to[at] = __float2half(values[from]); });
+            void *to = addresses.at(tensor.uid);
+            tensor.each([&](int64_t from, int64_t at) { rn_emulation::write_element(tensor.element_type(), to, at, values[from]); });
         }
         contents[tensor.uid] = std::move(values);
     }
@@ -211,7 +233,7 @@ void convolve(const Descriptor &op, Execution &execution)
     int64_t pad_w = conv.get<int64_t>(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, 1);
     const float *input = execution.read(x).data();
     const float *weights = execution.read(w).data();
-    int64_t channels = x.dims[1], height = x.dims[2], width = x.dims[3];
+    int64_t channels = x.dims[1], depth = w.dims[1], group_outputs = w.dims[0] / (channels / depth), height = x.dims[2], width = x.dims[3];
     std::vector<float> result(y.elements());
     float *output = result.data();
     for (int64_t n = 0; n < y.dims[0]; n++)
@@ -223,9 +245,9 @@ void convolve(const Descriptor &op, Execution &execution)
                         for (int64_t s = 0; s < w.dims[3]; s++) {
                             int64_t iy = oy * stride_h + r - pad_h, ix = ox * stride_w + s - pad_w;
                             if (iy < 0 || iy >= height || ix < 0 || ix >= width) continue;
-                            const float *a = input + ((n * height + iy) * width + ix) * channels;
-                            const float *b = weights + ((k * w.dims[2] + r) * w.dims[3] + s) * channels;
-                            for (int64_t c = 0; c < channels; c++) sum += a[c] * b[c];
+                            const float *a = input + ((n * height + iy) * width + ix) * channels + k / group_outputs * depth;
+                            const float *b = weights + ((k * w.dims[2] + r) * w.dims[3] + s) * depth;
+                            for (int64_t c = 0; c < depth; c++) sum += a[c] * b[c];
                         }
                     *output++ = sum;
                 }
@@ -259,7 +281,8 @@ bool conv_supported(const Descriptor &op)
     if (op.get<float>(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA) != 1 ||
         op.get<float>(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA) != 0)
         return false;
-    if (x.dims[0] != y.dims[0] || x.dims[1] != w.dims[1] || w.dims[0] != y.dims[1]) return false;
+    if (x.dims[0] != y.dims[0] || x.dims[1] % w.dims[1] || w.dims[0] % (x.dims[1] / w.dims[1]) || w.dims[0] != y.dims[1]) return false;
+    if (x.type != w.type) return false;
     for (int i = 0; i < 2; i++) {
         int64_t padded = x.dims[2 + i] + conv.get<int64_t>(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, i) +
                          conv.get<int64_t>(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, i);
@@ -312,6 +335,11 @@ size_t cudnnGetVersion(void)
 const char *cudnnGetErrorString(cudnnStatus_t status)
 {
     return status == CUDNN_STATUS_SUCCESS ? "no error" : "emulated cuDNN error";
+}
+
+void cudnnGetLastErrorString(char *message, size_t max_size)
+{
+    if (max_size > 0) *message = 0;
 }
 
 cudnnStatus_t cudnnCreate(cudnnHandle_t *handle)
@@ -395,29 +423,52 @@ cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t handle)
     if (descriptor.type == PACK &&
         descriptor.values[CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS].count != descriptor.values[CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS].count)
         return CUDNN_STATUS_BAD_PARAM;
+    if (descriptor.type == PLAN) {
+        descriptor.engine = descriptor.child(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG).engine;
+        if (!engines[descriptor.engine].can_be_planned) return CUDNN_STATUS_NOT_SUPPORTED;
+    }
     descriptor.finalized = true;
     return CUDNN_STATUS_SUCCESS;
 }
 
-/* The two queries of the planning sequence. A configuration is the graph it was
- * made for. */
+/* The queries of the planning sequence. A configuration is a graph and the index of an engine. */
 cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const handle, cudnnBackendAttributeName_t name,
                                        cudnnBackendAttributeType_t type, int64_t requested, int64_t *returned, void *elements)
 {
     RN_EMULATION_CALL(cudnnStatus_t);
     const Descriptor &descriptor = resolve(handle);
     if (!descriptor.finalized) return CUDNN_STATUS_NOT_INITIALIZED;
+    int64_t ignored;
+    int64_t &count = returned ? *returned : ignored;
+    const Engine &engine = engines[descriptor.engine];
     if (descriptor.type == HEUR && name == CUDNN_ATTR_ENGINEHEUR_RESULTS && type == DESCRIPTOR && requested >= 1) {
         auto *configs = static_cast<cudnnBackendDescriptor_t *>(elements);
-        Descriptor &config = resolve(configs[0]);
-        config.values[CUDNN_ATTR_ENGINECFG_ENGINE] = descriptor.values.at(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH);
-        config.finalized = true;
-        *returned = 1;
+        for (int64_t i = 0; i < requested && i < engine_count; i++) {
+            Descriptor &config = resolve(configs[i]);
+            config.values[CUDNN_ATTR_ENGINECFG_ENGINE] = descriptor.values.at(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH);
+            config.engine = i;
+            config.finalized = true;
+        }
+        count = engine_count; /* as the library does: how many there are */
+        return CUDNN_STATUS_SUCCESS;
+    }
+    if (descriptor.type == CUDNN_BACKEND_ENGINECFG_DESCRIPTOR && name == CUDNN_ATTR_ENGINECFG_ENGINE && type == DESCRIPTOR &&
+        requested >= 1) {
+        Descriptor &result = resolve(*static_cast<cudnnBackendDescriptor_t *>(elements));
+        result.engine = descriptor.engine;
+        result.finalized = true;
+        count = 1;
+        return CUDNN_STATUS_SUCCESS;
+    }
+    if (descriptor.type == CUDNN_BACKEND_ENGINE_DESCRIPTOR && name == CUDNN_ATTR_ENGINE_NUMERICAL_NOTE &&
+        type == CUDNN_TYPE_NUMERICAL_NOTE) {
+        count = std::min<int64_t>(requested, static_cast<int64_t>(engine.notes.size()));
+        std::copy_n(engine.notes.begin(), count, static_cast<cudnnBackendNumericalNote_t *>(elements));
         return CUDNN_STATUS_SUCCESS;
     }
     if (descriptor.type == PLAN && name == CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE && type == CUDNN_TYPE_INT64 && requested >= 1) {
-        *static_cast<int64_t *>(elements) = workspace_bytes;
-        if (returned) *returned = 1;
+        *static_cast<int64_t *>(elements) = engine.workspace_bytes;
+        count = 1;
         return CUDNN_STATUS_SUCCESS;
     }
     return CUDNN_STATUS_NOT_SUPPORTED;
@@ -437,9 +488,15 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t context, cudnnBackendDescriptor_
         if (tensor.is_virtual) return;
         auto found = start.addresses.find(tensor.uid);
         rn_emulation::require_device_range(found == start.addresses.end() ? nullptr : found->second,
-                                           static_cast<size_t>(tensor.elements()) * sizeof(__half), "cuDNN tensor");
+                                           static_cast<size_t>(tensor.elements()) * rn_emulation::bytes_of(tensor.element_type()),
+                                           "cuDNN tensor");
     });
-    rn_emulation::require_device_range(pack.get<void *>(CUDNN_ATTR_VARIANT_PACK_WORKSPACE), workspace_bytes, "cuDNN workspace");
+    const int64_t workspace_bytes = engines[plan.engine].workspace_bytes;
+    if (workspace_bytes > 0)
+        rn_emulation::require_device_range(pack.get<void *>(CUDNN_ATTR_VARIANT_PACK_WORKSPACE), workspace_bytes, "cuDNN workspace");
+    for (cudnnBackendNumericalNote_t note : engines[plan.engine].notes)
+        if (note == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC || note == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION)
+            rn_emulation::die("an engine that a backend must not choose is executed");
     cudaError_t error = rn_emulation::enqueue(context->stream, [graph, start] {
         Execution execution = start;
         for (const Pointer &op : graph->values.at(CUDNN_ATTR_OPERATIONGRAPH_OPS).descriptors) {
