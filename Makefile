@@ -8,7 +8,7 @@ CC ?= cc
 OPT ?= -O3
 SANITIZE ?=
 
-PKGS := libprotobuf-c jansson libpng libjpeg libwebp openssl zlib
+PKGS := libprotobuf-c jansson libpng libjpeg libwebp libwebpdemux openssl zlib
 HTTP_PKG := libh2o-evloop
 MISSING := $(strip $(foreach p,$(PKGS) openblas $(HTTP_PKG),$(shell pkg-config --exists $(p) || echo $(p))))
 ifneq ($(filter-out help clean format check-format,$(or $(MAKECMDGOALS),all)),)
@@ -43,6 +43,7 @@ LOADER_SRC := $(wildcard loader/*.c)
 HTTP_SRC := $(filter-out http/resnetd.c,$(wildcard http/*.c))
 TEST_SRC := $(filter-out tests/cuda/%,$(wildcard tests/*/*_test.c))
 TEST_SUPPORT_SRC := $(wildcard tests/support/*.c)
+TEST_TOOL_SRC := $(wildcard tests/tools/*.c)
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 KERNELS := $(B)/libkernels.a
@@ -54,10 +55,14 @@ TEST_SUPPORT := $(if $(TEST_SUPPORT_SRC),$(B)/libtestsupport.a)
 TOOLS := $(patsubst tools/%.c,%,$(wildcard tools/resnet_*.c))
 PROGRAMS := $(if $(wildcard http/resnetd.c),$(B)/resnetd) $(foreach t,$(TOOLS),$(B)/$(subst _,-,$(t)))
 TESTS := $(TEST_SRC:%.c=$(B)/%)
+# Programs that tests written in Python drive.
+TEST_TOOLS := $(TEST_TOOL_SRC:%.c=$(B)/%)
 
+comma := ,
 # ---- CUDA: found, never required ----
 #
-# The toolkit's headers are enough for the tests: kernels and backend are compiled for the host, over the stand-ins of tests/cuda_emulation.
+# `make cuda` builds the plug-in that the programs open when they are asked for a GPU. The toolkit's headers alone are enough for the tests: kernels and
+# backend are compiled for the host, over the stand-ins of tests/cuda_emulation.
 ifndef CUDA_HOME
 CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(or $(shell command -v nvcc 2>/dev/null),$(wildcard /usr/local/cuda/bin/nvcc))))
 endif
@@ -66,20 +71,19 @@ CUDNN_HOME := $(patsubst %/include/cudnn.h,%,$(firstword $(wildcard $(CUDA_HOME:
 CUDNN_HOME := $(or $(CUDNN_HOME),$(shell python3 -c 'import nvidia.cudnn as c; print(c.__path__[0])' 2>/dev/null))
 endif
 NVCC := $(wildcard $(CUDA_HOME:%=%/bin/nvcc))
-CUDA_HEADERS := $(wildcard $(CUDA_HOME:%=%/include/cuda_runtime_api.h))
-CUDNN_HEADERS := $(wildcard $(CUDNN_HOME:%=%/include/cudnn.h))
 CUDA_INCLUDE := $(addprefix -isystem ,$(sort $(CUDA_HOME:%=%/include) $(filter-out /usr/include,$(CUDNN_HOME:%=%/include))))
+CUDA_MISSING := $(strip $(if $(wildcard $(CUDA_HOME:%=%/include/cuda_runtime_api.h)),,CUDA toolkit (CUDA_HOME="$(CUDA_HOME)")) \
+    $(if $(wildcard $(CUDNN_HOME:%=%/include/cudnn.h)),,cuDNN (CUDNN_HOME="$(CUDNN_HOME)")))
+CUDA_SKIP := $(if $(CUDA_MISSING),not found: $(CUDA_MISSING),$(if $(findstring thread,$(SANITIZE)),ThreadSanitizer does not know the fibers of the emulation))
 
-# Why the CUDA tests do not run, or nothing.
-CUDA_SKIP := $(strip $(if $(CUDA_HEADERS),,no CUDA toolkit found (CUDA_HOME is "$(CUDA_HOME)")) $(if $(CUDNN_HEADERS),,no cudnn.h found (CUDNN_HOME is "$(CUDNN_HOME)")) \
-    $(if $(findstring thread,$(SANITIZE)),ThreadSanitizer does not know the fibers that threads of a GPU are emulated with))
 CUDA_KERNELS_SRC := $(wildcard kernels/cuda/*.cu)
 CUDA_HOST_SRC := $(wildcard kernels/cuda/*.c engine/cuda/*.c)
-CUDA_EMULATION_SRC := $(filter-out %_test.cpp,$(wildcard tests/cuda_emulation/*.cpp))
-CUDA_EMULATION_C_SRC := $(filter-out engine/cuda/cuda_libraries.c,$(CUDA_HOST_SRC)) $(wildcard tests/cuda_emulation/*.c) \
-    $(filter-out %_test.c,$(wildcard tests/cuda/*.c))
-CUDA_TEST_SRC := $(wildcard tests/cuda/*_test.c)
-CUDA_TESTS := $(CUDA_TEST_SRC:%.c=$(B)/%) $(patsubst %.cpp,$(B)/%,$(wildcard tests/cuda_emulation/*_test.cpp))
+CUDA_TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/cuda/*_test.c)) $(patsubst %.cpp,$(B)/%,$(wildcard tests/cuda_emulation/*_test.cpp))
+CUDNN_LIBRARY := $(firstword $(wildcard $(foreach d,lib lib64 lib/x86_64-linux-gnu lib/aarch64-linux-gnu,$(CUDNN_HOME)/$(d)/libcudnn.so.9)))
+# These ask the real cuDNN, which plans for devices that are only described.
+CUDNN_TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/cuda_libraries/*_test.c))
+CUDNN_SKIP := $(or $(CUDA_SKIP),$(if $(SANITIZE),the library is not built for sanitizers),$(if $(CUDNN_LIBRARY),,no libcudnn.so.9 in $(CUDNN_HOME)))
+TESTS += $(if $(CUDA_SKIP),,$(CUDA_TESTS)) $(if $(CUDNN_SKIP),,$(CUDNN_TESTS))
 
 .PHONY: all check tests asan tsan clean help format check-format detected
 .SECONDARY:
@@ -89,13 +93,14 @@ detected:
 	@echo "compiler    $$($(CC) --version | head -n 1)"
 	@echo "target      $(ARCH), hand-written kernels: $(or $(ISAS),none: reference kernels and OpenBLAS)"
 	@echo "libraries   $(foreach p,$(PKGS) openblas $(HTTP_PKG),$(p) $(shell pkg-config --modversion $(p)))"
-	@echo "cuda        $(if $(CUDA_SKIP),$(CUDA_SKIP): no CUDA tests,toolkit $(CUDA_HOME), cuDNN $(CUDNN_HOME))"
+	@echo "cuda        $(if $(CUDA_MISSING),not found: $(subst ",,$(CUDA_MISSING)),toolkit $(CUDA_HOME)$(comma) cuDNN $(CUDNN_HOME): $(if $(NVCC),'make cuda' builds the plug-in,no nvcc$(comma) tests only))"
 	@echo "output      $(B)/$(if $(SANITIZE), with $(SANITIZE))"
 
-tests: $(TESTS) $(if $(CUDA_SKIP),,$(CUDA_TESTS))
+tests: $(TESTS) $(TEST_TOOLS)
 check: tests
-	@set -e; for t in $(sort $(TESTS) $(if $(CUDA_SKIP),,$(CUDA_TESTS))); do echo "== $$t"; $$t; done
-	@$(if $(CUDA_SKIP),echo "SKIP $(words $(CUDA_TESTS)) test programs in tests/cuda and tests/cuda_emulation: $(CUDA_SKIP)")
+	@set -e; for t in $(sort $(TESTS)); do echo "== $$t"; $$t; done
+	@$(if $(CUDA_SKIP),echo 'SKIP $(words $(CUDA_TESTS)) test programs in tests/cuda and tests/cuda_emulation: $(CUDA_SKIP)')
+	@$(if $(CUDNN_SKIP),echo 'SKIP $(words $(CUDNN_TESTS)) test programs in tests/cuda_libraries: $(CUDNN_SKIP)')
 
 asan:
 	$(MAKE) B=$(B)/asan OPT="-O1" SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" all tests
@@ -109,6 +114,7 @@ clean:
 help:
 	@echo "make            programs in $(B)/"
 	@echo "make check      C unit tests"
+	@echo "make cuda       the GPU plug-in, for SM=\"$(SM)\""
 	@echo "make asan|tsan  programs and tests with sanitizers, in $(B)/asan, $(B)/tsan"
 	@echo "make format     clang-format over all sources;   make clean"
 
@@ -155,26 +161,58 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(TEST_SUPPORT) $(HTTP) $(LOADER) $(ENGINE) $(K
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(HTTP_LDLIBS) $(LDLIBS)
 
-# Kernels, backend and stand-ins for the host.
+# Kernels, backend and stand-ins for the host: what the CUDA tests are linked with.
 CXXFLAGS += -std=c++17 $(OPT) -g -Wall -Wextra -Werror -ffp-contract=off $(SANITIZE) $(if $(findstring address,$(SANITIZE)),-fsanitize-sections=rn_shared)
 EMULATION := $(B)/libcudaemulation.a
-EMULATION_OBJ := $(CUDA_KERNELS_SRC:%.cu=$(B)/emulation/%.o) $(CUDA_EMULATION_SRC:%.cpp=$(B)/emulation/%.o) \
-    $(CUDA_EMULATION_C_SRC:%.c=$(B)/emulation/%.o)
-$(EMULATION): $(EMULATION_OBJ)
-$(B)/emulation/%.o: %.cu
+EMULATION_SRC := $(CUDA_KERNELS_SRC) $(filter-out %_test.cpp,$(wildcard tests/cuda_emulation/*.cpp)) $(wildcard tests/cuda_emulation/*.c) \
+    $(filter-out engine/cuda/cuda_libraries.c,$(CUDA_HOST_SRC)) $(filter-out %_test.c,$(wildcard tests/cuda/*.c))
+$(EMULATION): $(addprefix $(B)/emulation/,$(addsuffix .o,$(EMULATION_SRC)))
+$(B)/emulation/%.cu.o: %.cu
 	@mkdir -p $(@D)
 	$(CXX) -I. -Itests/cuda_emulation $(CUDA_INCLUDE) $(CXXFLAGS) -Wno-unknown-pragmas -MMD -MP -x c++ -c -o $@ $<
-$(B)/emulation/%.o: %.cpp
+$(B)/emulation/%.cpp.o: %.cpp
 	@mkdir -p $(@D)
 	$(CXX) -I. -Itests/cuda_emulation $(CUDA_INCLUDE) $(CXXFLAGS) -MMD -MP -c -o $@ $<
-$(B)/emulation/%.o: %.c
+$(B)/emulation/%.c.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CUDA_INCLUDE) $(CFLAGS) -MMD -MP -c -o $@ $<
-$(B)/tests/cuda/%: $(B)/emulation/tests/cuda/%.o $(EMULATION) $(TEST_SUPPORT) $(ENGINE) $(KERNELS)
+$(B)/tests/cuda/%: $(B)/emulation/tests/cuda/%.c.o $(EMULATION) $(TEST_SUPPORT) $(ENGINE) $(KERNELS)
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
-$(B)/tests/cuda_emulation/%: $(B)/emulation/tests/cuda_emulation/%.o $(EMULATION) $(ENGINE) $(KERNELS)
+$(B)/tests/cuda_emulation/%: $(B)/emulation/tests/cuda_emulation/%.cpp.o $(EMULATION) $(ENGINE) $(KERNELS)
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+# Real cuDNN first: of the stand-ins, only that of the runtime is taken, for code that is linked and never runs.
+$(B)/tests/cuda_libraries/%: $(B)/emulation/tests/cuda_libraries/%.c.o $(EMULATION) $(TEST_SUPPORT) $(ENGINE) $(KERNELS)
+	@mkdir -p $(@D)
+	$(CXX) $(LDFLAGS) -Wl,-rpath,$(CUDA_HOME)/lib64:$(patsubst %/,%,$(dir $(CUDNN_LIBRARY))) -o $@ $< $(CUDNN_LIBRARY) $(filter %.a,$^) -lcmocka $(LDLIBS)
 
--include $(shell find $(B)/obj $(B)/gen $(B)/emulation -name '*.d' 2>/dev/null)
+# The plug-in: native code for each architecture and PTX of the last one, so that newer devices work too. `make cuda SM=90a` is quick.
+SM ?= 80 86 89 90a 100 120
+PLUGIN := $(B)/libresnetd-cuda.so
+NVCC_FLAGS := -std=c++17 -O3 -I. -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra -Werror all-warnings \
+    $(foreach s,$(SM),-gencode arch=compute_$(s),code=sm_$(s)) -gencode arch=compute_$(lastword $(SM)),code=compute_$(lastword $(SM))
+PLUGIN_SRC := $(CUDA_HOST_SRC) engine/plan.c engine/pass_layout_arena.c engine/cpu/cpu_count.c $(addprefix kernels/base/,dtype.c error.c status.c)
+PLUGIN_OBJ := $(CUDA_KERNELS_SRC:%=$(B)/plugin/%.o) $(PLUGIN_SRC:%=$(B)/plugin/%.o)
+
+cuda: $(if $(or $(CUDA_MISSING),$(if $(NVCC),,nvcc)),cuda-missing,$(PLUGIN))
+cuda-missing:
+	@echo 'the CUDA plug-in needs what was not found: $(or $(CUDA_MISSING),nvcc in $(CUDA_HOME)/bin)'; exit 1
+.PHONY: cuda cuda-missing
+$(B)/plugin/%.cu.o: %.cu $(B)/plugin/architectures
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCC_FLAGS) -DRN_CUDA_ARCHITECTURES='"$(SM:%=sm_%)"' -MMD -MP -c -o $@ $<
+$(B)/plugin/%.c.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CUDA_INCLUDE) $(CFLAGS) -fPIC -MMD -MP -c -o $@ $<
+$(B)/plugin/architectures: force
+	@mkdir -p $(@D); echo "$(SM)" | cmp -s - $@ || echo "$(SM)" > $@
+$(PLUGIN): $(PLUGIN_OBJ)
+	$(CXX) -shared -Wl,-z,defs -Wl,--exclude-libs,ALL -Wl,--gc-sections -Wl,-rpath,'$$ORIGIN:$(CUDA_HOME)/lib64:$(patsubst %/,%,$(dir $(CUDNN_LIBRARY)))' \
+	    -o $@ $^ -L$(CUDA_HOME)/lib64 $(CUDNN_LIBRARY) -lcublasLt -lcudart_static -lpthread -lrt -ldl -lm
+
+# Both sides of the plug-in's door know what the structs that pass through it were compiled from.
+CONTRACT := $(shell cat engine/plan.h engine/backend.h kernels/base/error.h kernels/base/status.h kernels/base/dtype.h | cksum | cut -d' ' -f1)
+$(B)/obj/engine/cuda_plugin.o $(B)/plugin/engine/cuda/plugin_entry.c.o $(B)/emulation/engine/cuda/plugin_entry.c.o: CPPFLAGS += -DRN_BACKEND_CONTRACT=$(CONTRACT)
+
+-include $(shell find $(B)/obj $(B)/gen $(B)/emulation $(B)/plugin -name '*.d' 2>/dev/null)

@@ -51,6 +51,11 @@ typedef struct rn_backend {
     void (*destroy)(rn_executor *executor); /* NULL allowed */
 } rn_backend;
 
+/* What a plug-in exports, as RN_BACKEND_ENTRY. contract: RN_BACKEND_CONTRACT of the program, a checksum of the headers that both sides were compiled with;
+ * NULL when the plug-in's is another. The result is static. */
+#define RN_BACKEND_ENTRY "rn_backend_entry"
+typedef const rn_backend *rn_backend_entry_fn(unsigned long contract);
+
 /* The backend of that name, "auto" for the best one that works here. *out is static. NOT_FOUND lists the names; DEVICE_FAILED says why
  * the one that was asked for cannot be used: there is never a fall-back from a backend asked for by name. */
 rn_status rn_backend_select(const char *name, const rn_backend **out, rn_error *err);

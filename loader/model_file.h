@@ -4,8 +4,8 @@
  *   header: JSON object, one entry a weight tensor { dtype, shape, data_offsets } and "__metadata__": string -> string
  *   data: the tensors, each aligned to 64 bytes, little-endian
  *
- * __metadata__: "format" = "resnetd", "format_version" = "1", "plan" (JSON), "labels" (JSON array), "sha256" of the data, "converter",
- * "source" (what it was made from). Opens with Python's safetensors package.
+ * __metadata__: "format" = "resnetd", "format_version" = "1", "plan" (JSON), "weights" (JSON array: the tensor of each of the plan's weights),
+ * "labels" (JSON array), "sha256" of the data, "converter", "source" (what it was made from). Opens with Python's safetensors package.
  */
 #ifndef RN_LOADER_MODEL_FILE_H
 #define RN_LOADER_MODEL_FILE_H
@@ -19,5 +19,13 @@ rn_status rn_model_file_write(const rn_plan *plan, const char *source, const cha
 /* Maps `path` and builds its plan on the mapping, no copy of the weights. Every extent is checked before use; verify_hash also compares the data
  * with its SHA-256. DATA_LOSS says what does not fit and at which byte. The caller owns *out. */
 rn_status rn_model_file_load(const char *path, bool verify_hash, rn_plan **out, rn_error *err);
+
+/* What a model file says of itself, cut where it does not fit. */
+typedef struct rn_model_file_origin {
+    char source[1024], converter[64], sha256[65];
+} rn_model_file_origin;
+
+/* Reads the header of `path` alone. Fails as loading does for what is no model file. */
+rn_status rn_model_file_read_origin(const char *path, rn_model_file_origin *out, rn_error *err);
 
 #endif

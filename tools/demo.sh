@@ -36,7 +36,7 @@ trap stop EXIT
 trap 'exit 130' INT TERM
 url=
 for _ in $(seq 300); do
-  url=$(sed -n 's/^.*REST API on \(http:[^ ]*\).*$/\1/p' "$log")
+  url=$(sed -n 's/^resnetd: ready: REST on port \([0-9]*\)$/http:\/\/localhost:\1/p' "$log")
   [ -z "$url" ] || break
   kill -0 "$server" 2>/dev/null || { cat "$log" >&2; exit 1; }
   sleep 0.1

@@ -100,7 +100,6 @@ void rn__cpu_blas_prepare(rn_executor *e, rn__cpu_step *step)
     openblas_set_num_threads(1); /* our pool is the only one that splits work */
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, 1);
     const int64_t gathered = needs_gather(&args) ? window_elements(&args) : 0, unstored = step->op->outputs[0] == RN_NONE ? args.k : 0;
-    const size_t bytes = (size_t)(BLOCK_PIXELS * (gathered + unstored)) * sizeof(float);
-    if (bytes > e->scratch_bytes) e->scratch_bytes = (bytes + 63) / 64 * 64;
+    rn__cpu_need_scratch(e, (size_t)(BLOCK_PIXELS * (gathered + unstored)) * sizeof(float));
     step->run = run_blas;
 }

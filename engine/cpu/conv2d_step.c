@@ -1,13 +1,8 @@
-/* Convolutions and dense layers by the micro-kernels: filters are packed when the plan is prepared, and the threads share out the tiles of
- * a layer, its panels of output channels, or both. */
-#include <stdlib.h>
-
+/* Convolutions and dense layers by the micro-kernels, directly: filters are packed when the plan is prepared, and the threads share out the tiles
+ * of a layer, its panels of output channels, or both. What other kinds of convolution steps need too is here as well. */
 #include "engine/cpu/cpu_executor.h"
+#include "engine/cpu/grid.h"
 #include "engine/cpu/host_memory.h"
-
-/* Weights of more than this are shared out by panels, so that each of them is read by one core only. Below it every core's second cache level
- * keeps the whole filter, and to share out tiles lets a core read only its part of the inputs. */
-enum { LARGE_FILTER_BYTES = 1 << 20 };
 
 rn_map rn__cpu_map(const rn_executor *e, int32_t tensor)
 {
@@ -60,67 +55,71 @@ rn_conv2d_args rn__cpu_conv2d_args(const rn_executor *e, const rn_op *op, int32_
     return op->kind == RN_OP_DENSE ? dense_args(e, op, rows) : conv2d_args(e, op, rows);
 }
 
-/* A layer cut into a grid of parts. */
 typedef struct {
-    const rn_conv2d_direct *direct;
-    int32_t tile_parts, panel_parts;
-} grid;
+    rn_conv2d_direct direct;
+    rn__grid grid;
+} job;
 
-static int32_t cut(int32_t count, int32_t part, int32_t parts)
-{
-    return (int32_t)((int64_t)count * part / parts);
-}
-
-static void run_grid(const void *context, int32_t begin, int32_t end, int32_t thread)
+static void run_cells(const void *context, int32_t begin, int32_t end, int32_t thread)
 {
     (void)thread;
-    const grid *g = context;
+    const job *j = context;
     for (int32_t i = begin; i < end; i++) {
-        const int32_t tile = i / g->panel_parts, panel = i % g->panel_parts, tiles = g->direct->tile_count, panels = g->direct->panels.count;
-        rn_conv2d_direct_run(g->direct, cut(tiles, tile, g->tile_parts), cut(tiles, tile + 1, g->tile_parts),
-                             cut(panels, panel, g->panel_parts), cut(panels, panel + 1, g->panel_parts));
+        const rn__grid_cell cell = rn__grid_cell_at(&j->grid, i);
+        rn_conv2d_direct_run(&j->direct, cell.tile_begin, cell.tile_end, cell.panel_begin, cell.panel_end);
     }
 }
 
-static int32_t min(int32_t a, int32_t b)
+static size_t filter_bytes(const rn_conv2d_panels *panels)
 {
-    return a < b ? a : b;
+    return (size_t)(panels->count * panels->elements) * sizeof(float);
 }
 
 static void run_direct(const rn_executor *e, const rn__cpu_step *step, int32_t rows)
 {
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, rows);
-    rn_conv2d_direct direct;
-    rn_conv2d_direct_init(&direct, &args, &e->kernels.conv2d_tile, &step->panels, step->packed);
+    job j;
+    rn_conv2d_direct_init(&j.direct, &args, &e->kernels.conv2d_tile, &step->panels, step->packed);
+    j.grid = rn__grid_make(rn__thread_pool_thread_count(e->pool), j.direct.tile_count, step->panels.count, (int64_t)filter_bytes(&step->panels));
+    const int32_t cells = j.grid.tile_parts * j.grid.panel_parts;
+    rn__thread_pool_run(e->pool, cells, cells, run_cells, &j);
+}
 
-    const int32_t threads = rn__thread_pool_thread_count(e->pool), panels = step->panels.count, tiles = direct.tile_count;
-    const bool large = (int64_t)panels * step->panels.elements * (int64_t)sizeof(float) > LARGE_FILTER_BYTES;
-    grid g = {&direct, 1, 1};
-    if (large) {
-        g.panel_parts = min(threads, panels);
-        g.tile_parts = min((threads + g.panel_parts - 1) / g.panel_parts, tiles);
-    } else {
-        g.tile_parts = min(threads, tiles);
-        g.panel_parts = min((threads + g.tile_parts - 1) / g.tile_parts, panels);
-    }
-    const int32_t parts = g.tile_parts * g.panel_parts;
-    rn__thread_pool_run(e->pool, parts, parts, run_grid, &g);
+void rn__cpu_need_scratch(rn_executor *e, size_t bytes)
+{
+    if (bytes > e->scratch_bytes) e->scratch_bytes = (bytes + 63) / 64 * 64;
 }
 
 static int32_t filter_of(const rn_op *op)
 {
-    return op->kind == RN_OP_DENSE ? op->u.dense.weights : op->kind == RN_OP_CONV2D ? op->u.conv2d.filter : RN_NONE;
+    return op->kind == RN_OP_DENSE ? op->u.dense.weights : op->u.conv2d.filter;
 }
 
-/* An earlier step whose panels serve this one too, or NULL. */
-static const rn__cpu_step *find_packed(const rn_executor *e, const rn__cpu_step *step)
+static int32_t groups_of(const rn_op *op)
 {
-    const int32_t filter = filter_of(step->op);
-    for (const rn__cpu_step *other = e->steps; other < step; other++) {
-        if (!other->packed || filter_of(other->op) != filter) continue;
-        if (other->panels.steps == step->panels.steps && other->panels.elements == step->panels.elements) return other;
+    return op->kind == RN_OP_DENSE ? 1 : op->u.conv2d.groups;
+}
+
+bool rn__cpu_share_packed(const rn_executor *e, rn__cpu_step *step)
+{
+    const int32_t filter = filter_of(step->op), groups = groups_of(step->op);
+    for (const rn__cpu_step *other = e->steps; other < e->steps + e->plan->op_count; other++) {
+        if (!other->owns_packed || filter_of(other->op) != filter) continue;
+        if (groups_of(other->op) != groups || other->winograd_m != step->winograd_m) continue;
+        step->packed = other->packed;
+        return true;
     }
-    return NULL;
+    return false;
+}
+
+rn_status rn__cpu_alloc_packed(rn_executor *e, rn__cpu_step *step, size_t bytes, rn_error *err)
+{
+    void *memory;
+    RN_TRY(rn__host_memory_alloc(bytes, "packed weights", &memory, err));
+    step->packed = memory;
+    step->owns_packed = true;
+    e->weight_bytes += bytes;
+    return RN_STATUS_OK;
 }
 
 rn_status rn__cpu_direct_prepare(rn_executor *e, rn__cpu_step *step, rn_error *err)
@@ -128,17 +127,8 @@ rn_status rn__cpu_direct_prepare(rn_executor *e, rn__cpu_step *step, rn_error *e
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, 1);
     step->run = run_direct;
     step->panels = rn_conv2d_panels_layout(&args, e->kernels.conv2d_tile.lanes);
-    const rn__cpu_step *same = find_packed(e, step);
-    if (same) {
-        step->packed = same->packed;
-        return RN_STATUS_OK;
-    }
-    const size_t bytes = (size_t)step->panels.count * (size_t)step->panels.elements * sizeof(float);
-    void *memory;
-    RN_TRY(rn__host_memory_alloc(bytes, "packed weights", &memory, err));
-    step->packed = memory;
-    step->owns_packed = true;
-    e->weight_bytes += bytes;
+    if (rn__cpu_share_packed(e, step)) return RN_STATUS_OK;
+    RN_TRY(rn__cpu_alloc_packed(e, step, filter_bytes(&step->panels), err));
     rn_conv2d_panels_pack(&args, &step->panels, step->packed);
     return RN_STATUS_OK;
 }

@@ -63,14 +63,14 @@ static int32_t max(int32_t a, int32_t b)
     return a > b ? a : b;
 }
 
-/* Gaps as wide as any padded convolution reads beyond the picture; a gap serves both sides. OpenBLAS gathers windows and needs none.
+/* Gaps as wide as any direct convolution reads beyond the picture; a gap serves both sides. OpenBLAS and Winograd need none.
  * gaps: [tensor][2] zeros. */
 static void lay_out_tensors(rn_executor *e, int32_t (*gaps)[2])
 {
     const rn_plan *plan = e->plan;
     for (int32_t o = 0; o < plan->op_count && e->kernels.conv2d_tile.run; o++) {
         const rn_op *op = &plan->ops[o];
-        if (op->kind != RN_OP_CONV2D) continue;
+        if (op->kind != RN_OP_CONV2D || rn__cpu_winograd_tile(e, op) > 0) continue;
         const rn_conv2d_op *conv = &op->u.conv2d;
         int32_t *gap = gaps[op->inputs[0]];
         gap[0] = max(gap[0], max(conv->pad_top, conv->pad_bottom));
@@ -131,6 +131,8 @@ static rn_status prepare_step(rn_executor *e, int32_t index, rn_error *err)
     if (step->op) return RN_STATUS_OK; /* of two signatures */
     step->op = &e->plan->ops[index];
     const bool product = step->op->kind == RN_OP_CONV2D || step->op->kind == RN_OP_DENSE;
+    const int32_t m = rn__cpu_winograd_tile(e, step->op);
+    if (m > 0) return rn__cpu_winograd_prepare(e, step, m, err);
     if (product && e->kernels.conv2d_tile.run) return rn__cpu_direct_prepare(e, step, err);
     if (product) rn__cpu_blas_prepare(e, step);
     else rn__cpu_pointwise_prepare(step);

@@ -16,8 +16,9 @@ struct rn__cpu_step {
     /* Runs the operation on `rows` batch rows, on all threads of the pool. */
     void (*run)(const rn_executor *executor, const rn__cpu_step *step, int32_t rows);
 
-    /* Convolution and dense layer by micro-kernels: the filter in panels, shared between steps with the same weights. */
-    rn_conv2d_panels panels;
+    /* Convolution and dense layer by micro-kernels: the filter as the kernel reads it, shared between steps with the same weights. */
+    int32_t winograd_m;         /* 0: direct */
+    rn_conv2d_panels panels;    /* direct only */
     float *packed;
     bool owns_packed;
 };
@@ -38,11 +39,22 @@ struct rn_executor {
     void *observer_context;
 };
 
-/* Each sets step->run and packs what it needs. The first two serve convolutions and dense layers; the first is for machines with a micro-kernel,
- * the second raises executor->scratch_bytes to what one thread needs. */
+/* Each sets step->run, packs what it needs and raises executor->scratch_bytes to what one thread needs. The first three serve convolutions and
+ * dense layers: Winograd those for which rn__cpu_winograd_tile gives m, OpenBLAS machines without a micro-kernel. */
 rn_status rn__cpu_direct_prepare(rn_executor *executor, rn__cpu_step *step, rn_error *err);
+rn_status rn__cpu_winograd_prepare(rn_executor *executor, rn__cpu_step *step, int32_t m, rn_error *err);
 void rn__cpu_blas_prepare(rn_executor *executor, rn__cpu_step *step);
 void rn__cpu_pointwise_prepare(rn__cpu_step *step); /* every other operation */
+
+/* The output tile m with which Winograd is the fastest way to run an operation, or 0. Depends on shapes alone, not on the batch: a row's result
+ * may not. */
+int32_t rn__cpu_winograd_tile(const rn_executor *executor, const rn_op *op);
+
+/* Raises the scratch memory of each thread to `bytes`. */
+void rn__cpu_need_scratch(rn_executor *executor, size_t bytes);
+/* Takes over the packed filter of an earlier step with the same weights and algorithm, if there is one. */
+bool rn__cpu_share_packed(const rn_executor *executor, rn__cpu_step *step);
+rn_status rn__cpu_alloc_packed(rn_executor *executor, rn__cpu_step *step, size_t bytes, rn_error *err);
 
 /* The map of tensor t, or one that is not there for RN_NONE. */
 rn_map rn__cpu_map(const rn_executor *executor, int32_t tensor);

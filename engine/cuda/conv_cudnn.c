@@ -233,6 +233,16 @@ static bool is_exact_enough(builder *b, descriptor config)
     return good;
 }
 
+static bool is_small_enough(builder *b, descriptor config)
+{
+    int64_t bytes = 0, count = 0;
+    if (fine(b)) {
+        check(b, cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count, &bytes),
+              "the workspace of a configuration");
+    }
+    return fine(b) && bytes <= RN__CONV_WORKSPACE_LIMIT;
+}
+
 /* Adds what one mode of the heuristics proposes and may be used. */
 static void find_ways(builder *b, descriptor graph, cudnnBackendHeurMode_t mode)
 {
@@ -256,7 +266,8 @@ static void find_ways(builder *b, descriptor graph, cudnnBackendHeurMode_t mode)
     if (found > MAX_CONFIGS) found = MAX_CONFIGS; /* the library reports how many there are, not how many it returned */
     for (int64_t i = 0; i < MAX_CONFIGS; i++) {
         if (!configs[i]) continue;
-        if (i < found && conv->way_count < MAX_WAYS && is_exact_enough(b, configs[i]))
+        const bool room = i < found && conv->way_count < MAX_WAYS;
+        if (room && is_small_enough(b, configs[i]) && is_exact_enough(b, configs[i]))
             conv->configs[conv->way_count++] = configs[i];
         else
             cudnnBackendDestroyDescriptor(configs[i]);

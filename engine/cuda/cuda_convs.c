@@ -6,7 +6,7 @@ int32_t rn__cuda_conv_groups(int32_t groups, const rn__cuda_tensor *x, const rn_
     return x->c == x->channels && y->c == y->channels ? groups : 1;
 }
 
-static rn__conv_shape shape_of(const rn_executor *e, const rn_op *op, int32_t rows)
+rn__conv_shape rn__cuda_conv_shape(const rn_executor *e, const rn_op *op, int32_t rows)
 {
     const rn__cuda_tensor *x = &e->tensors[op->inputs[0]], *y = &e->tensors[op->outputs[op->outputs[0] == RN_NONE]];
     rn__conv_shape shape = {.n = rows,
@@ -49,7 +49,7 @@ rn_status rn__cuda_convs_add(rn_executor *e, rn_error *err)
         const rn_op *op = &e->plan->ops[o];
         if (op->kind != RN_OP_CONV2D && op->kind != RN_OP_DENSE) continue;
         for (int32_t b = 0; b < e->bucket_count; b++) {
-            const rn__conv_shape shape = shape_of(e, op, e->buckets[b]);
+            const rn__conv_shape shape = rn__cuda_conv_shape(e, op, e->buckets[b]);
             RN_TRY(rn__conv_set_add(e->convs, &shape, op->name, &e->steps[o].conv[b], err));
         }
     }

@@ -62,6 +62,8 @@ rn_status rn__cuda_weights_upload(rn_executor *e, rn_error *err);
 
 /* cuda_convs.c: adds every convolution and dense layer, for every bucket, to the set. */
 rn_status rn__cuda_convs_add(rn_executor *e, rn_error *err);
+/* One of them: `op` is a CONV2D or DENSE, tensors are laid out. */
+rn__conv_shape rn__cuda_conv_shape(const rn_executor *e, const rn_op *op, int32_t rows);
 /* Groups of a convolution on the device: as in the plan, or 1 when padded channels would cut through them. */
 int32_t rn__cuda_conv_groups(int32_t groups, const rn__cuda_tensor *x, const rn__cuda_tensor *y);
 

@@ -56,6 +56,19 @@ typedef struct rn_conv2d_tile_args {
     bool relu;
 } rn_conv2d_tile_args;
 
+/* One side of a Winograd convolution (conv2d_winograd.h): the input transform writes `points` from conv->x, the output transform reads them and
+ * does all that conv says about the sums. Channels are multiples of 16. */
+typedef struct rn_winograd_args {
+    const rn_conv2d_args *conv; /* 3x3, stride 1; its rows are not used */
+    int32_t m;                  /* 2 or 4: a tile is m x m outputs, (m + 2) x (m + 2) points */
+    int32_t tiles_h, tiles_w;   /* of one picture: ceil(p / m), ceil(q / m) */
+    int32_t tile_begin, tile_end; /* of the n * tiles_h * tiles_w tiles */
+    int32_t k_begin, k_end;     /* output transform: these output channels */
+    float *points;              /* [points][tile - tile_begin][c, or k_end - k_begin], 64-byte aligned */
+    int64_t plane, row;         /* elements between points and between tiles */
+} rn_winograd_args;
+typedef rn_winograd_args rn_winograd_input_args, rn_winograd_output_args;
+
 /* y = relu?(x * scale + shift), rounded after the product and after the sum. */
 typedef struct rn_scale_shift_args {
     rn_map x;               /* [n,h,w,c] */
@@ -132,6 +145,8 @@ typedef struct rn_top_k_args {
 #define RN_CPU_SLOT_LIST(X)                                                                                                                \
     X(conv2d)                                                                                                                              \
     X(conv2d_tile)                                                                                                                         \
+    X(winograd_input)                                                                                                                      \
+    X(winograd_output)                                                                                                                     \
     X(scale_shift)                                                                                                                         \
     X(scale_shift_u8)                                                                                                                      \
     X(add)                                                                                                                                 \

@@ -466,7 +466,9 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const handle, cu
         std::copy_n(engine.notes.begin(), count, static_cast<cudnnBackendNumericalNote_t *>(elements));
         return CUDNN_STATUS_SUCCESS;
     }
-    if (descriptor.type == PLAN && name == CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE && type == CUDNN_TYPE_INT64 && requested >= 1) {
+    const bool of_config = descriptor.type == CUDNN_BACKEND_ENGINECFG_DESCRIPTOR && name == CUDNN_ATTR_ENGINECFG_WORKSPACE_SIZE;
+    if ((of_config || (descriptor.type == PLAN && name == CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE)) && type == CUDNN_TYPE_INT64 &&
+        requested >= 1) {
         *static_cast<int64_t *>(elements) = engine.workspace_bytes;
         count = 1;
         return CUDNN_STATUS_SUCCESS;

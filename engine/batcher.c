@@ -1,0 +1,261 @@
+/* The queue is a list guarded by one lock; the thread takes its next batch out of it in a single pass and runs with the lock released. */
+#include "engine/batcher.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/clock.h"
+
+typedef struct {
+    rn_batch_request *head, **tail;
+} request_list;
+
+/* What one run works on: parts[i] is a share of requests[i]. */
+typedef struct {
+    const rn_signature *signature;
+    rn_batch_part *parts;
+    rn_batch_request **requests;
+    int32_t count, rows;
+} batch;
+
+struct rn_batcher {
+    const rn_plan *plan;
+    const rn_backend *backend;
+    rn_executor *executor;
+    rn_batcher_options options;
+    pthread_t thread;
+    batch current; /* arrays of max_batch entries; the thread's own */
+
+    pthread_mutex_t lock; /* guards everything below */
+    pthread_cond_t work;
+    request_list queue;
+    int32_t waiting_rows; /* of the queue, not counting rows that have run */
+    bool stopping;
+};
+
+/* ---- queue: called with the lock held ---- */
+
+static void list_init(request_list *list)
+{
+    list->head = NULL;
+    list->tail = &list->head;
+}
+
+static void list_append(request_list *list, rn_batch_request *request)
+{
+    request->next = NULL;
+    *list->tail = request;
+    list->tail = &request->next;
+}
+
+/* Takes *link out of the list and returns it. */
+static rn_batch_request *list_unlink(request_list *list, rn_batch_request **link)
+{
+    rn_batch_request *request = *link;
+    *link = request->next;
+    if (!*link) list->tail = link;
+    return request;
+}
+
+static int32_t rows_left(const rn_batch_request *request)
+{
+    return request->part.rows - request->rows_done;
+}
+
+static rn_status unwanted(const rn_batch_request *request, int64_t now_us)
+{
+    if (request->cancelled && atomic_load_explicit(request->cancelled, memory_order_relaxed)) return RN_STATUS_CANCELLED;
+    if (request->deadline_us && now_us > request->deadline_us) return RN_STATUS_DEADLINE_EXCEEDED;
+    return RN_STATUS_OK;
+}
+
+/* Adds `rows` more rows of the request to the batch. */
+static void add_part(rn_batcher *batcher, rn_batch_request *request, int32_t rows)
+{
+    const rn_plan *plan = batcher->plan;
+    const rn_signature *signature = request->signature;
+    batch *run = &batcher->current;
+    rn_batch_part *part = &run->parts[run->count];
+    const size_t first = (size_t)request->rows_done;
+    part->rows = rows;
+    part->input = (const char *)request->part.input + first * rn_plan_tensor_bytes(&plan->tensors[signature->feed]);
+    for (int32_t i = 0; i < signature->output_count; i++) {
+        const rn_plan_tensor *tensor = &plan->tensors[signature->outputs[i].tensor];
+        part->outputs[i] = (char *)request->part.outputs[i] + first * rn_plan_tensor_bytes(tensor);
+    }
+    run->requests[run->count++] = request;
+    run->rows += rows;
+}
+
+/* Moves what nobody wants any more to `dropped` and fills the current batch: the oldest request decides the signature, later ones of the
+ * same signature join while they fit. A request that is cut stays at its place in the queue. */
+static void take_batch(rn_batcher *batcher, request_list *dropped)
+{
+    const int32_t max_batch = batcher->options.max_batch;
+    const int64_t now = rn_clock_us();
+    batch *run = &batcher->current;
+    run->count = run->rows = 0;
+    run->signature = NULL;
+    for (rn_batch_request **link = &batcher->queue.head; *link && run->rows < max_batch;) {
+        rn_batch_request *request = *link;
+        const int32_t room = max_batch - run->rows, rows = rows_left(request);
+        if (unwanted(request, now) != RN_STATUS_OK) {
+            batcher->waiting_rows -= rows;
+            list_append(dropped, list_unlink(&batcher->queue, link));
+            continue;
+        }
+        if (!run->signature) run->signature = request->signature;
+        const bool cut = rows > room;
+        if (run->signature != request->signature || (cut && request->part.rows <= max_batch)) {
+            link = &request->next;
+            continue;
+        }
+        if (request->rows_done == 0) request->queue_us = now - request->submitted_us;
+        add_part(batcher, request, cut ? room : rows);
+        batcher->waiting_rows -= cut ? room : rows;
+        if (!cut) list_unlink(&batcher->queue, link);
+    }
+}
+
+/* ---- the thread ---- */
+
+static void drop(request_list *dropped)
+{
+    const int64_t now = rn_clock_us();
+    for (rn_batch_request *request = dropped->head, *next; request; request = next) {
+        next = request->next;
+        rn_error err;
+        const rn_status status = unwanted(request, now);
+        if (request->rows_done == 0) request->queue_us = now - request->submitted_us;
+        rn_error_set(&err, status, __FILE__, __LINE__,
+                     status == RN_STATUS_CANCELLED ? "the client went away after %.3f s" : "no answer within %.3f s",
+                     1e-6 * (double)(now - request->submitted_us));
+        request->done(request, status, &err);
+    }
+}
+
+/* Takes a request that failed half-way out of the queue. */
+static void abandon(rn_batcher *batcher, rn_batch_request *request)
+{
+    pthread_mutex_lock(&batcher->lock);
+    rn_batch_request **link = &batcher->queue.head;
+    while (*link != request) link = &(*link)->next;
+    list_unlink(&batcher->queue, link);
+    batcher->waiting_rows -= rows_left(request);
+    pthread_mutex_unlock(&batcher->lock);
+}
+
+static void run_batch(rn_batcher *batcher)
+{
+    batch *run = &batcher->current;
+    rn_error err = {0};
+    const int64_t begin = rn_clock_us();
+    const rn_status status = batcher->backend->run(batcher->executor, run->signature, run->parts, run->count, &err);
+    const int64_t run_us = rn_clock_us() - begin;
+    for (int32_t i = 0; i < run->count; i++) {
+        rn_batch_request *request = run->requests[i];
+        request->run_us += run_us;
+        if (run->rows > request->batch_rows) request->batch_rows = run->rows;
+        request->rows_done += run->parts[i].rows;
+        const bool complete = rows_left(request) == 0;
+        if (!complete && status == RN_STATUS_OK) continue;
+        if (!complete) abandon(batcher, request);
+        request->done(request, status, status == RN_STATUS_OK ? NULL : &err);
+    }
+}
+
+static void *execute(void *argument)
+{
+    rn_batcher *batcher = argument;
+    pthread_mutex_lock(&batcher->lock);
+    while (!batcher->stopping || batcher->queue.head) {
+        if (!batcher->queue.head) {
+            pthread_cond_wait(&batcher->work, &batcher->lock);
+            continue;
+        }
+        request_list dropped;
+        list_init(&dropped);
+        take_batch(batcher, &dropped);
+        pthread_mutex_unlock(&batcher->lock);
+        drop(&dropped);
+        if (batcher->current.count > 0) run_batch(batcher);
+        pthread_mutex_lock(&batcher->lock);
+    }
+    pthread_mutex_unlock(&batcher->lock);
+    return NULL;
+}
+
+/* ---- life ---- */
+
+static void free_batcher(rn_batcher *batcher)
+{
+    batcher->backend->destroy(batcher->executor);
+    pthread_cond_destroy(&batcher->work);
+    pthread_mutex_destroy(&batcher->lock);
+    free(batcher->current.parts);
+    free(batcher->current.requests);
+    free(batcher);
+}
+
+rn_status rn_batcher_create(const rn_plan *plan, const rn_backend *backend, rn_executor *executor, const rn_batcher_options *options,
+                            rn_batcher **out, rn_error *err)
+{
+    rn_batcher *batcher = calloc(1, sizeof *batcher);
+    if (!batcher) {
+        backend->destroy(executor);
+        return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a batch queue");
+    }
+    batcher->plan = plan;
+    batcher->backend = backend;
+    batcher->executor = executor;
+    batcher->options = *options;
+    list_init(&batcher->queue);
+    pthread_mutex_init(&batcher->lock, NULL);
+    pthread_cond_init(&batcher->work, NULL);
+    batcher->current.parts = calloc((size_t)options->max_batch, sizeof *batcher->current.parts);
+    batcher->current.requests = calloc((size_t)options->max_batch, sizeof(rn_batch_request *));
+    if (!batcher->current.parts || !batcher->current.requests || pthread_create(&batcher->thread, NULL, execute, batcher) != 0) {
+        free_batcher(batcher);
+        return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a batch of %d rows and its thread", options->max_batch);
+    }
+    *out = batcher;
+    return RN_STATUS_OK;
+}
+
+void rn_batcher_destroy(rn_batcher *batcher)
+{
+    if (!batcher) return;
+    pthread_mutex_lock(&batcher->lock);
+    batcher->stopping = true;
+    pthread_cond_signal(&batcher->work);
+    pthread_mutex_unlock(&batcher->lock);
+    pthread_join(batcher->thread, NULL);
+    free_batcher(batcher);
+}
+
+rn_status rn_batcher_submit(rn_batcher *batcher, rn_batch_request *request, rn_error *err)
+{
+    request->submitted_us = rn_clock_us();
+    request->queue_us = request->run_us = 0;
+    request->batch_rows = request->rows_done = 0;
+    pthread_mutex_lock(&batcher->lock);
+    const int32_t waiting = batcher->waiting_rows;
+    const bool full = waiting > 0 && waiting > batcher->options.max_waiting_rows - request->part.rows;
+    if (!full) {
+        list_append(&batcher->queue, request);
+        batcher->waiting_rows += request->part.rows;
+        pthread_cond_signal(&batcher->work);
+    }
+    pthread_mutex_unlock(&batcher->lock);
+    if (full) return RN_FAIL(err, RN_STATUS_OVERLOADED, "The batch scheduling queue to which this task was submitted is full");
+    return RN_STATUS_OK;
+}
+
+int32_t rn_batcher_waiting_rows(rn_batcher *batcher)
+{
+    pthread_mutex_lock(&batcher->lock);
+    const int32_t rows = batcher->waiting_rows;
+    pthread_mutex_unlock(&batcher->lock);
+    return rows;
+}

@@ -1,0 +1,158 @@
+/* Crop, bilinear resize and cast, in exactly the float32 arithmetic of TensorFlow's ResizeBilinear with half-pixel centres.
+ *
+ * Each result is the mix of four pixels: two neighbours in a row, mixed for two neighbouring rows, then the two mixes. Multiplication and
+ * addition round separately (the build forbids fused ones), so the order below is part of the contract.
+ *
+ * Only rows that are sampled are touched. The pair of columns and the weight of every output column are found once; a row is then gathered
+ * into two dense arrays, which leaves loops that the compiler turns into vector instructions. The last two mixed rows are kept, because
+ * when a picture is enlarged neighbouring output rows share them.
+ */
+#include <math.h>
+#include <stdlib.h>
+
+#include "engine/image/image.h"
+
+/* Where one output coordinate falls between two input coordinates: in[lower] + (in[upper] - in[lower]) * weight. */
+typedef struct sample {
+    int32_t lower, upper;
+    float weight;
+} sample;
+
+static sample sample_at(int32_t i, int32_t in_size, float scale)
+{
+    const float at = ((float)i + 0.5f) * scale - 0.5f;
+    const float below = floorf(at);
+    const int32_t lower = (int32_t)below, upper = (int32_t)ceilf(at);
+    return (sample){.lower = lower > 0 ? lower : 0, .upper = upper < in_size ? upper : in_size - 1, .weight = at - below};
+}
+
+/* A horizontally resized input row. */
+typedef struct mixed_row {
+    int32_t y; /* input row that `values` was made from, RN_NONE at first */
+    float *values;
+} mixed_row;
+
+/* Everything that a picture of one size needs, in one allocation. n = output width * channels. */
+typedef struct resizer {
+    int32_t out_w, c, n;
+    sample *columns;       /* [out_w] */
+    float *weights;        /* [n]: the columns', repeated for each channel */
+    mixed_row rows[2];     /* [n] each */
+    uint8_t *left, *right; /* [n]: the gathered neighbours */
+    void *memory;
+} resizer;
+
+static rn_status resizer_init(resizer *resizer_out, int32_t in_w, int32_t out_w, int32_t c, rn_error *err)
+{
+    const size_t n = (size_t)out_w * (size_t)c;
+    const size_t byte_count = (size_t)out_w * sizeof(sample) + 3 * n * sizeof(float) + 2 * n;
+    char *memory = malloc(byte_count);
+    if (!memory) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory to resize a picture: %zu bytes", byte_count);
+
+    resizer r = {.out_w = out_w, .c = c, .n = (int32_t)n, .memory = memory};
+    r.columns = (sample *)memory;
+    r.weights = (float *)(r.columns + out_w);
+    r.rows[0] = (mixed_row){RN_NONE, r.weights + n};
+    r.rows[1] = (mixed_row){RN_NONE, r.weights + 2 * n};
+    r.left = (uint8_t *)(r.weights + 3 * n);
+    r.right = r.left + n;
+
+    const float scale = (float)in_w / (float)out_w;
+    for (int32_t x = 0; x < out_w; x++) {
+        r.columns[x] = sample_at(x, in_w, scale);
+        for (int32_t k = 0; k < c; k++) r.weights[x * c + k] = r.columns[x].weight;
+    }
+    *resizer_out = r;
+    return RN_STATUS_OK;
+}
+
+/* Channel counts known to the compiler make this several times faster. */
+static inline void gather_channels(const uint8_t *restrict row, const sample *restrict columns, int32_t out_w, int32_t c,
+                                   uint8_t *restrict left, uint8_t *restrict right)
+{
+    for (int32_t x = 0; x < out_w; x++) {
+        for (int32_t k = 0; k < c; k++) {
+            left[x * c + k] = row[columns[x].lower * c + k];
+            right[x * c + k] = row[columns[x].upper * c + k];
+        }
+    }
+}
+
+static void gather(const resizer *r, const uint8_t *row)
+{
+    switch (r->c) {
+    case 1:
+        gather_channels(row, r->columns, r->out_w, 1, r->left, r->right);
+        break;
+    case 3:
+        gather_channels(row, r->columns, r->out_w, 3, r->left, r->right);
+        break;
+    default:
+        gather_channels(row, r->columns, r->out_w, r->c, r->left, r->right);
+        break;
+    }
+}
+
+static void mix_columns(const uint8_t *restrict left, const uint8_t *restrict right, const float *restrict weights, int32_t n,
+                        float *restrict out)
+{
+    for (int32_t i = 0; i < n; i++) {
+        const float l = (float)left[i], r = (float)right[i];
+        out[i] = l + (r - l) * weights[i];
+    }
+}
+
+/* The cast truncates. The int between keeps it a vector instruction; the mixes stay in 0..255. */
+static void mix_rows(const float *restrict top, const float *restrict bottom, float weight, int32_t n, uint8_t *restrict out)
+{
+    for (int32_t i = 0; i < n; i++) out[i] = (uint8_t)(int32_t)(top[i] + (bottom[i] - top[i]) * weight);
+}
+
+/* The mixed row of input row y, made now or kept from before. `busy` is the slot that may not be overwritten. */
+static int resize_row(resizer *r, const uint8_t *row, int32_t y, int busy)
+{
+    for (int slot = 0; slot < 2; slot++) {
+        if (r->rows[slot].y == y) return slot;
+    }
+    const int slot = busy == 0 ? 1 : 0;
+    gather(r, row);
+    mix_columns(r->left, r->right, r->weights, r->n, r->rows[slot].values);
+    r->rows[slot].y = y;
+    return slot;
+}
+
+/* The part of a picture that the crop rule leaves. */
+typedef struct window {
+    int32_t top, left, h, w;
+} window;
+
+static window crop_window(rn_crop_rule rule, int32_t h, int32_t w)
+{
+    if (rule == RN_CROP_NONE) return (window){0, 0, h, w};
+    const int32_t side = h < w ? h : w, round_up = rule == RN_CROP_CENTER_SQUARE_ROUND_UP;
+    return (window){.top = (h - side + round_up) / 2, .left = (w - side + round_up) / 2, .h = side, .w = side};
+}
+
+rn_status rn_picture_fit(const rn_image_op *op, const rn_picture *picture, uint8_t *out, rn_error *err)
+{
+    if (picture->c != op->c) {
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "the picture has %d channel%s, the model takes %d", picture->c,
+                       picture->c == 1 ? "" : "s", op->c);
+    }
+
+    const window crop = crop_window(op->crop, picture->h, picture->w);
+    const size_t stride = (size_t)picture->w * (size_t)picture->c;
+    const uint8_t *origin = picture->pixels + (size_t)crop.top * stride + (size_t)crop.left * (size_t)picture->c;
+    const float scale = (float)crop.h / (float)op->h;
+
+    resizer r = {0};
+    RN_TRY(resizer_init(&r, crop.w, op->w, op->c, err));
+    for (int32_t y = 0; y < op->h; y++) {
+        const sample at = sample_at(y, crop.h, scale);
+        const int top = resize_row(&r, origin + (size_t)at.lower * stride, at.lower, RN_NONE);
+        const int bottom = resize_row(&r, origin + (size_t)at.upper * stride, at.upper, top);
+        mix_rows(r.rows[top].values, r.rows[bottom].values, at.weight, r.n, out + (size_t)y * (size_t)r.n);
+    }
+    free(r.memory);
+    return RN_STATUS_OK;
+}

@@ -1,0 +1,111 @@
+/* Which decoder reads a file, and the memory that it decodes into.
+ *
+ * The first bytes decide, as in TensorFlow's decode_image: names and content types are not consulted. The formats stand in one list; a
+ * format is one file and one line there.
+ */
+#include "engine/image/image.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/image/decoders.h"
+
+/* `at` 0 and `at2` are where the two signatures must stand; an empty second one always matches. */
+typedef struct picture_format {
+    const char *signature;
+    size_t signature_bytes;
+    const char *signature2;
+    size_t at2;
+    rn__decoder *decode;
+} picture_format;
+
+#define SIGNATURE(text) text, sizeof(text) - 1
+
+static rn_status refuse_jpeg_xl(const uint8_t *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err);
+
+static const picture_format formats[] = {
+    {SIGNATURE("\xff\xd8\xff"), "", 0, rn__decode_jpeg},
+    {SIGNATURE("\x89PNG\r\n\x1a\n"), "", 0, rn__decode_png},
+    {SIGNATURE("GIF8"), "", 0, rn__decode_gif},
+    {SIGNATURE("BM"), "", 0, rn__decode_bmp},
+    {SIGNATURE("RIFF"), "WEBP", 8, rn__decode_webp},
+    {SIGNATURE("\xff\x0a"), "", 0, refuse_jpeg_xl},
+    {SIGNATURE("\0\0\0\x0cJXL \r\n\x87\n"), "", 0, refuse_jpeg_xl},
+};
+
+static bool matches(const picture_format *format, const uint8_t *bytes, size_t byte_count)
+{
+    const size_t second_bytes = strlen(format->signature2);
+    if (byte_count < format->signature_bytes || memcmp(bytes, format->signature, format->signature_bytes) != 0) return false;
+    if (second_bytes == 0) return true;
+    return byte_count > format->at2 + second_bytes && memcmp(bytes + format->at2, format->signature2, second_bytes) == 0;
+}
+
+static const picture_format *find_format(const uint8_t *bytes, size_t byte_count)
+{
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        if (matches(&formats[i], bytes, byte_count)) return &formats[i];
+    }
+    return NULL;
+}
+
+static rn_status refuse_jpeg_xl(const uint8_t *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err)
+{
+    (void)bytes, (void)byte_count, (void)channels, (void)out;
+    return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "JPEG XL pictures are not supported: send JPEG, PNG, GIF, BMP or WebP");
+}
+
+rn_status rn_picture_decode(const void *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err)
+{
+    *out = (rn_picture){0};
+    if (byte_count == 0) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Input is empty.");
+    if (byte_count > INT_MAX) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Input contents are too large for int: %zu", byte_count);
+    if (channels != 0 && channels != 1 && channels != 3 && channels != 4) {
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "`channels` must be 0, 1, 3 or 4 but got %d", channels);
+    }
+
+    const picture_format *format = find_format(bytes, byte_count);
+    if (!format) {
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Unknown image file format. One of JPEG, JPEG XL, PNG, GIF, BMP, WebP required.");
+    }
+    const rn_status status = format->decode(bytes, byte_count, channels, out, err);
+    if (status != RN_STATUS_OK) rn_picture_deinit(out);
+    return status;
+}
+
+void rn_picture_deinit(rn_picture *picture)
+{
+    free(picture->pixels);
+    *picture = (rn_picture){0};
+}
+
+rn_status rn__picture_check_size(int64_t h, int64_t w, rn_error *err)
+{
+    if (h <= 0 || w <= 0) {
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "the picture has no pixels: %lld x %lld", (long long)w, (long long)h);
+    }
+    if (h > RN_IMAGE_MAX_PIXELS / w) {
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "the picture is too large: %lld x %lld pixels, at most %d in all", (long long)w,
+                       (long long)h, RN_IMAGE_MAX_PIXELS);
+    }
+    return RN_STATUS_OK;
+}
+
+rn_status rn__picture_create(rn_picture *out, int64_t h, int64_t w, int32_t c, rn_error *err)
+{
+    RN_TRY(rn__picture_check_size(h, w, err));
+    const size_t byte_count = (size_t)h * (size_t)w * (size_t)c;
+    *out = (rn_picture){.h = (int32_t)h, .w = (int32_t)w, .c = c, .pixels = calloc(byte_count, 1)};
+    if (!out->pixels) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a picture of %zu bytes", byte_count);
+    return RN_STATUS_OK;
+}
+
+rn_status rn_image_run(const rn_image_op *op, const void *bytes, size_t byte_count, uint8_t *out, rn_error *err)
+{
+    rn_picture picture;
+    RN_TRY(rn_picture_decode(bytes, byte_count, op->decode_channels, &picture, err));
+    const rn_status status = rn_picture_fit(op, &picture, out, err);
+    rn_picture_deinit(&picture);
+    return status;
+}

@@ -1,0 +1,147 @@
+/* From a plan to a model that answers. The self-test runs the real device before anybody can send a request: bad weights, a wrong driver or
+ * a broken kernel show up while the previous version still serves. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/model_private.h"
+
+/* ---- self-test ---- */
+
+/* A picture of smooth and noisy parts, the same every time. */
+static uint8_t test_pixel(int64_t i)
+{
+    return (uint8_t)((uint32_t)i * 2654435761u >> 24);
+}
+
+static void fill_test_input(const rn_plan_tensor *tensor, void *input)
+{
+    const int64_t count = rn_plan_tensor_elements(tensor);
+    for (int64_t i = 0; i < count; i++) {
+        if (tensor->dtype == RN_DTYPE_F32)
+            ((float *)input)[i] = (float)test_pixel(i) / 255.0f;
+        else
+            ((uint8_t *)input)[i] = test_pixel(i);
+    }
+}
+
+static rn_status check_output(const rn_plan *plan, const rn_signature *signature, const rn_tensor_spec *spec, const void *output,
+                              rn_error *err)
+{
+    const rn_plan_tensor *tensor = &plan->tensors[spec->tensor];
+    const int64_t count = rn_plan_tensor_elements(tensor);
+    for (int64_t i = 0; i < count; i++) {
+        if (tensor->dtype == RN_DTYPE_F32 && !isfinite(((const float *)output)[i]))
+            return RN_FAIL(err, RN_STATUS_INTERNAL, "self-test: signature %s, output %s: element %lld is not finite", signature->name,
+                           spec->name, (long long)i);
+        if (spec->labels && (uint32_t)((const int32_t *)output)[i] >= (uint32_t)plan->label_count)
+            return RN_FAIL(err, RN_STATUS_INTERNAL, "self-test: signature %s, output %s: class %d of %d", signature->name, spec->name,
+                           ((const int32_t *)output)[i], plan->label_count);
+    }
+    return RN_STATUS_OK;
+}
+
+static rn_status self_test(const rn_plan *plan, const rn_backend *backend, rn_executor *executor, const rn_signature *signature,
+                           rn_error *err)
+{
+    const rn_plan_tensor *feed = &plan->tensors[signature->feed];
+    if (feed->dtype != RN_DTYPE_F32 && feed->dtype != RN_DTYPE_U8)
+        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "signature %s: input %s is %s, expected float or uint8", signature->name,
+                       signature->input.name, rn_dtype_tf_name(feed->dtype));
+    rn_status status;
+    rn_batch_part part = {.rows = 1};
+    void *input = malloc(rn_plan_tensor_bytes(feed));
+    bool complete = input != NULL;
+    for (int32_t i = 0; i < signature->output_count; i++) {
+        part.outputs[i] = malloc(rn_plan_tensor_bytes(&plan->tensors[signature->outputs[i].tensor]));
+        complete = complete && part.outputs[i];
+    }
+    if (!complete) {
+        status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "self-test: no memory");
+        goto cleanup;
+    }
+    fill_test_input(feed, input);
+    part.input = input;
+    RN_TRY_CLEANUP(status, backend->run(executor, signature, &part, 1, err));
+    for (int32_t i = 0; i < signature->output_count; i++)
+        RN_TRY_CLEANUP(status, check_output(plan, signature, &signature->outputs[i], part.outputs[i], err));
+cleanup:
+    for (int32_t i = 0; i < signature->output_count; i++) free(part.outputs[i]);
+    free(input);
+    return status;
+}
+
+/* ---- life ---- */
+
+static void free_model(rn_model *model)
+{
+    rn_batcher_destroy(model->batcher);
+    rn_plan_destroy(model->plan);
+    free(model->device);
+    free(model);
+}
+
+/* Everything that can fail after the model itself is there; the batcher owns the executor from its creation on. */
+static rn_status start(rn_model *model, const rn_backend *backend, const rn_model_options *options, rn_error *err)
+{
+    rn_executor *executor;
+    RN_TRY(backend->prepare(model->plan, &options->backend, &executor, err));
+    rn_status status = RN_STATUS_OK;
+    for (int32_t i = 0; i < model->plan->signature_count && status == RN_STATUS_OK; i++)
+        status = self_test(model->plan, backend, executor, &model->plan->signatures[i], err);
+    if (status == RN_STATUS_OK) {
+        model->device = strdup(backend->describe(executor));
+        if (!model->device) status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a model");
+    }
+    if (status != RN_STATUS_OK) {
+        backend->destroy(executor);
+        return status;
+    }
+    const rn_batcher_options batching = {.max_batch = options->backend.max_batch, .max_waiting_rows = options->max_waiting_rows};
+    return rn_batcher_create(model->plan, backend, executor, &batching, &model->batcher, err);
+}
+
+rn_status rn_model_create(rn_plan *plan, const rn_backend *backend, const rn_model_options *options, rn_workers *workers, rn_model **out,
+                          rn_error *err)
+{
+    rn_model *model = calloc(1, sizeof *model);
+    if (!model) {
+        rn_plan_destroy(plan);
+        return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a model");
+    }
+    model->plan = plan;
+    model->workers = workers;
+    atomic_init(&model->references, 1);
+    const rn_status status = start(model, backend, options, err);
+    if (status != RN_STATUS_OK) {
+        free_model(model);
+        return status;
+    }
+    *out = model;
+    return RN_STATUS_OK;
+}
+
+void rn_model_acquire(rn_model *model)
+{
+    atomic_fetch_add_explicit(&model->references, 1, memory_order_relaxed);
+}
+
+void rn_model_release(rn_model *model)
+{
+    if (model && atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel) == 1) free_model(model);
+}
+
+const rn_plan *rn_model_plan(const rn_model *model)
+{
+    return model->plan;
+}
+
+const char *rn_model_device(const rn_model *model)
+{
+    return model->device;
+}
+
+int32_t rn_model_waiting_rows(rn_model *model)
+{
+    return rn_batcher_waiting_rows(model->batcher);
+}

@@ -1,0 +1,79 @@
+/* One loaded version of a model, ready to answer: plan, prepared backend, batch queue.
+ *
+ * A model is counted: whoever holds a reference may submit requests from any thread. Requests hold one each.
+ */
+#ifndef RN_ENGINE_MODEL_H
+#define RN_ENGINE_MODEL_H
+
+#include <stdatomic.h>
+
+#include "engine/backend.h"
+#include "engine/batcher.h"
+#include "engine/workers.h"
+
+typedef struct rn_model rn_model;
+
+typedef struct rn_model_options {
+    rn_backend_options backend;
+    int32_t max_waiting_rows; /* of the batch queue, at least 1 */
+} rn_model_options;
+
+/* Prepares `plan` for `backend`, runs every signature once on a made-up input (INTERNAL when a result is not finite) and starts the batch
+ * queue. Takes the plan, also on failure. workers decode pictures and must outlive the model. The caller holds the first reference. */
+rn_status rn_model_create(rn_plan *plan, const rn_backend *backend, const rn_model_options *options, rn_workers *workers, rn_model **out,
+                          rn_error *err);
+
+void rn_model_acquire(rn_model *model);
+/* The last release waits for the model's thread and frees everything: not from a `done` callback. NULL allowed. */
+void rn_model_release(rn_model *model);
+
+const rn_plan *rn_model_plan(const rn_model *model);
+const char *rn_model_device(const rn_model *model); /* one line for people */
+int32_t rn_model_waiting_rows(rn_model *model);
+
+/* An encoded picture: borrowed bytes. */
+typedef struct rn_encoded_picture {
+    const void *bytes;
+    size_t byte_count;
+} rn_encoded_picture;
+
+typedef struct rn_decode rn_decode; /* private: the job that decodes one picture */
+
+/* One call. All its memory is one allocation. */
+typedef struct rn_request rn_request;
+struct rn_request {
+    rn_model *model;
+    const rn_signature *signature;
+    int32_t rows;
+    void *input;                        /* [rows][h][w][c] of the feed tensor: the caller writes it, unless there are pictures */
+    rn_encoded_picture *pictures;       /* [rows], the caller sets them; NULL unless the signature begins with an image operation */
+    void *outputs[RN_PLAN_MAX_OUTPUTS]; /* [rows][h][w][c] of each output's tensor: valid when status is OK */
+    uint8_t *scratch;                   /* scratch_bytes for the caller: what decoded base64 or the like */
+
+    int64_t deadline_us;          /* rn_clock_us(), 0: none */
+    const atomic_bool *cancelled; /* set by anybody when the answer is not wanted any more; NULL: never */
+    void (*done)(
+        rn_request *request); /* once, on a thread of the engine: must not block, and must not destroy the request there and then */
+    void *context;            /* the caller's */
+
+    /* The answer, valid once `done` is called. */
+    rn_status status;
+    rn_error error;
+    int32_t failed_picture; /* the picture that could not be decoded, or RN_NONE */
+    int64_t decode_us;      /* from submit until all pictures were decoded */
+
+    rn_batch_request batch; /* its timings are valid in `done`; the rest is private */
+    atomic_int pictures_left, first_bad_picture;
+    int64_t submitted_us;
+    rn_decode *decodes; /* [rows] with pictures */
+};
+
+/* Acquires the model. OUT_OF_MEMORY names the size. rows may be 0: such a request is answered at once. */
+rn_status rn_request_create(rn_model *model, const rn_signature *signature, int32_t rows, size_t scratch_bytes, rn_request **out,
+                            rn_error *err);
+void rn_request_destroy(rn_request *request); /* not while it is under way; NULL allowed */
+
+/* Starts the request; `done` reports everything, refusals too, and may be called before this returns. */
+void rn_request_submit(rn_request *request);
+
+#endif

@@ -1,0 +1,62 @@
+/* One request and its answer, as handlers see them.
+ *
+ * A handler is called once for each request, on the loop (it must not block then) or on a worker, as routes.def says. Somebody, on any
+ * thread, then calls one of the rn_exchange_ functions that answer, exactly once; the exchange is gone afterwards. The client may go away
+ * at any moment: what an exchange points to stays valid all the same, and `cancelled` tells.
+ */
+#ifndef RN_HTTP_EXCHANGE_H
+#define RN_HTTP_EXCHANGE_H
+
+#include "engine/workers.h"
+#include "http/json_writer.h"
+#include "http/routes.h"
+#include "http/serving.h"
+
+/* What all handlers share: settings, models. Read-only while the server runs. */
+typedef struct rn_service {
+    rn_serving *serving;
+    rn_workers *workers;
+    int64_t timeout_us;       /* of a predict call; 0: none */
+    size_t max_request_bytes; /* of a body, also once inflated */
+    bool cors;                /* answer pages of other origins */
+} rn_service;
+
+/* Where the time of a call went, in microseconds; -1: not measured. */
+typedef struct rn_timings {
+    int64_t parse, decode, queue, run, write;
+    int32_t batch_rows;
+} rn_timings;
+
+typedef struct rn_exchange rn_exchange;
+struct rn_exchange {
+    const rn_service *service;
+    rn_text method, path; /* path: with query, as sent */
+    rn_text body;
+    rn_target target; /* what the route's pattern found in the path */
+    bool gzip;        /* Content-Encoding names gzip */
+    bool web_origin;  /* Origin begins with http:// or https:// */
+    atomic_bool cancelled;
+
+    /* The answer, written by handlers. */
+    rn_json_writer answer;
+    rn_timings timings;
+    char device[128]; /* X-Resnetd-Device; empty: no header */
+
+    /* Private to the server. */
+    rn_job job; /* the call of the handler on a worker */
+    rn_handler handler;
+    int32_t code;
+};
+
+/* 200 with what x->answer holds; a writer that failed becomes an error. */
+void rn_exchange_answer(rn_exchange *x);
+/* `code` with an empty body. */
+void rn_exchange_answer_empty(rn_exchange *x, int32_t code);
+/* {"error": message} with the status's HTTP code, or with `code`; what x->answer held is dropped. */
+void rn_exchange_fail(rn_exchange *x, rn_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void rn_exchange_fail_code(rn_exchange *x, int32_t code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Writes the body of an error: TensorFlow Serving's, to the byte. */
+void rn__write_error(rn_json_writer *out, const char *message);
+
+#endif

@@ -1,0 +1,20 @@
+/* Numbers of a checked JSON text (http/json_reader.h) as C values.
+ *
+ * Every function takes `at`, the first byte of a number, and `limit`, the end of the text that holds it. Nothing here can fail on bad
+ * syntax: the checker has been there before.
+ */
+#ifndef RN_HTTP_JSON_NUMBER_H
+#define RN_HTTP_JSON_NUMBER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The number as TensorFlow Serving stores it in a float tensor: the nearest double, then the nearest float; too large becomes infinity, too
+ * small zero. NaN, Infinity and Inf are numbers here. *end: the first byte after it. */
+float rn_json_float(const char *at, const char *limit, const char **end);
+double rn_json_double(const char *at);
+
+/* Whether it is written as an integer (no fraction, no exponent) that fits into *out. */
+bool rn_json_int64(const char *at, const char *limit, int64_t *out);
+
+#endif

@@ -1,0 +1,254 @@
+/* The server process: flags, composition, signals. The only file that logs and exits.
+ *
+ * The monitoring port is bound first: alive, not ready. The port for predict calls is bound when the model has been loaded, tested and
+ * warmed, so that a probe that only connects tells the truth. SIGTERM: not ready, full service for --drain_delay, then no new connections,
+ * the end of what is under way, exit. */
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "engine/clock.h"
+#include "http/flags.h"
+#include "http/server.h"
+#include "kernels/base/version.h"
+
+/* sysexits.h where it has a word for it. */
+enum {
+    EXIT_USAGE = 2,
+    EXIT_BAD_MODEL = 65,
+    EXIT_NO_MODEL = 66,
+    EXIT_UNREACHABLE = 69, /* also: port in use */
+    EXIT_DEVICE = 70,
+    EXIT_MEMORY = 71,
+    EXIT_FORBIDDEN = 77,
+    EXIT_CUT_SHORT = 124, /* the time for draining was over, or somebody lost patience */
+};
+
+enum { MAX_LOOPS = 16 };
+
+static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void say(const char *format, ...)
+{
+    char line[2048];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    fprintf(stderr, "resnetd: %s\n", line);
+}
+
+static int exit_code(rn_status status)
+{
+    switch (status) {
+    case RN_STATUS_OK:
+        return EXIT_SUCCESS;
+    case RN_STATUS_NOT_FOUND:
+        return EXIT_NO_MODEL;
+    case RN_STATUS_PERMISSION_DENIED:
+        return EXIT_FORBIDDEN;
+    case RN_STATUS_UNAVAILABLE:
+        return EXIT_UNREACHABLE;
+    case RN_STATUS_DEVICE_FAILED:
+        return EXIT_DEVICE;
+    case RN_STATUS_OUT_OF_MEMORY:
+        return EXIT_MEMORY;
+    default:
+        return EXIT_BAD_MODEL;
+    }
+}
+
+/* ---- signals ---- */
+
+typedef enum { LOADING, SERVING, DRAINING } phase;
+
+static struct {
+    atomic_int phase;
+    atomic_int number; /* of the latest signal */
+    sem_t arrived;     /* posted by the handler: all that a handler may do */
+    sem_t stop;        /* posted by the first signal while serving */
+} process;
+
+static void on_signal(int number)
+{
+    atomic_store(&process.number, number);
+    sem_post(&process.arrived);
+}
+
+static void *take_signals(void *set)
+{
+    pthread_sigmask(SIG_UNBLOCK, set, NULL);
+    for (;;) {
+        while (sem_wait(&process.arrived) != 0) continue;
+        const char *name = atomic_load(&process.number) == SIGINT ? "SIGINT" : "SIGTERM";
+        int expected = SERVING;
+        if (atomic_compare_exchange_strong(&process.phase, &expected, DRAINING)) {
+            say("%s: draining", name);
+            sem_post(&process.stop);
+        } else if (expected == LOADING) {
+            say("%s: stopped before the model was loaded", name);
+            _exit(EXIT_SUCCESS);
+        } else {
+            say("%s again: stopping at once", name);
+            _exit(EXIT_CUT_SHORT);
+        }
+    }
+}
+
+/* A handler and not sigwait alone: libraries start threads before main that block nothing, and a signal that meets one of them must not kill. */
+static rn_status start_signals(rn_error *err)
+{
+    static sigset_t set;
+    pthread_t thread;
+    sem_init(&process.arrived, 0, 0);
+    sem_init(&process.stop, 0, 0);
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    const struct sigaction action = {.sa_handler = on_signal, .sa_mask = set, .sa_flags = SA_RESTART};
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    pthread_sigmask(SIG_BLOCK, &set, NULL); /* the threads of this server are not to be interrupted */
+    if (pthread_create(&thread, NULL, take_signals, &set) != 0) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no thread for signals");
+    pthread_detach(thread);
+    return RN_STATUS_OK;
+}
+
+/* ---- composition ---- */
+
+/* Everything that main puts together, in the order of creation. */
+typedef struct {
+    rn_workers *workers;
+    rn_serving *serving;
+    rn_service service;
+    rn_server *monitoring, *rest;
+} composition;
+
+static int32_t usable_processors(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_error *err)
+{
+    const int32_t workers = flags->num_workers ? (int32_t)flags->num_workers : usable_processors();
+    RN_TRY(rn_workers_create(workers, (int32_t)flags->max_waiting_requests, &c->workers, err));
+    RN_TRY(rn_serving_create(&c->serving, err));
+    c->service = (rn_service){.serving = c->serving,
+                              .workers = c->workers,
+                              .timeout_us = flags->rest_api_timeout_in_ms * 1000,
+                              .max_request_bytes = (size_t)flags->max_request_bytes,
+                              .cors = flags->rest_api_enable_cors_support};
+    const rn_server_options options = {
+        .port = (uint16_t)flags->monitoring_port, .serves = RN_PORT_MONITORING, .loop_count = 1, .service = &c->service};
+    RN_TRY(rn_server_create(&options, &c->monitoring, err));
+    say("health on port %u", rn_server_port(c->monitoring));
+    return RN_STATUS_OK;
+}
+
+static rn_status load_model(const rn_flags *flags, composition *c, rn_error *err)
+{
+    const rn_backend *backend;
+    const int64_t begin = rn_clock_us();
+    RN_TRY(rn_backend_select(flags->device, &backend, err));
+    const rn_serving_source source = {
+        .name = flags->model_name,
+        .base_path = flags->model_base_path,
+        .backend = backend,
+        .options = {.backend = {.max_batch = (int32_t)flags->max_batch_size, .thread_count = (int32_t)flags->num_threads},
+                    .max_waiting_rows = (int32_t)flags->max_queue_rows},
+        .workers = c->workers,
+    };
+    RN_TRY(rn_serving_load(c->serving, &source, err));
+    int64_t version;
+    rn_model *model = rn_serving_acquire(c->serving, rn_text_of(flags->model_name), RN_LATEST_VERSION, &version);
+    say("model %s, version %lld: %s; %s; loaded and tested in %.2f s", flags->model_name, (long long)version,
+        rn_model_plan(model)->architecture, rn_model_device(model), 1e-6 * (double)(rn_clock_us() - begin));
+    rn_model_release(model);
+    return RN_STATUS_OK;
+}
+
+static rn_status start_rest(const rn_flags *flags, composition *c, rn_error *err)
+{
+    const int64_t loops = flags->rest_api_num_threads < MAX_LOOPS ? flags->rest_api_num_threads : MAX_LOOPS;
+    const rn_server_options options = {
+        .port = (uint16_t)flags->rest_api_port, .serves = RN_PORT_REST, .loop_count = (int32_t)loops, .service = &c->service};
+    RN_TRY(rn_server_create(&options, &c->rest, err));
+    rn_serving_set_ready(c->serving, true);
+    say("ready: REST on port %u", rn_server_port(c->rest));
+    return RN_STATUS_OK;
+}
+
+static rn_status start(const rn_flags *flags, composition *c, rn_error *err)
+{
+    RN_TRY(start_signals(err));
+    RN_TRY(start_monitoring(flags, c, err));
+    RN_TRY(load_model(flags, c, err));
+    RN_TRY(start_rest(flags, c, err));
+    if (flags->port) say("gRPC is not served by this version: port %lld stays closed", (long long)flags->port);
+    return RN_STATUS_OK;
+}
+
+/* Serves until a signal comes. Returns the exit code. */
+static int serve(const rn_flags *flags, composition *c)
+{
+    atomic_store(&process.phase, SERVING);
+    while (sem_wait(&process.stop) != 0) continue;
+    rn_serving_set_ready(c->serving, false);
+    sleep((unsigned)flags->drain_delay);
+    if (!rn_server_drain(c->rest, flags->drain_timeout * 1000000)) {
+        say("requests were still under way after %lld s", (long long)flags->drain_timeout);
+        _exit(EXIT_CUT_SHORT);
+    }
+    say("drained");
+    return EXIT_SUCCESS;
+}
+
+static void take_apart(composition *c)
+{
+    rn_server_destroy(c->rest);
+    rn_server_destroy(c->monitoring);
+    rn_serving_destroy(c->serving);
+    rn_workers_destroy(c->workers);
+}
+
+static void say_ignored(const char *name)
+{
+    say("--%s has no effect here", name);
+}
+
+int main(int argc, char **argv)
+{
+    rn_flags flags;
+    rn_error err;
+    composition c = {0};
+    setvbuf(stderr, NULL, _IOLBF, 0);
+    if (rn_flags_parse(argc, argv, &flags, &err) != RN_STATUS_OK) {
+        say("%s", err.message);
+        return EXIT_USAGE;
+    }
+    if (flags.help) {
+        rn_flags_print_help(stdout);
+        return EXIT_SUCCESS;
+    }
+    if (flags.version) {
+        printf("resnetd %s (%s)\n", rn_version, rn_commit);
+        return EXIT_SUCCESS;
+    }
+    if (*flags.model_base_path == '\0') {
+        say("--model_base_path is needed: where is the model? resnetd --help lists all flags");
+        return EXIT_USAGE;
+    }
+    rn_flags_each_ignored(&flags, say_ignored);
+    const rn_status status = start(&flags, &c, &err);
+    if (status != RN_STATUS_OK) say("%s", err.message);
+    const int code = status == RN_STATUS_OK ? serve(&flags, &c) : exit_code(status);
+    take_apart(&c);
+    return code;
+}

@@ -1,0 +1,28 @@
+/* An HTTP/1.1 and HTTP/2 listener with its event loops. A process may have several: one for predict calls, one for probes. */
+#ifndef RN_HTTP_SERVER_H
+#define RN_HTTP_SERVER_H
+
+#include "http/exchange.h"
+
+typedef struct rn_server rn_server;
+
+typedef struct rn_server_options {
+    uint16_t port;             /* 0: the system picks one */
+    rn_port serves;            /* which routes */
+    int32_t loop_count;        /* threads, at least 1 */
+    const rn_service *service; /* borrowed; must outlive the server */
+} rn_server_options;
+
+/* Binds the port on all addresses (IPv6 and IPv4 where the system has both) and starts to serve. UNAVAILABLE: the port is in use.
+ * PERMISSION_DENIED: it may not be bound. */
+rn_status rn_server_create(const rn_server_options *options, rn_server **out, rn_error *err);
+uint16_t rn_server_port(const rn_server *server);
+
+/* Takes no more connections, answers every request that has arrived or is on its way in, closes the others. True when all connections were
+ * closed within the time. Once. */
+bool rn_server_drain(rn_server *server, int64_t timeout_us);
+
+/* Drains for a moment and ends the loops. No request may be under way: drain first. NULL allowed. */
+void rn_server_destroy(rn_server *server);
+
+#endif

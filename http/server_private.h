@@ -1,0 +1,63 @@
+/* What server.c, exchange.c, watch.c and refusal.c share: the loops. Everything here belongs to one loop's thread unless it says otherwise.
+ */
+#ifndef RN_HTTP_SERVER_PRIVATE_H
+#define RN_HTTP_SERVER_PRIVATE_H
+
+#include <h2o.h>
+#include <stdatomic.h>
+
+#include "http/server.h"
+
+/* A file descriptor that the loop is told about although h2o does not read from it. */
+typedef struct rn__watched rn__watched;
+struct rn__watched {
+    void (*event)(rn__watched *watched);
+    int fd; /* -1: not watched */
+};
+
+typedef struct rn__watch {
+    int epoll_fd;
+    h2o_socket_t *socket; /* the epoll instance as a member of the loop */
+} rn__watch;
+
+typedef struct rn__loop {
+    rn_server *server;
+    h2o_context_t context;
+    h2o_accept_ctx_t accept;
+    h2o_socket_t *listener;             /* NULL once the server takes no more connections */
+    h2o_multithread_receiver_t answers; /* finished calls, from any thread */
+    rn__watch watch;
+    pthread_t thread;
+    int32_t in_flight;                       /* calls that exist */
+    atomic_bool draining, drained, stopping; /* any thread */
+} rn__loop;
+
+struct rn_server {
+    h2o_globalconf_t config;
+    const rn_service *service;
+    rn_port serves;
+    uint16_t port;
+    int32_t loop_count;
+    rn__loop loops[];
+};
+
+static inline rn__loop *rn__loop_of(h2o_req_t *req)
+{
+    return H2O_STRUCT_FROM_MEMBER(rn__loop, context, req->conn->ctx);
+}
+
+/* exchange.c */
+int rn__on_request(h2o_handler_t *handler, h2o_req_t *req);
+void rn__on_answers(h2o_multithread_receiver_t *receiver, h2o_linklist_t *messages);
+
+/* watch.c */
+rn_status rn__watch_init(rn__watch *watch, h2o_loop_t *loop, rn_error *err);
+void rn__watch_deinit(rn__watch *watch);
+/* `events` as for epoll_ctl. A failure to watch is not one to serve: it is ignored. */
+void rn__watch_add(rn__watch *watch, rn__watched *watched, int fd, uint32_t events);
+void rn__watch_remove(rn__watch *watch, rn__watched *watched); /* no effect when it is not watched */
+
+/* refusal.c */
+void rn__refusal_register(h2o_pathconf_t *path);
+
+#endif

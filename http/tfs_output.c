@@ -1,0 +1,81 @@
+/* Tensors to JSON in row ("predictions") and column ("outputs") format: util/json_tensor.cc, MakeJsonFromTensors. The name of a single
+ * output is left out. A row is written on one line, a column with a line for each number. */
+#include "http/tfs.h"
+
+/* An output while it is written. */
+typedef struct {
+    const rn_plan *plan;
+    const rn_tensor_spec *spec;
+    const void *data; /* [rows][elements of a row] */
+    int64_t row_elements;
+} column;
+
+static void write_element(rn_json_writer *out, const column *c, int64_t index)
+{
+    if (c->spec->labels)
+        rn_json_string_value(out, rn_text_of(c->plan->labels[((const int32_t *)c->data)[index]]));
+    else if (c->spec->dtype == RN_DTYPE_F32)
+        rn_json_float_value(out, ((const float *)c->data)[index]);
+    else
+        rn_json_int_value(out, ((const int32_t *)c->data)[index]);
+}
+
+/* Writes dimensions `level` and deeper, starting at element `index`; returns the index behind them. */
+static int64_t write_levels(rn_json_writer *out, const column *c, int32_t level, int64_t index)
+{
+    if (level == c->spec->rank) {
+        write_element(out, c, index);
+        return index + 1;
+    }
+    rn_json_begin_array(out);
+    for (int64_t i = 0; i < c->spec->dims[level]; i++) index = write_levels(out, c, level + 1, index);
+    rn_json_end_array(out);
+    return index;
+}
+
+static void write_row(rn_json_writer *out, const column *columns, int32_t count, int32_t row)
+{
+    if (count > 1) rn_json_begin_object(out);
+    out->single_line = true;
+    for (int32_t i = 0; i < count; i++) {
+        if (count > 1) rn_json_key(out, rn_text_of(columns[i].spec->name));
+        write_levels(out, &columns[i], 1, row * columns[i].row_elements);
+    }
+    out->single_line = false;
+    if (count > 1) rn_json_end_object(out);
+}
+
+static void write_column(rn_json_writer *out, const column *c, int32_t rows)
+{
+    rn_json_begin_array(out);
+    for (int32_t row = 0; row < rows; row++) write_levels(out, c, 1, row * c->row_elements);
+    rn_json_end_array(out);
+}
+
+void rn__tfs_write_output(const rn_request *request, rn__tfs_format format, rn_json_writer *out)
+{
+    column columns[RN_PLAN_MAX_OUTPUTS];
+    const int32_t count = request->signature->output_count;
+    const rn_plan *plan = rn_model_plan(request->model);
+    for (int32_t i = 0; i < count; i++) {
+        const rn_tensor_spec *spec = &request->signature->outputs[i];
+        columns[i] = (column){plan, spec, request->outputs[i], rn_plan_tensor_elements(&plan->tensors[spec->tensor])};
+    }
+
+    rn_json_begin_object(out);
+    if (format == RN__TFS_ROWS) {
+        rn_json_key(out, rn_text_of("predictions"));
+        rn_json_begin_array(out);
+        for (int32_t row = 0; row < request->rows; row++) write_row(out, columns, count, row);
+        rn_json_end_array(out);
+    } else {
+        rn_json_key(out, rn_text_of("outputs"));
+        if (count > 1) rn_json_begin_object(out);
+        for (int32_t i = 0; i < count; i++) {
+            if (count > 1) rn_json_key(out, rn_text_of(columns[i].spec->name));
+            write_column(out, &columns[i], request->rows);
+        }
+        if (count > 1) rn_json_end_object(out);
+    }
+    rn_json_end_object(out);
+}

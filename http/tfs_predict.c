@@ -1,0 +1,123 @@
+/* POST ...:predict. Three steps, each on whatever thread is right for it: read the body (a worker), infer (the engine), write the answer (a
+ * worker). */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/clock.h"
+#include "http/status_map.h"
+#include "http/tfs.h"
+
+/* What the steps hand on. */
+typedef struct {
+    rn_exchange *x;
+    rn_request *request;
+    rn__tfs_format format;
+    rn_job write;
+} predict;
+
+static int64_t since(int64_t begin_us)
+{
+    return rn_clock_us() - begin_us;
+}
+
+/* ---- the end ---- */
+
+static void copy_timings(rn_timings *timings, const rn_request *request)
+{
+    if (request->pictures) timings->decode = request->decode_us;
+    timings->queue = request->batch.queue_us;
+    timings->run = request->batch.run_us;
+    timings->batch_rows = request->batch.batch_rows;
+}
+
+/* A picture that cannot be read is named by its place, as other faulty elements are. */
+static void fail(rn_exchange *x, const predict *p)
+{
+    const rn_request *request = p->request;
+    if (request->failed_picture == RN_NONE)
+        rn_exchange_fail(x, request->status, "%s", request->error.message);
+    else
+        rn_exchange_fail(x, request->status, "Failed to process element: %d of '%s' list. Error: %s: %s", request->failed_picture,
+                         p->format == RN__TFS_ROWS ? "instances" : "inputs", rn_status_grpc_name(request->status), request->error.message);
+}
+
+static void write_answer(rn_job *job)
+{
+    predict *p = (predict *)((char *)job - offsetof(predict, write));
+    rn_exchange *x = p->x;
+    rn_request *request = p->request;
+    if (request->status != RN_STATUS_OK) {
+        fail(x, p);
+    } else {
+        const int64_t begin = rn_clock_us();
+        rn__tfs_write_output(request, p->format, &x->answer);
+        snprintf(x->device, sizeof x->device, "%s", rn_model_device(request->model));
+        copy_timings(&x->timings, request);
+        x->timings.write = since(begin);
+        rn_exchange_answer(x);
+    }
+    rn_request_destroy(request);
+    free(p);
+}
+
+/* On a thread of the engine, which has better to do than print numbers. */
+static void on_done(rn_request *request)
+{
+    predict *p = request->context;
+    rn_workers_continue(p->x->service->workers, &p->write);
+}
+
+/* ---- the beginning ---- */
+
+static rn_status read_request(rn_exchange *x, rn_text body, predict *p, rn_error *err)
+{
+    rn__tfs_document document;
+    RN_TRY(rn__tfs_parse(body, &document, err));
+    rn_model *model;
+    int64_t version;
+    RN_TRY(rn__tfs_acquire(x, &model, &version, err));
+    rn_status status;
+    const rn_signature *signature = rn_plan_signature(rn_model_plan(model), document.signature_name);
+    if (!signature)
+        status =
+            RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Serving signature name: \"%s\" not found in signature def", document.signature_name);
+    else
+        status = rn__tfs_read_input(&document, model, signature, &p->format, &p->request, err);
+    rn_model_release(model); /* the request holds its own reference */
+    return status;
+}
+
+static rn_status begin(rn_exchange *x, predict *p, rn_error *err)
+{
+    rn_text body;
+    char *inflated;
+    RN_TRY(rn__tfs_body(x, &body, &inflated, err));
+    const rn_status status = read_request(x, body, p, err);
+    free(inflated);
+    return status;
+}
+
+void rn__tfs_predict(rn_exchange *x)
+{
+    const int64_t begin_us = rn_clock_us();
+    rn_error err;
+    predict *p = calloc(1, sizeof *p);
+    if (!p) {
+        rn_exchange_fail(x, RN_STATUS_OUT_OF_MEMORY, "no memory for a predict call");
+        return;
+    }
+    if (begin(x, p, &err) != RN_STATUS_OK) {
+        free(p);
+        rn_exchange_fail(x, err.status, "%s", err.message);
+        return;
+    }
+    p->x = x;
+    p->write.run = write_answer;
+    x->timings.parse = since(begin_us);
+    rn_request *request = p->request;
+    request->context = p;
+    request->done = on_done;
+    request->cancelled = &x->cancelled;
+    if (x->service->timeout_us) request->deadline_us = begin_us + x->service->timeout_us;
+    rn_request_submit(request);
+}

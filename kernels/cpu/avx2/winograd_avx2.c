@@ -1,0 +1,34 @@
+/* Winograd's transforms, compiled for AVX2. */
+#include <immintrin.h>
+
+typedef __m256 vector;
+enum { LANES = 8 };
+
+static inline vector load(const float *from)
+{
+    return _mm256_loadu_ps(from);
+}
+
+static inline void store(float *to, vector v)
+{
+    _mm256_storeu_ps(to, v);
+}
+
+static inline vector splat(float x)
+{
+    return _mm256_set1_ps(x);
+}
+
+static inline vector multiply_add(vector a, vector b, vector c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+
+/* The second operand of a maximum survives when one is NaN. */
+static inline vector relu(vector v)
+{
+    return _mm256_max_ps(_mm256_setzero_ps(), v);
+}
+
+#define RN_WINOGRAD_KERNEL(name) name##__avx2
+#include "kernels/cpu/winograd_kernels.h"

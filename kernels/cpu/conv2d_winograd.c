@@ -1,0 +1,162 @@
+/* The blocks, panels and points of a Winograd convolution, and the transformation of its filter.
+ *
+ * Every call of run transforms the inputs that it needs itself, even if another thread works on other output channels of the same tiles: the
+ * transform is cheap against the products, and to share its result would cost a barrier and move more data between cores than the inputs.
+ */
+#include "kernels/cpu/conv2d_winograd.h"
+
+#include <string.h>
+
+enum {
+    LINE = 16,                /* floats of a cache line */
+    BLOCK_BYTES = 512 << 10,  /* of V: with P and a slice of the filter it stays in a second cache level of 1 MiB */
+    MAX_POINTS = 6
+};
+
+static int32_t min(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
+
+static int32_t max(int32_t a, int32_t b)
+{
+    return a > b ? a : b;
+}
+
+static int32_t ceil_div(int32_t a, int32_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* Rounded up to an odd number of cache lines: planes are written side by side, and even multiples of lines crowd into few cache sets. */
+static int64_t odd_lines(int64_t elements)
+{
+    return ((elements + LINE - 1) / LINE | 1) * LINE;
+}
+
+bool rn_conv2d_winograd_fits(const rn_conv2d_args *a)
+{
+    return a->r == 3 && a->s == 3 && a->stride_h == 1 && a->stride_w == 1 && a->groups == 1 && a->c % RN_WINOGRAD_CHANNELS == 0 &&
+           a->k % RN_WINOGRAD_CHANNELS == 0;
+}
+
+void rn_conv2d_winograd_init(rn_conv2d_winograd *w, const rn_conv2d_args *args, int32_t m, const rn_cpu_kernels *kernels, const float *packed)
+{
+    const int32_t lanes = kernels->conv2d_tile.lanes;
+    *w = (rn_conv2d_winograd){.args = *args, .kernels = kernels, .packed = packed, .m = m, .points = (m + 2) * (m + 2)};
+    w->tiles_h = ceil_div(args->p, m);
+    w->tiles_w = ceil_div(args->q, m);
+    w->tile_count = args->n * w->tiles_h * w->tiles_w;
+    w->panel_count = ceil_div(args->k, lanes);
+    w->panel_elements = (int64_t)w->points * args->c * lanes;
+    w->v_row = odd_lines(args->c);
+    const int32_t fitting = (int32_t)(BLOCK_BYTES / ((int64_t)sizeof(float) * w->points * w->v_row)), rows = kernels->conv2d_tile.rows;
+    w->block = max(fitting / rows * rows, rows);
+    w->v_plane = odd_lines(w->block * w->v_row);
+    w->p_plane = odd_lines((int64_t)w->block * lanes);
+}
+
+size_t rn_conv2d_winograd_scratch_bytes(const rn_conv2d_winograd *w)
+{
+    return (size_t)(w->points * (w->v_plane + w->p_plane)) * sizeof(float);
+}
+
+/* ---- filter ---- */
+
+/* One direction of the filter's transform: n rows of three factors. */
+static void filter_matrix(int32_t m, double g[MAX_POINTS][3])
+{
+    static const double finite[] = {0, 1, -1, 0.5, -2};
+    const int32_t count = m + 1;
+    for (int32_t i = 0; i < count; i++) {
+        double product = 1;
+        for (int32_t j = 0; j < count; j++) product *= j == i ? 1 : finite[i] - finite[j];
+        g[i][0] = 1 / product;
+        g[i][1] = finite[i] / product;
+        g[i][2] = finite[i] * finite[i] / product;
+    }
+    g[count][0] = g[count][1] = 0;
+    g[count][2] = 1;
+}
+
+/* The n x n points of one 3x3 filter, whose elements are `step` apart; to: `plane` apart. */
+static void transform_filter(int32_t n, double g[MAX_POINTS][3], const float *filter, int64_t step, float *to, int64_t plane)
+{
+    double half[MAX_POINTS][3];
+    for (int32_t i = 0; i < n; i++) {
+        for (int32_t s = 0; s < 3; s++) half[i][s] = g[i][0] * filter[s * step] + g[i][1] * filter[(3 + s) * step] + g[i][2] * filter[(6 + s) * step];
+    }
+    for (int32_t i = 0; i < n; i++) {
+        for (int32_t j = 0; j < n; j++) {
+            to[(i * n + j) * plane] = (float)(half[i][0] * g[j][0] + half[i][1] * g[j][1] + half[i][2] * g[j][2]);
+        }
+    }
+}
+
+void rn_conv2d_winograd_pack(const rn_conv2d_winograd *w, float *to)
+{
+    const rn_conv2d_args *a = &w->args;
+    const int32_t lanes = w->kernels->conv2d_tile.lanes;
+    double g[MAX_POINTS][3];
+    filter_matrix(w->m, g);
+    memset(to, 0, (size_t)(w->panel_count * w->panel_elements) * sizeof *to);
+    for (int32_t k = 0; k < a->k; k++) {
+        float *panel = to + k / lanes * w->panel_elements + k % lanes;
+        for (int32_t c = 0; c < a->c; c++) {
+            transform_filter(w->m + 2, g, a->filter + (int64_t)c * a->k + k, (int64_t)a->c * a->k, panel + (int64_t)c * lanes, (int64_t)a->c * lanes);
+        }
+    }
+}
+
+/* ---- run ---- */
+
+/* P = V x one panel: for every point the tiles of the block, as evenly cut as the micro-kernel allows. While a slice of the panel is multiplied,
+ * the next one is prefetched; the last one's successor is the next panel. */
+static void multiply(const rn_conv2d_winograd *w, const float *v, float *p, int32_t tiles, int32_t panel)
+{
+    const rn_conv2d_tile_kernel *kernel = &w->kernels->conv2d_tile;
+    const int32_t parts = ceil_div(tiles, kernel->rows), half = kernel->rows / 2;
+    const int64_t slice = (int64_t)w->args.c * kernel->lanes;
+    rn_conv2d_tile_args t = {
+        .a_pixel = w->v_row,
+        .tap_rows = 1,
+        .tap_columns = 1,
+        .steps = w->args.c,
+        .channels = kernel->lanes,
+        .y_pixel = kernel->lanes,
+        .ahead_bytes = ceil_div(kernel->lanes * (int32_t)sizeof(float), parts),
+    };
+    for (int32_t point = 0; point < w->points; point++) {
+        t.panel = w->packed + panel * w->panel_elements + point * slice;
+        for (int32_t part = 0; part < parts; part++) {
+            const int32_t begin = tiles * part / parts, end = tiles * (part + 1) / parts;
+            t.a0 = v + point * w->v_plane + begin * w->v_row;
+            t.a1 = t.a0 + half * w->v_row;
+            t.y0 = p + point * w->p_plane + begin * kernel->lanes;
+            t.y1 = t.y0 + half * kernel->lanes;
+            t.pixels = end - begin;
+            t.ahead = (const char *)(t.panel + slice + slice * part / parts);
+            kernel->run(&t);
+        }
+    }
+}
+
+void rn_conv2d_winograd_run(const rn_conv2d_winograd *w, int32_t tile_begin, int32_t tile_end, int32_t panel_begin, int32_t panel_end, void *scratch)
+{
+    const int32_t lanes = w->kernels->conv2d_tile.lanes;
+    float *v = scratch, *p = v + w->points * w->v_plane;
+    for (int32_t tile = tile_begin; tile < tile_end; tile += w->block) {
+        rn_winograd_args t = {.conv = &w->args, .m = w->m, .tiles_h = w->tiles_h, .tiles_w = w->tiles_w, .tile_begin = tile,
+                              .tile_end = min(tile + w->block, tile_end), .points = v, .plane = w->v_plane, .row = w->v_row};
+        w->kernels->winograd_input.run(&t);
+        t.points = p;
+        t.plane = w->p_plane;
+        t.row = lanes;
+        for (int32_t panel = panel_begin; panel < panel_end; panel++) {
+            multiply(w, v, p, t.tile_end - t.tile_begin, panel);
+            t.k_begin = panel * lanes;
+            t.k_end = min(t.k_begin + lanes, w->args.k);
+            w->kernels->winograd_output.run(&t);
+        }
+    }
+}

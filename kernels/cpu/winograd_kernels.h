@@ -1,0 +1,173 @@
+/* Winograd's minimal filtering for 3x3 convolutions of stride 1 (Lavin and Gray, arXiv:1509.09308): the transforms of inputs and outputs. Each
+ * instruction set's folder compiles them once. The including file defines RN_WINOGRAD_KERNEL(name), the symbol of a kernel, and
+ *
+ *     vector, LANES                        LANES floats
+ *     load(from), store(to, v), splat(x)   unaligned
+ *     multiply_add(a, b, c)                a * b + c, rounded once
+ *     relu(v)                              max(v, 0), NaN where v is
+ *
+ * m x m outputs come from n x n = (m + 2) x (m + 2) inputs, each transformed at n points per direction. The points are 0, 1, -1 and infinity
+ * for m = 2, and 1/2 and -2 besides for m = 4: with them every constant is exact in fp32 and rounding is a third of what the usual 2 and -2
+ * give. In one direction, for point a among the finite points,
+ *
+ *     input:   the coefficients of the product of (x - b) over all other finite points b; over all of them for infinity
+ *     filter:  (g0 + g1 a + g2 a^2) / product of (a - b) over all other finite points b; g2 for infinity
+ *     output j: sum of a^j over the finite points; infinity adds to the last output only
+ *
+ * where the filter's side is done once, when a plan is prepared (conv2d_winograd.c).
+ */
+#include <stddef.h>
+
+#include "kernels/cpu/cpu_kernels.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+enum { MAX_M = 4, MAX_N = MAX_M + 2 };
+
+/* n inputs, `step` vectors apart, become n points in place. */
+INLINE void transform_input(const int m, vector *d, const int step)
+{
+    const vector d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step];
+    if (m == 2) {
+        d[0] = d2 - d0;        /* 0:  x^2 - 1 */
+        d[step] = d1 + d2;     /* 1:  x^2 + x */
+        d[2 * step] = d2 - d1; /* -1: x^2 - x */
+        d[3 * step] = d3 - d1; /* infinity: x^3 - x */
+        return;
+    }
+    const vector d4 = d[4 * step], d5 = d[5 * step], half = splat(0.5f), two = splat(2.0f), three_halves = splat(1.5f), five_halves = splat(2.5f);
+    const vector odd = d3 - d1, even = d4 - d2;
+    d[0] = multiply_add(three_halves, odd, d0 + d4) - two * d2;               /* 0:   x^4 + 1.5 x^3 - 2 x^2 - 1.5 x + 1 */
+    d[step] = multiply_add(five_halves, d3, d4) + multiply_add(half, d2, splat(0) - d1); /* 1:   x^4 + 2.5 x^3 + 0.5 x^2 - x */
+    d[2 * step] = multiply_add(half, d3, d4) - multiply_add(five_halves, d2, splat(0) - d1); /* -1:  x^4 + 0.5 x^3 - 2.5 x^2 + x */
+    d[3 * step] = multiply_add(two, odd, even);                               /* 1/2: x^4 + 2 x^3 - x^2 - 2 x */
+    d[4 * step] = even - half * odd;                                 /* -2:  x^4 - 0.5 x^3 - x^2 + 0.5 x */
+    d[5 * step] = multiply_add(three_halves, even, d1 + d5) - two * d3;       /* infinity: x^5 + 1.5 x^4 - 2 x^3 - 1.5 x^2 + x */
+}
+
+/* n points, `step` vectors apart, become m outputs in place. */
+INLINE void transform_output(const int m, vector *p, const int step)
+{
+    const vector p0 = p[0], p1 = p[step], p2 = p[2 * step], p3 = p[3 * step], sum = p1 + p2, difference = p1 - p2;
+    if (m == 2) {
+        p[0] = p0 + sum;
+        p[step] = difference + p3;
+        return;
+    }
+    const vector p4 = p[4 * step], p5 = p[5 * step];
+    p[0] = p0 + sum + (p3 + p4);
+    p[step] = multiply_add(splat(-2.0f), p4, multiply_add(splat(0.5f), p3, difference));
+    p[2 * step] = multiply_add(splat(4.0f), p4, multiply_add(splat(0.25f), p3, sum));
+    p[3 * step] = multiply_add(splat(-8.0f), p4, multiply_add(splat(0.125f), p3, difference)) + p5;
+}
+
+/* Where a tile lies: its picture, and its first output row and column. */
+typedef struct {
+    int32_t image, y, x;
+} tile_place;
+
+INLINE tile_place place_tile(const rn_winograd_args *a, int32_t tile)
+{
+    const int32_t per_image = a->tiles_h * a->tiles_w, rest = tile % per_image;
+    return (tile_place){tile / per_image, rest / a->tiles_w * a->m, rest % a->tiles_w * a->m};
+}
+
+/* LANES channels of one tile. Pixels outside rows [y0, y1) or columns [x0, x1) of the tile are outside the picture: zeros, and not read. */
+INLINE void input_tile(const int m, const float *x, const rn_map *map, float *to, int64_t plane, int y0, int y1, int x0, int x1)
+{
+    const int n = m + 2;
+    vector d[MAX_N * MAX_N];
+#pragma GCC unroll 6
+    for (int i = 0; i < n; i++) {
+#pragma GCC unroll 6
+        for (int j = 0; j < n; j++) {
+            const int inside = j >= y0 && j < y1 && i >= x0 && i < x1;
+            d[j * n + i] = inside ? load(x + j * map->row + i * map->pixel) : splat(0);
+        }
+        transform_input(m, d + i, n);
+    }
+#pragma GCC unroll 6
+    for (int j = 0; j < n; j++) {
+        transform_input(m, d + j * n, 1);
+#pragma GCC unroll 6
+        for (int i = 0; i < n; i++) store(to + (j * n + i) * plane, d[j * n + i]);
+    }
+}
+
+INLINE int clamp(int x, int low, int high)
+{
+    return x < low ? low : x > high ? high : x;
+}
+
+INLINE void input_tiles(const int m, const rn_winograd_args *a)
+{
+    const rn_conv2d_args *conv = a->conv;
+    const int n = m + 2;
+    for (int32_t tile = a->tile_begin; tile < a->tile_end; tile++) {
+        const tile_place place = place_tile(a, tile);
+        const int top = place.y - conv->pad_top, left = place.x - conv->pad_left;
+        const int y0 = clamp(-top, 0, n), y1 = clamp(conv->h - top, 0, n), x0 = clamp(-left, 0, n), x1 = clamp(conv->w - left, 0, n);
+        const float *x = conv->x.data + place.image * conv->x.image + top * conv->x.row + left * conv->x.pixel;
+        float *to = a->points + (tile - a->tile_begin) * a->row;
+        const int whole = y0 == 0 && x0 == 0 && y1 == n && x1 == n;
+        for (int32_t c = 0; c < conv->c; c += LANES) {
+            if (whole) input_tile(m, x + c, &conv->x, to + c, a->plane, 0, n, 0, n);
+            else input_tile(m, x + c, &conv->x, to + c, a->plane, y0, y1, x0, x1);
+        }
+    }
+}
+
+/* What is left to do with LANES channels of one output pixel: k is the first of them. */
+INLINE void finish(const rn_conv2d_args *conv, vector y, int64_t image, int64_t p, int64_t q, int32_t k)
+{
+    if (conv->residual.data) y += load(conv->residual.data + image * conv->residual.image + p * conv->residual.row + q * conv->residual.pixel + k);
+    if (conv->relu) y = relu(y);
+    if (conv->y.data) store(conv->y.data + image * conv->y.image + p * conv->y.row + q * conv->y.pixel + k, y);
+    if (!conv->y2.data) return;
+    const vector z = relu(multiply_add(y, load(conv->scale2 + k), load(conv->shift2 + k)));
+    store(conv->y2.data + image * conv->y2.image + p * conv->y2.row + q * conv->y2.pixel + k, z);
+}
+
+INLINE void output_tile(const int m, const rn_winograd_args *a, const float *from, tile_place place, int32_t k)
+{
+    const rn_conv2d_args *conv = a->conv;
+    const int n = m + 2;
+    const vector bias = conv->bias ? load(conv->bias + k) : splat(0);
+    vector d[MAX_N * MAX_N];
+#pragma GCC unroll 6
+    for (int i = 0; i < n; i++) {
+#pragma GCC unroll 6
+        for (int j = 0; j < n; j++) d[j * n + i] = load(from + (j * n + i) * a->plane);
+        transform_output(m, d + i, n);
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < m; j++) {
+        if (place.y + j >= conv->p) break;
+        transform_output(m, d + j * n, 1);
+#pragma GCC unroll 4
+        for (int i = 0; i < m; i++) {
+            if (place.x + i < conv->q) finish(conv, d[j * n + i] + bias, place.image, place.y + j, place.x + i, k);
+        }
+    }
+}
+
+INLINE void output_tiles(const int m, const rn_winograd_args *a)
+{
+    for (int32_t tile = a->tile_begin; tile < a->tile_end; tile++) {
+        const tile_place place = place_tile(a, tile);
+        const float *from = a->points + (tile - a->tile_begin) * a->row;
+        for (int32_t k = a->k_begin; k < a->k_end; k += LANES) output_tile(m, a, from + (k - a->k_begin), place, k);
+    }
+}
+
+void RN_WINOGRAD_KERNEL(rn_winograd_input_f32)(const rn_winograd_args *a)
+{
+    if (a->m == 2) input_tiles(2, a);
+    else input_tiles(4, a);
+}
+
+void RN_WINOGRAD_KERNEL(rn_winograd_output_f32)(const rn_winograd_args *a)
+{
+    if (a->m == 2) output_tiles(2, a);
+    else output_tiles(4, a);
+}

@@ -1,0 +1,70 @@
+/* What a tensor of the graph can be while it is imported. */
+#ifndef RN_LOADER_GRAPH_VALUE_H
+#define RN_LOADER_GRAPH_VALUE_H
+
+#include "engine/plan.h"
+#include "loader/constant.h"
+
+typedef enum {
+    RN__DEAD,          /* the side of a switch that is not taken, and all that follows from it */
+    RN__CONSTANT,
+    RN__VARIABLE,      /* a handle: index of its node in the graph */
+    RN__ACTIVATION,    /* computed from the caller's input */
+    RN__SORTED,        /* the k largest of an activation: values or indexes, not yet an operation */
+    RN__LABELS,        /* labels of the classes that such indexes name */
+    /* ---- the picture front end: graph_loop.c, graph_picture.c ---- */
+    RN__ENCODED_BATCH, /* the caller's vector of encoded pictures */
+    RN__ENCODED_LIST,  /* the same as a tensor list */
+    RN__EMPTY_LIST,    /* a tensor list of as many elements, to be filled */
+    RN__FILLED_LIST,   /* that list with a picture at the loop's index */
+    RN__PICTURE_LIST,  /* what the loop made: one picture of fixed size for each */
+    RN__COUNTER,       /* a loop variable that starts at 0 */
+    RN__COUNTER_NEXT,  /* that plus 1 */
+    RN__COUNTER_BELOW, /* that < number of pictures */
+    RN__ENCODED,       /* one encoded picture */
+    RN__PICTURE        /* one decoded picture */
+} rn__value_kind;
+
+/* A view of a plan tensor: dims[0] is the batch and reads -1. rank 4: [-1,h,w,c] as the tensor has them; rank 2: [-1,c] with h = w = 1.
+ * pads: zeros that a Pad put round it and that the next window operation has to take up; dims include them. */
+typedef struct rn__activation {
+    int32_t tensor;
+    int32_t rank;
+    int64_t dims[4];
+    int32_t pad_top, pad_left, pad_bottom, pad_right;
+    bool pooled; /* the tensor is a global average, possibly reshaped */
+} rn__activation;
+
+typedef struct rn__sorted {
+    int32_t tensor;     /* [1,1,c], what is sorted */
+    int32_t classes, k; /* k <= classes */
+    bool indexes;       /* else values */
+    int32_t rank;       /* 2: [-1,k]; 1: [-1], k being 1 */
+    const rn__constant *labels; /* LABELS only: string [classes] */
+} rn__sorted;
+
+/* One picture at one probed size: which part of it is left, and what it has become. */
+typedef struct rn__picture {
+    int32_t decode_channels;             /* argument of the decoder */
+    int64_t source_h, source_w;          /* as decoded */
+    int64_t top, left, crop_h, crop_w;   /* part that is kept, in source pixels */
+    int64_t h, w, c;                     /* now */
+    bool resized, is_float, leading_one; /* leading_one: shape [1,h,w,c] */
+} rn__picture;
+
+typedef struct rn__value {
+    rn__value_kind kind;
+    union {
+        rn__constant constant;
+        int32_t variable;
+        rn__activation activation;
+        rn__sorted sorted; /* SORTED, LABELS */
+        rn__picture picture; /* PICTURE, FILLED_LIST */
+        rn_image_op image; /* PICTURE_LIST */
+    } u;
+} rn__value;
+
+/* "a constant", "an activation": for messages. */
+const char *rn__value_text(const rn__value *value);
+
+#endif

@@ -1,0 +1,185 @@
+/* Shapes of activations: asked for, and changed without moving an element. What would move elements is refused, but for a reversal of channels. */
+#include <string.h>
+
+#include "loader/fold.h"
+#include "loader/graph_emit.h"
+#include "loader/graph_picture.h"
+
+static rn_status refuse_shape(const rn__op_call *call, const rn__activation *x, int32_t rank, const int64_t *dims)
+{
+    char from[128], to[128];
+    return RN__REFUSE(call, "%s seen as %s: only [-1,1,1,c] and [-1,c] can take each other's place", rn__shape_text(x->rank, x->dims, from, sizeof from),
+                      rn__shape_text(rank, dims, to, sizeof to));
+}
+
+/* The activation of input 0, of any element type. */
+static rn_status take_any(const rn__op_call *call, rn__activation *x)
+{
+    const rn__value *in = call->in[0];
+    if (in->kind != RN__ACTIVATION) return RN__REFUSE(call, "input 0 is %s, expected an activation", rn__value_text(in));
+    *x = in->u.activation;
+    return RN_STATUS_OK;
+}
+
+rn_status rn__op_shape(const rn__op_call *call)
+{
+    const rn__value *in = call->in[0];
+    if (in->kind == RN__PICTURE) return rn__picture_shape(call);
+    int64_t dims[4] = {-1};
+    int32_t rank = 1;
+    if (in->kind == RN__ACTIVATION) {
+        rank = in->u.activation.rank;
+        memcpy(dims, in->u.activation.dims, sizeof dims);
+    } else if (in->kind == RN__SORTED || in->kind == RN__LABELS) {
+        rank = in->u.sorted.rank;
+        dims[1] = in->u.sorted.k;
+    } else if (in->kind != RN__ENCODED_BATCH) {
+        return RN__REFUSE(call, "the shape of %s", rn__value_text(in));
+    }
+    void *data;
+    RN_TRY(rn__fold_result(call, 0, RN__INTS, 1, &(int64_t){rank}, &data));
+    memcpy(data, dims, (size_t)rank * sizeof *dims);
+    call->out[0].u.constant.batch_mask = 1;
+    return RN_STATUS_OK;
+}
+
+/* Output 0: x with these dimensions, if they hold the same elements in the same order. */
+static rn_status view(const rn__op_call *call, const rn__activation *x, int32_t rank, const int64_t *dims)
+{
+    rn__activation y = *x;
+    const bool padded = x->pad_top || x->pad_left || x->pad_bottom || x->pad_right;
+    const rn_plan_tensor *t = &call->import->plan->tensors[x->tensor];
+    const bool vector = t->h == 1 && t->w == 1 && !padded;
+    const bool same = rank == x->rank && memcmp(dims, x->dims, (size_t)rank * sizeof *dims) == 0;
+    const bool flat = vector && rank == 2 && dims[0] == -1 && dims[1] == t->c;
+    const bool square = vector && rank == 4 && dims[0] == -1 && dims[1] == 1 && dims[2] == 1 && dims[3] == t->c;
+    if (!same && !flat && !square) return refuse_shape(call, x, rank, dims);
+    y.rank = rank;
+    memcpy(y.dims, dims, (size_t)rank * sizeof *dims);
+    call->out[0] = (rn__value){.kind = RN__ACTIVATION, .u.activation = y};
+    return RN_STATUS_OK;
+}
+
+rn_status rn__op_reshape(const rn__op_call *call)
+{
+    rn__activation x;
+    RN_TRY(take_any(call, &x));
+    const rn__value *shape = call->in[1];
+    const rn__constant *c = &shape->u.constant;
+    if (shape->kind != RN__CONSTANT || c->element_class != RN__INTS || c->rank != 1 || c->count < 1 || c->count > 4) {
+        return RN__REFUSE(call, "the shape is %s, expected a known vector of at most 4", rn__value_text(shape));
+    }
+    int64_t dims[4], row = 1, known = 1;
+    int32_t open = RN_NONE;
+    for (int32_t i = 1; i < x.rank; i++) row *= x.dims[i];
+    memcpy(dims, c->data.ints, (size_t)c->count * sizeof *dims);
+    const bool batch_first = c->batch_mask == 1 || (c->batch_mask == 0 && dims[0] == -1);
+    for (int32_t i = 1; i < c->count; i++) {
+        if (dims[i] == -1 && open == RN_NONE) open = i;
+        else if (dims[i] < 1 || __builtin_mul_overflow(known, dims[i], &known)) return refuse_shape(call, &x, (int32_t)c->count, dims);
+    }
+    if (!batch_first || (open != RN_NONE && c->batch_mask == 0)) return refuse_shape(call, &x, (int32_t)c->count, dims);
+    dims[0] = -1;
+    if (open != RN_NONE) dims[open] = row / known;
+    return view(call, &x, (int32_t)c->count, dims);
+}
+
+rn_status rn__op_squeeze(const rn__op_call *call)
+{
+    rn__activation x;
+    size_t axes;
+    const int64_t *axis = rn__attr_ints(call->node, "squeeze_dims", &axes);
+    if (call->in[0]->kind == RN__PICTURE) return rn__picture_squeeze(call, axes, axis);
+    RN_TRY(take_any(call, &x));
+    bool drop[4] = {0};
+    int64_t dims[4];
+    int32_t rank = 0;
+    for (size_t i = 0; i < axes; i++) {
+        int32_t a;
+        RN_TRY(rn__fold_axis(call, axis[i], x.rank, &a));
+        if (x.dims[a] != 1) return RN__REFUSE(call, "dimension %d is %lld, expected 1", a, (long long)x.dims[a]);
+        drop[a] = true;
+    }
+    for (int32_t i = 0; i < x.rank; i++) {
+        if (axes ? !drop[i] : x.dims[i] != 1) dims[rank++] = x.dims[i];
+    }
+    return view(call, &x, rank, dims);
+}
+
+rn_status rn__op_expand_dims(const rn__op_call *call)
+{
+    if (call->in[0]->kind == RN__PICTURE) return rn__picture_expand_dims(call);
+    return RN__REFUSE(call, "a new dimension for %s", rn__value_text(call->in[0]));
+}
+
+rn_status rn__op_transpose(const rn__op_call *call)
+{
+    rn__activation x;
+    int64_t axes[4];
+    int32_t count;
+    RN_TRY(take_any(call, &x));
+    RN_TRY(rn__fold_ints(call, 1, axes, 4, &count));
+    for (int32_t i = 0; i < count; i++) {
+        if (axes[i] != i) return RN__REFUSE(call, "dimensions in another order than [batch,height,width,channels]");
+    }
+    return view(call, &x, x.rank, x.dims);
+}
+
+/* Channels in reverse order (RGB to BGR): a 1x1 convolution with a permutation, exact in any arithmetic. */
+static rn_status reverse_channels(const rn__op_call *call)
+{
+    rn__activation x;
+    RN_TRY(rn__take_activation(call, 0, 4, false, &x));
+    const int64_t c = x.dims[3];
+    if (c > 16) return RN__REFUSE(call, "%lld channels reversed, expected those of a picture", (long long)c);
+    float filter[16 * 16] = {0};
+    for (int64_t i = 0; i < c; i++) filter[i * c + (c - 1 - i)] = 1;
+    rn_op op = {.kind = RN_OP_CONV2D, .inputs = {x.tensor, RN_NONE}, .outputs = {RN_NONE, RN_NONE}};
+    op.u.conv2d = (rn_conv2d_op){.r = 1, .s = 1, .stride_h = 1, .stride_w = 1, .groups = 1, .bias = RN_NONE, .scale2 = RN_NONE, .shift2 = RN_NONE};
+    int32_t y;
+    RN_TRY(rn__emit_weights(call, "reversal", 4, (int64_t[]){1, 1, c, c}, filter, false, &op.u.conv2d.filter));
+    RN_TRY(rn__emit_op(call, &op, RN_DTYPE_F32, (int32_t)x.dims[1], (int32_t)x.dims[2], (int32_t)c, &y));
+    call->out[0] = rn__activation_value(call->import->plan, y);
+    return RN_STATUS_OK;
+}
+
+/* The first k of what is sorted: [:, :k]. */
+static rn_status slice_sorted(const rn__op_call *call)
+{
+    const rn__sorted *x = &call->in[0]->u.sorted;
+    rn__slice_spec spec;
+    RN_TRY(rn__slice_read(call, x->rank, (int64_t[]){-1, x->k}, &spec));
+    if (x->rank != 2 || spec.out_rank != 2 || spec.from[0] != 0 || spec.from[1] != 1 || spec.start[1] != 0 || spec.step[1] != 1 || spec.count[1] < 1) {
+        return RN__REFUSE(call, "other than the first elements of what is sorted");
+    }
+    call->out[0] = *call->in[0];
+    call->out[0].u.sorted.k = (int32_t)spec.count[1];
+    return RN_STATUS_OK;
+}
+
+rn_status rn__op_strided_slice(const rn__op_call *call)
+{
+    const rn__value *in = call->in[0];
+    if (in->kind == RN__PICTURE) return rn__picture_strided_slice(call);
+    if (in->kind == RN__SORTED || in->kind == RN__LABELS) return slice_sorted(call);
+    rn__activation x;
+    rn__slice_spec spec;
+    RN_TRY(take_any(call, &x));
+    RN_TRY(rn__slice_read(call, x.rank, x.dims, &spec));
+    bool whole = spec.out_rank == x.rank, reversed = whole && x.rank == 4;
+    for (int32_t i = 0; i < x.rank; i++) {
+        const bool all = spec.start[i] == 0 && spec.step[i] == 1 && spec.count[i] == x.dims[i] && spec.from[i] == i;
+        const bool backwards = i == 3 && spec.start[i] == x.dims[i] - 1 && spec.step[i] == -1 && spec.count[i] == x.dims[i] && spec.from[i] == i;
+        whole = whole && all;
+        reversed = reversed && (i == 3 ? backwards : all);
+    }
+    if (reversed && !whole) return reverse_channels(call);
+    if (whole) return view(call, &x, x.rank, x.dims);
+    return RN__REFUSE(call, "part of an activation");
+}
+
+rn_status rn__op_slice(const rn__op_call *call)
+{
+    if (call->in[0]->kind == RN__PICTURE) return rn__picture_slice(call);
+    return RN__REFUSE(call, "part of %s", rn__value_text(call->in[0]));
+}

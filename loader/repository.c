@@ -1,0 +1,127 @@
+/* Versions under a base path, and the one place that knows in which forms a version may be stored.
+ *
+ * A directory is a version when its name is a decimal number as a program would print it: "7", not "007" or "+7", so that no two
+ * directories are the same version. One that holds no model yet is being written, and is not listed.
+ */
+#include "loader/repository.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "loader/io_error.h"
+#include "loader/model_file.h"
+
+enum { PATH_BYTES = 4096 };
+
+/* What may lie in a version's directory; the first that does is loaded. A converted file is the same model and loads faster. */
+static const char *const model_names[] = {"model.safetensors", "saved_model.pb"};
+enum { CONVERTED, MODEL_NAME_COUNT = sizeof model_names / sizeof model_names[0] };
+
+static rn_status join(const char *folder, const char *name, char out[PATH_BYTES], rn_error *err)
+{
+    if (snprintf(out, PATH_BYTES, "%s/%s", folder, name) < PATH_BYTES) return RN_STATUS_OK;
+    return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%.100s...: the path is too long", folder);
+}
+
+/* True unless the system is sure that it is absent: what may not be looked at is for the loading to complain about. */
+static bool may_exist(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
+static rn_status holds_model(const char *folder, bool *out, rn_error *err)
+{
+    char path[PATH_BYTES];
+    *out = false;
+    for (int i = 0; i < MODEL_NAME_COUNT && !*out; i++) {
+        RN_TRY(join(folder, model_names[i], path, err));
+        *out = may_exist(path);
+    }
+    return RN_STATUS_OK;
+}
+
+static bool parse_version(const char *name, int64_t *out)
+{
+    char canonical[32], *end;
+    errno = 0;
+    *out = strtoll(name, &end, 10);
+    snprintf(canonical, sizeof canonical, "%" PRId64, *out);
+    return errno == 0 && *out >= 0 && strcmp(canonical, name) == 0;
+}
+
+static int descending(const void *a, const void *b)
+{
+    const int64_t first = *(const int64_t *)a, second = *(const int64_t *)b;
+    return (first < second) - (first > second);
+}
+
+static rn_status append(int64_t **versions, int32_t *count, int64_t version, rn_error *err)
+{
+    if ((*count & (*count - 1)) == 0) { /* full at every power of two */
+        int64_t *grown = realloc(*versions, (*count ? 2 * (size_t)*count : 1) * sizeof *grown);
+        if (!grown) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a list of %d versions", *count);
+        *versions = grown;
+    }
+    (*versions)[(*count)++] = version;
+    return RN_STATUS_OK;
+}
+
+static rn_status fail_empty(const char *base, rn_error *err)
+{
+    bool model = false;
+    RN_TRY(holds_model(base, &model, err));
+    if (model) {
+        return RN_FAIL(err, RN_STATUS_NOT_FOUND, "%s: a model itself, expected a directory of versions: put it into %s/1", base, base);
+    }
+    return RN_FAIL(err, RN_STATUS_NOT_FOUND, "%s: no versions, expected directories such as %s/1 that hold %s or %s", base, base,
+                   model_names[1], model_names[0]);
+}
+
+rn_status rn_repository_versions(const char *base, int64_t **out, int32_t *count, rn_error *err)
+{
+    rn_status status = RN_STATUS_OK;
+    int64_t *versions = NULL, version;
+    int32_t found = 0;
+    DIR *folder = opendir(base);
+    if (!folder) return rn__io_error(base, err);
+    for (struct dirent *entry; (errno = 0, entry = readdir(folder)) != NULL;) {
+        char path[PATH_BYTES];
+        bool model;
+        if (!parse_version(entry->d_name, &version)) continue;
+        RN_TRY_CLEANUP(status, join(base, entry->d_name, path, err));
+        RN_TRY_CLEANUP(status, holds_model(path, &model, err));
+        if (model) RN_TRY_CLEANUP(status, append(&versions, &found, version, err));
+    }
+    if (errno != 0)
+        status = rn__io_error(base, err);
+    else if (found == 0)
+        status = fail_empty(base, err);
+
+cleanup:
+    closedir(folder);
+    if (status != RN_STATUS_OK) {
+        free(versions);
+        return status;
+    }
+    qsort(versions, (size_t)found, sizeof *versions, descending);
+    *out = versions;
+    *count = found;
+    return RN_STATUS_OK;
+}
+
+rn_status rn_repository_load(const char *path, const rn_progress *progress, rn_plan **out, rn_error *err)
+{
+    char converted[PATH_BYTES];
+    struct stat info;
+    if (stat(path, &info) != 0) return rn__io_error(path, err);
+    if (!S_ISDIR(info.st_mode)) return rn_model_file_load(path, true, out, err);
+    RN_TRY(join(path, model_names[CONVERTED], converted, err));
+    if (may_exist(converted)) return rn_model_file_load(converted, true, out, err);
+    return rn_saved_model_load(path, progress, out, err);
+}

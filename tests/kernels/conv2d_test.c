@@ -1,0 +1,332 @@
+/* Every convolution micro-kernel of the list, under the tile walk and under Winograd's transforms, against the reference: all layer shapes of
+ * ResNet-101, and sizes around the tile with every combination of the epilogue. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka needs the four above. */
+#include <cmocka.h>
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/cpu/conv2d_direct.h"
+#include "kernels/cpu/conv2d_winograd.h"
+#include "tests/support/layer_shapes.h"
+#include "tests/support/test_map.h"
+
+enum { SEED = 20240229, MAX_SAMPLES = 4 };
+
+static int skipped;
+
+/* The table of each instruction set that has a micro-kernel; such a set has Winograd's transforms too. */
+static rn_cpu_kernels tables[8];
+static int table_count;
+
+/* A kernel that this machine cannot run is counted, not run. */
+static int collect_kernels(void **state)
+{
+    (void)state;
+#define RN_CPU_KERNEL(slot, symbol, needs, tile_rows, tile_lanes)                                                                          \
+    if (RN_ISA_##needs > rn_cpu_best_isa()) {                                                                                              \
+        printf("SKIP %s: this processor lacks %s\n", #symbol, rn_isa_name(RN_ISA_##needs));                                                \
+        skipped++;                                                                                                                         \
+    } else if (strcmp(#slot, "conv2d_tile") == 0) {                                                                                        \
+        rn_cpu_kernels_select(RN_ISA_##needs, &tables[table_count]);                                                                       \
+        assert_string_equal(tables[table_count].conv2d_tile.name, #symbol);                                                                \
+        assert_int_equal(tables[table_count].winograd_input.isa, RN_ISA_##needs);                                                          \
+        assert_int_equal(tables[table_count].winograd_output.isa, RN_ISA_##needs);                                                         \
+        table_count++;                                                                                                                     \
+    }
+#include "kernels/cpu/cpu_kernels.def"
+#undef RN_CPU_KERNEL
+    printf("seed %d\n", SEED);
+    return 0;
+}
+
+/* A convolution with its maps: expected by the reference, got by a kernel. */
+typedef struct {
+    rn_conv2d_args args;
+    rn_test_map x, residual, expected, expected2, got, got2;
+    float *filter, *vectors; /* vectors: bias, scale2, shift2 */
+    int32_t samples[MAX_SAMPLES];
+    int sample_count;
+} problem;
+
+/* flags as in the shapes file. spare: elements between pixels. all_rows: compare everything, not a sample of the rows. */
+static problem create_problem(const rn_layer_shape *s, int32_t n, int32_t spare, bool all_rows)
+{
+    const int32_t p = rn_layer_shape_p(s), q = rn_layer_shape_q(s);
+    const int32_t border = (int32_t)fmax(fmax(s->pad_top, s->pad_bottom), fmax(s->pad_left, s->pad_right));
+    const size_t filter = (size_t)s->r * (size_t)s->s * (size_t)(s->c / s->groups) * (size_t)s->k;
+    problem t = {.filter = malloc(filter * sizeof(float)), .vectors = malloc(3 * (size_t)s->k * sizeof(float))};
+    rn_test_fill(t.filter, filter, SEED);
+    rn_test_fill(t.vectors, 3 * (size_t)s->k, SEED + 1);
+    t.x = rn_test_map_create(n, s->h, s->w, s->c, spare, border);
+    rn_test_map_fill(&t.x, SEED + 2);
+    t.residual = rn_test_map_create(n, p, q, s->k, spare, 0);
+    rn_test_map_fill(&t.residual, SEED + 3);
+    t.expected = rn_test_map_create(n, p, q, s->k, 0, 0);
+    t.expected2 = rn_test_map_create(n, p, q, s->k, 0, 0);
+    t.got = rn_test_map_create(n, p, q, s->k, spare, spare ? 1 : 0);
+    t.got2 = rn_test_map_create(n, p, q, s->k, spare, 0);
+    const bool second = rn_layer_shape_has(s, 'y'), first = !second || rn_layer_shape_has(s, 'x');
+    t.args = (rn_conv2d_args){
+        .x = t.x.map, .residual = rn_layer_shape_has(s, 'a') ? t.residual.map : (rn_map){0},
+        .y = first ? t.expected.map : (rn_map){0}, .y2 = second ? t.expected2.map : (rn_map){0},
+        .filter = t.filter, .bias = rn_layer_shape_has(s, 'b') ? t.vectors : NULL, .scale2 = t.vectors + s->k, .shift2 = t.vectors + 2 * s->k,
+        .n = n, .h = s->h, .w = s->w, .c = s->c, .p = p, .q = q, .k = s->k, .r = s->r, .s = s->s, .stride_h = s->stride, .stride_w = s->stride,
+        .pad_top = s->pad_top, .pad_left = s->pad_left, .groups = s->groups, .relu = rn_layer_shape_has(s, 'r'),
+    };
+    const int32_t rows = n * p, picked[MAX_SAMPLES] = {0, rows / 3, rows / 2, rows - 1};
+    memcpy(t.samples, picked, sizeof picked);
+    t.sample_count = all_rows ? 0 : MAX_SAMPLES;
+    for (int i = 0; i < t.sample_count; i++) {
+        t.args.row_begin = t.samples[i];
+        t.args.row_end = t.samples[i] + 1;
+        rn_conv2d_f32__ref(&t.args);
+    }
+    t.args.row_begin = 0;
+    t.args.row_end = rows;
+    if (all_rows) rn_conv2d_f32__ref(&t.args);
+    if (first) t.args.y = t.got.map;
+    if (second) t.args.y2 = t.got2.map;
+    return t;
+}
+
+static void destroy_problem(problem *t)
+{
+    rn_test_map *maps[] = {&t->x, &t->residual, &t->expected, &t->expected2, &t->got, &t->got2};
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) rn_test_map_destroy(maps[i]);
+    free(t->filter);
+    free(t->vectors);
+}
+
+/* The whole convolution by one micro-kernel, in two parts each way as two threads would. */
+static void run_direct(const problem *t, const rn_conv2d_tile_kernel *kernel)
+{
+    const rn_conv2d_panels panels = rn_conv2d_panels_layout(&t->args, kernel->lanes);
+    float *packed = aligned_alloc(64, ((size_t)panels.count * (size_t)panels.elements * sizeof *packed + 63) / 64 * 64);
+    rn_conv2d_panels_pack(&t->args, &panels, packed);
+    rn_conv2d_direct d;
+    rn_conv2d_direct_init(&d, &t->args, kernel, &panels, packed);
+    const int32_t tile = d.tile_count / 2, panel = panels.count / 2;
+    rn_conv2d_direct_run(&d, 0, tile, 0, panels.count);
+    rn_conv2d_direct_run(&d, tile, d.tile_count, 0, panel);
+    rn_conv2d_direct_run(&d, tile, d.tile_count, panel, panels.count);
+    free(packed);
+}
+
+/* The same by Winograd with m x m outputs a tile. */
+static void run_winograd(const problem *t, const rn_cpu_kernels *kernels, int32_t m)
+{
+    rn_conv2d_winograd w;
+    rn_conv2d_winograd_init(&w, &t->args, m, kernels, NULL);
+    float *packed = aligned_alloc(64, ((size_t)(w.panel_count * w.panel_elements) * sizeof *packed + 63) / 64 * 64);
+    rn_conv2d_winograd_pack(&w, packed);
+    w.packed = packed;
+    void *scratch = aligned_alloc(64, (rn_conv2d_winograd_scratch_bytes(&w) + 63) / 64 * 64);
+    memset(scratch, 0xff, rn_conv2d_winograd_scratch_bytes(&w)); /* NaN */
+    const int32_t tile = w.tile_count / 2, panel = w.panel_count / 2;
+    rn_conv2d_winograd_run(&w, 0, tile, 0, w.panel_count, scratch);
+    rn_conv2d_winograd_run(&w, tile, w.tile_count, 0, panel, scratch);
+    rn_conv2d_winograd_run(&w, tile, w.tile_count, panel, w.panel_count, scratch);
+    free(scratch);
+    free(packed);
+}
+
+/* One rounding for each of the n products that are summed, at random: sqrt(n) of them, relative to the largest result. The second output
+ * multiplies the first by up to 1 and rounds twice more. Winograd sums fewer products, but larger ones that cancel each other: for m = 4 the
+ * output transform multiplies by up to 8 each way. It gets the same allowance, and shows how much of it that takes. */
+static double allowance(const rn_conv2d_args *a, double largest)
+{
+    return FLT_EPSILON * (sqrt((double)a->r * a->s * a->c / a->groups) + 4) * largest;
+}
+
+/* The error that takes the largest share of its allowance. */
+typedef struct {
+    double error, allowance;
+} verdict;
+
+static void check(problem *t, verdict *v)
+{
+    double worst = 0, largest = 0;
+    const int32_t rows = t->args.n * t->args.p;
+    for (int i = 0; i < (t->sample_count ? t->sample_count : 1); i++) {
+        const int32_t begin = t->sample_count ? t->samples[i] : 0, end = t->sample_count ? t->samples[i] + 1 : rows;
+        if (t->args.y.data) rn_test_map_compare(&t->expected, &t->got, begin, end, &worst, &largest);
+        if (t->args.y2.data) rn_test_map_compare(&t->expected2, &t->got2, begin, end, &worst, &largest);
+    }
+    rn_test_map_check_outside(&t->got);
+    rn_test_map_check_outside(&t->got2);
+    const double allowed = allowance(&t->args, largest);
+    if (v->allowance == 0 || worst / allowed > v->error / v->allowance) *v = (verdict){worst, allowed};
+}
+
+static void every_layer_shape(void **state)
+{
+    (void)state;
+    FILE *file = fopen("tests/shapes/resnet101.txt", "r");
+    assert_non_null(file);
+    rn_layer_shape s;
+    bool bad = false;
+    int lines = 0;
+    while (rn_layer_shape_read(file, &s, &bad)) {
+        if (strcmp(s.op, "conv2d") != 0) continue;
+        lines++;
+        char what[128];
+        snprintf(what, sizeof what, "%dx%dx%d -> %d, %dx%d/%d, %s", s.h, s.w, s.c, s.k, s.r, s.s, s.stride, s.flags);
+        for (int i = 0; i < table_count; i++) {
+            problem t = create_problem(&s, 1, s.c == 1024 ? 16 : 0, false);
+            verdict v = {0};
+            run_direct(&t, &tables[i].conv2d_tile);
+            check(&t, &v);
+            rn_test_report(tables[i].conv2d_tile.name, what, v.error, v.allowance);
+            destroy_problem(&t);
+        }
+    }
+    fclose(file);
+    assert_false(bad);
+    assert_true(lines > 20);
+}
+
+/* Widths and channels at and around the tile, with each epilogue, padding on all sides and on one, strides, batches. */
+static void sizes_around_the_tile(void **state)
+{
+    (void)state;
+    static const char *const epilogues[] = {"-", "b", "br", "bar", "ar", "bay", "bxy", "barxy", "r"};
+    static const struct {
+        int32_t r, stride, top, left, bottom, right;
+    } windows[] = {{1, 1, 0, 0, 0, 0}, {3, 1, 1, 1, 1, 1}, {3, 2, 0, 0, 1, 1}, {3, 2, 1, 1, 1, 1}, {1, 2, 0, 0, 0, 0}, {5, 1, 2, 2, 2, 2}};
+    for (int i = 0; i < table_count; i++) {
+        const rn_conv2d_tile_kernel *kernel = &tables[i].conv2d_tile;
+        const int32_t widths[] = {1, 2, kernel->rows / 2, kernel->rows - 1, kernel->rows, kernel->rows + 1};
+        const int32_t outputs[] = {1, kernel->lanes / 2, kernel->lanes - 1, kernel->lanes, kernel->lanes + 1, 2 * kernel->lanes + 3};
+        verdict v = {0};
+        int count = 0;
+        for (size_t w = 0; w < sizeof windows / sizeof *windows; w++) {
+            for (size_t q = 0; q < sizeof widths / sizeof *widths; q++) {
+                for (size_t k = 0; k < sizeof outputs / sizeof *outputs; k++, count++) {
+                    rn_layer_shape s = {.h = 3 + count % 4, .w = widths[q] * windows[w].stride, .c = 1 + count % 9, .k = outputs[k], .r = windows[w].r,
+                                        .s = windows[w].r, .stride = windows[w].stride, .pad_top = windows[w].top, .pad_left = windows[w].left,
+                                        .pad_bottom = windows[w].bottom, .pad_right = windows[w].right, .groups = 1};
+                    strcpy(s.flags, epilogues[count % 9]);
+                    if (rn_layer_shape_p(&s) < 1 || rn_layer_shape_q(&s) < 1) continue;
+                    problem t = create_problem(&s, 1 + count % 3, count % 5, true);
+                    run_direct(&t, kernel);
+                    check(&t, &v);
+                    destroy_problem(&t);
+                }
+            }
+        }
+        rn_test_report(kernel->name, "sizes around the tile", v.error, v.allowance);
+    }
+}
+
+static void winograd_layer_shapes(void **state)
+{
+    (void)state;
+    FILE *file = fopen("tests/shapes/resnet101.txt", "r");
+    assert_non_null(file);
+    rn_layer_shape s;
+    bool bad = false;
+    int lines = 0;
+    while (rn_layer_shape_read(file, &s, &bad)) {
+        if (strcmp(s.op, "conv2d") != 0) continue;
+        for (int i = 0; i < 2 * table_count; i++) {
+            const int32_t m = i % 2 ? 4 : 2;
+            problem t = create_problem(&s, 1, 0, false);
+            if (rn_conv2d_winograd_fits(&t.args)) {
+                verdict v = {0};
+                char what[128];
+                snprintf(what, sizeof what, "Winograd %dx%d, %dx%dx%d -> %d", m, m, s.h, s.w, s.c, s.k);
+                run_winograd(&t, &tables[i / 2], m);
+                check(&t, &v);
+                rn_test_report(tables[i / 2].winograd_input.name, what, v.error, v.allowance);
+                lines++;
+            }
+            destroy_problem(&t);
+        }
+    }
+    fclose(file);
+    assert_false(bad);
+    assert_true(lines >= 8 * table_count);
+}
+
+/* Pictures around the tile and around a block of tiles, channels around the panel, every epilogue, paddings of 0 to 2. */
+static void winograd_sizes(void **state)
+{
+    (void)state;
+    static const char *const epilogues[] = {"-", "b", "br", "bar", "ar", "bay", "bxy", "barxy", "r"};
+    static const int32_t sizes[] = {1, 2, 3, 4, 5, 7, 8, 9, 30}, channels[] = {16, 32, 48, 64, 80};
+    for (int i = 0; i < 2 * table_count; i++) {
+        const int32_t m = i % 2 ? 4 : 2;
+        verdict v = {0};
+        int count = 0;
+        for (size_t h = 0; h < sizeof sizes / sizeof *sizes; h++) {
+            for (size_t w = 0; w < sizeof sizes / sizeof *sizes; w++, count++) {
+                rn_layer_shape s = {.h = sizes[h], .w = sizes[w], .c = channels[count % 5], .k = channels[count / 5 % 5], .r = 3, .s = 3, .stride = 1,
+                                    .pad_top = count % 3, .pad_left = (count + 1) % 3, .pad_bottom = 2, .pad_right = 2 - count % 2, .groups = 1};
+                strcpy(s.flags, epilogues[count % 9]);
+                problem t = create_problem(&s, 1 + count % 3, count % 5, true);
+                run_winograd(&t, &tables[i / 2], m);
+                check(&t, &v);
+                destroy_problem(&t);
+            }
+        }
+        rn_test_report(tables[i / 2].winograd_input.name, m == 2 ? "Winograd 2x2, sizes" : "Winograd 4x4, sizes", v.error, v.allowance);
+    }
+}
+
+static void groups(void **state)
+{
+    (void)state;
+    static const int32_t cases[][3] = {{8, 8, 2}, {32, 32, 32}, {96, 96, 2}, {12, 24, 3}, {64, 64, 16}, {6, 9, 3}, {80, 120, 5}}; /* c, k, groups */
+    for (int i = 0; i < table_count; i++) {
+        verdict v = {0};
+        for (size_t j = 0; j < sizeof cases / sizeof *cases; j++) {
+            rn_layer_shape s = {.flags = "bar", .h = 9, .w = 9, .c = cases[j][0], .k = cases[j][1], .r = 3, .s = 3, .stride = 1, .pad_top = 1,
+                                .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .groups = cases[j][2]};
+            problem t = create_problem(&s, 2, 0, true);
+            run_direct(&t, &tables[i].conv2d_tile);
+            check(&t, &v);
+            destroy_problem(&t);
+        }
+        rn_test_report(tables[i].conv2d_tile.name, "groups", v.error, v.allowance);
+    }
+}
+
+/* A NaN in one input pixel reaches the outputs whose windows hold it, through ReLU, and no others. */
+static void nan_passes_through(void **state)
+{
+    (void)state;
+    for (int i = 0; i < table_count; i++) {
+        rn_layer_shape s = {.flags = "br", .h = 5, .w = 5, .c = 4, .k = 5, .r = 3, .s = 3, .stride = 1, .pad_top = 1, .pad_left = 1, .pad_bottom = 1,
+                            .pad_right = 1, .groups = 1};
+        problem t = create_problem(&s, 1, 0, true);
+        *rn_test_map_at(&t.x, 0, 1, 1, 2) = NAN;
+        run_direct(&t, &tables[i].conv2d_tile);
+        for (int32_t y = 0; y < 5; y++) {
+            for (int32_t x = 0; x < 5; x++) assert_int_equal(isnan(*rn_test_map_at(&t.got, 0, y, x, 4)) != 0, y <= 2 && x <= 2);
+        }
+        destroy_problem(&t);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_layer_shape),
+        cmocka_unit_test(sizes_around_the_tile),
+        cmocka_unit_test(winograd_layer_shapes),
+        cmocka_unit_test(winograd_sizes),
+        cmocka_unit_test(groups),
+        cmocka_unit_test(nan_passes_through),
+    };
+    const int failed = cmocka_run_group_tests(tests, collect_kernels, NULL);
+    printf("%d SKIP\n", skipped);
+    return failed;
+}

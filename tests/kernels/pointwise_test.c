@@ -1,0 +1,212 @@
+/* Every memory-bound kernel of the list against the reference kernel of its slot: the layer shapes of ResNet-101, sizes around the vector and
+ * around the blocks of plain_kernels.h, strided and dense maps. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka needs the four above. */
+#include <cmocka.h>
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/layer_shapes.h"
+#include "tests/support/test_map.h"
+
+enum { SEED = 20240301 };
+
+/* Instruction sets of this machine; kernels of the others are counted by main. A set's table holds its own kernels and those below. */
+static const rn_isa isas[] = {RN_ISA_AVX2, RN_ISA_AVX512};
+enum { ISA_COUNT = sizeof isas / sizeof *isas };
+
+static bool have(rn_isa isa)
+{
+    return isa <= rn_cpu_best_isa();
+}
+
+/* Shapes of one test: from the file, then around vectors and blocks. */
+static const int32_t widths[] = {1, 2, 7, 16, 17};
+static const int32_t channels[] = {1, 3, 4, 7, 8, 9, 15, 16, 17, 47, 48, 49, 63, 64, 65, 130};
+
+typedef void shape_test(rn_isa isa, const rn_layer_shape *shape, int32_t n, int32_t spare, double *worst);
+
+static void run_shapes(const char *op, const char *kernel, rn_isa isa, shape_test *test, double allowance)
+{
+    double worst = 0;
+    FILE *file = fopen("tests/shapes/resnet101.txt", "r");
+    assert_non_null(file);
+    rn_layer_shape s;
+    bool bad = false;
+    int count = 0;
+    while (rn_layer_shape_read(file, &s, &bad)) {
+        if (strcmp(s.op, op) == 0) test(isa, &s, 1, 0, &worst), count++;
+    }
+    fclose(file);
+    assert_false(bad);
+    assert_true(count > 0);
+    for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
+        for (size_t c = 0; c < sizeof channels / sizeof *channels; c++, count++) {
+            static const char *const flags[] = {"-", "b", "br", "r", "bz", "z"};
+            s = (rn_layer_shape){.h = 1 + count % 5, .w = widths[w], .c = channels[c], .k = channels[c], .stride = 1 + count % 2, .groups = 1};
+            s.r = s.s = 1 + count % 3;
+            s.pad_top = s.pad_left = s.r / 2;
+            s.pad_bottom = s.pad_right = s.r - 1;
+            strcpy(s.flags, flags[count % 6]);
+            test(isa, &s, 1 + count % 3, count % 4, &worst);
+        }
+    }
+    char what[64];
+    snprintf(what, sizeof what, "%d shapes", count);
+    rn_test_report(kernel, what, worst, allowance);
+}
+
+static void relative(const rn_test_map *expected, const rn_test_map *got, double *worst)
+{
+    double error = 0, largest = 0;
+    rn_test_map_compare(expected, got, 0, expected->n * expected->h, &error, &largest);
+    rn_test_map_check_outside(got);
+    if (largest > 0) error /= largest;
+    if (error > *worst) *worst = error;
+}
+
+/* ---- scale and shift ---- */
+
+static rn_scale_shift_args scale_shift_args(const rn_layer_shape *s, const float *vectors, const rn_test_map *x, const rn_test_map *y)
+{
+    const bool present = rn_layer_shape_has(s, 'b');
+    return (rn_scale_shift_args){.x = x->map, .y = y->map, .scale = present ? vectors : NULL, .shift = present ? vectors + s->c : NULL,
+                                 .scale_per_channel = s->h != 2, .shift_per_channel = s->h != 3, .h = x->h, .w = x->w, .c = x->c,
+                                 .row_begin = 0, .row_end = x->n * x->h, .relu = rn_layer_shape_has(s, 'r')};
+}
+
+static void test_scale_shift(rn_isa isa, const rn_layer_shape *s, int32_t n, int32_t spare, double *worst)
+{
+    rn_cpu_kernels table;
+    rn_cpu_kernels_select(isa, &table);
+    rn_test_map x = rn_test_map_create(n, s->h, s->w, s->c, spare, 0), expected = rn_test_map_create(n, s->h, s->w, s->c, 0, 0);
+    rn_test_map got = rn_test_map_create(n, s->h, s->w, s->c, spare, spare > 1);
+    float *vectors = malloc(2 * (size_t)s->c * sizeof *vectors);
+    rn_test_fill(vectors, 2 * (size_t)s->c, SEED);
+    rn_test_map_fill(&x, SEED + 1);
+    rn_scale_shift_args args = scale_shift_args(s, vectors, &x, &expected);
+    rn_scale_shift_f32__ref(&args);
+    args.y = got.map;
+    table.scale_shift.run(&args);
+    relative(&expected, &got, worst);
+    rn_test_map_destroy(&x), rn_test_map_destroy(&expected), rn_test_map_destroy(&got);
+    free(vectors);
+}
+
+static void test_scale_shift_u8(rn_isa isa, const rn_layer_shape *s, int32_t n, int32_t spare, double *worst)
+{
+    rn_cpu_kernels table;
+    rn_cpu_kernels_select(isa, &table);
+    rn_test_map x = rn_test_map_create(n, s->h, s->w, s->c, spare, 0), expected = rn_test_map_create(n, s->h, s->w, s->c, 0, 0);
+    rn_test_map got = rn_test_map_create(n, s->h, s->w, s->c, spare, 0);
+    float *vectors = malloc(2 * (size_t)s->c * sizeof *vectors);
+    rn_test_fill(vectors, 2 * (size_t)s->c, SEED);
+    uint8_t *bytes = malloc(x.elements); /* the strides of x */
+    for (size_t i = 0; i < x.elements; i++) bytes[i] = (uint8_t)(i * 37 + i / 256);
+    rn_scale_shift_u8_args args = {scale_shift_args(s, vectors, &x, &expected), bytes};
+    rn_scale_shift_u8__ref(&args);
+    args.f32.y = got.map;
+    table.scale_shift_u8.run(&args);
+    relative(&expected, &got, worst);
+    rn_test_map_destroy(&x), rn_test_map_destroy(&expected), rn_test_map_destroy(&got);
+    free(vectors);
+    free(bytes);
+}
+
+/* ---- the others ---- */
+
+static void test_add(rn_isa isa, const rn_layer_shape *s, int32_t n, int32_t spare, double *worst)
+{
+    rn_cpu_kernels table;
+    rn_cpu_kernels_select(isa, &table);
+    rn_test_map a = rn_test_map_create(n, s->h, s->w, s->c, spare, 0), b = rn_test_map_create(n, s->h, s->w, s->c, 0, 1);
+    rn_test_map expected = rn_test_map_create(n, s->h, s->w, s->c, 0, 0), got = rn_test_map_create(n, s->h, s->w, s->c, spare, 0);
+    rn_test_map_fill(&a, SEED), rn_test_map_fill(&b, SEED + 1);
+    rn_add_args args = {.a = a.map, .b = b.map, .y = expected.map, .h = s->h, .w = s->w, .c = s->c, .row_begin = 0, .row_end = n * s->h,
+                        .relu = rn_layer_shape_has(s, 'r')};
+    rn_add_f32__ref(&args);
+    args.y = got.map;
+    table.add.run(&args);
+    relative(&expected, &got, worst);
+    rn_test_map_destroy(&a), rn_test_map_destroy(&b), rn_test_map_destroy(&expected), rn_test_map_destroy(&got);
+}
+
+static void test_max_pool(rn_isa isa, const rn_layer_shape *s, int32_t n, int32_t spare, double *worst)
+{
+    const int32_t p = rn_layer_shape_p(s), q = rn_layer_shape_q(s);
+    if (p < 1 || q < 1) return;
+    rn_cpu_kernels table;
+    rn_cpu_kernels_select(isa, &table);
+    rn_test_map x = rn_test_map_create(n, s->h, s->w, s->c, spare, 0), expected = rn_test_map_create(n, p, q, s->c, 0, 0);
+    rn_test_map got = rn_test_map_create(n, p, q, s->c, spare, 1);
+    rn_test_map_fill(&x, SEED);
+    *rn_test_map_at(&x, 0, 0, 0, 0) = NAN;
+    rn_max_pool_args args = {.x = x.map, .y = expected.map, .h = s->h, .w = s->w, .c = s->c, .p = p, .q = q, .r = s->r, .s = s->s,
+                             .stride_h = s->stride, .stride_w = s->stride, .pad_top = s->pad_top, .pad_left = s->pad_left, .row_begin = 0,
+                             .row_end = n * p, .pad_zero = rn_layer_shape_has(s, 'z')};
+    rn_max_pool_f32__ref(&args);
+    args.y = got.map;
+    table.max_pool.run(&args);
+    relative(&expected, &got, worst);
+    rn_test_map_destroy(&x), rn_test_map_destroy(&expected), rn_test_map_destroy(&got);
+}
+
+static void test_global_average_pool(rn_isa isa, const rn_layer_shape *s, int32_t n, int32_t spare, double *worst)
+{
+    rn_cpu_kernels table;
+    rn_cpu_kernels_select(isa, &table);
+    rn_test_map x = rn_test_map_create(n, s->h, s->w, s->c, spare, 0), expected = rn_test_map_create(n, 1, 1, s->c, 0, 0);
+    rn_test_map got = rn_test_map_create(n, 1, 1, s->c, spare, 0);
+    rn_test_map_fill(&x, SEED);
+    rn_global_average_pool_args args = {.x = x.map, .y = expected.map, .h = s->h, .w = s->w, .c = s->c, .image_begin = 0, .image_end = n};
+    rn_global_average_pool_f32__ref(&args);
+    args.y = got.map;
+    table.global_average_pool.run(&args);
+    relative(&expected, &got, worst);
+    rn_test_map_destroy(&x), rn_test_map_destroy(&expected), rn_test_map_destroy(&got);
+}
+
+/* One slot on every instruction set of this machine. */
+#define DEFINE_TEST(slot, allowance)                                                                                                       \
+    static void slot##_kernels(void **state)                                                                                               \
+    {                                                                                                                                      \
+        (void)state;                                                                                                                       \
+        for (int i = 0; i < ISA_COUNT; i++) {                                                                                              \
+            rn_cpu_kernels table;                                                                                                          \
+            if (!have(isas[i])) continue;                                                                                                  \
+            rn_cpu_kernels_select(isas[i], &table);                                                                                        \
+            assert_int_equal(table.slot.isa, isas[i]);                                                                                     \
+            run_shapes(#slot, table.slot.name, isas[i], test_##slot, allowance);                                                           \
+        }                                                                                                                                  \
+    }
+/* The same roundings in the same order as the reference: no error at all. */
+DEFINE_TEST(scale_shift, 0)
+DEFINE_TEST(scale_shift_u8, 0)
+DEFINE_TEST(add, 0)
+DEFINE_TEST(max_pool, 0)
+/* A sum of 49 terms in fp32 against one in double precision, relative to the largest mean, which is several times below the terms. */
+DEFINE_TEST(global_average_pool, 64 * FLT_EPSILON)
+
+int main(void)
+{
+    int skipped = 0;
+#define RN_CPU_KERNEL(slot, symbol, needs, rows, lanes)                                                                                    \
+    if (!have(RN_ISA_##needs)) printf("SKIP %s: this processor lacks %s\n", #symbol, rn_isa_name(RN_ISA_##needs)), skipped++;
+#include "kernels/cpu/cpu_kernels.def"
+#undef RN_CPU_KERNEL
+    printf("seed %d\n", SEED);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(scale_shift_kernels), cmocka_unit_test(scale_shift_u8_kernels),      cmocka_unit_test(add_kernels),
+        cmocka_unit_test(max_pool_kernels),    cmocka_unit_test(global_average_pool_kernels),
+    };
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    printf("%d SKIP\n", skipped);
+    return failed;
+}

@@ -1,0 +1,169 @@
+/* The reference kernels themselves, on cases small enough to know the answer. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka needs the four above. */
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/cpu/cpu_kernels.h"
+
+static rn_map dense(float *data, int32_t h, int32_t w, int32_t c)
+{
+    return (rn_map){data, (int64_t)h * w * c, (int64_t)w * c, c};
+}
+
+static void assert_floats(const float *got, const float *expected, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (isnan(expected[i]) ? !isnan(got[i]) : got[i] != expected[i]) fail_msg("element %d is %g, expected %g", i, (double)got[i], (double)expected[i]);
+    }
+}
+
+/* 3x3 of ones over 1 2 3 / 4 5 6, padding 1: sums of neighbourhoods; then bias, residual, ReLU and the second output. */
+static void conv2d_sums_windows(void **state)
+{
+    (void)state;
+    float x[6] = {1, 2, 3, 4, 5, 6}, y[6], y2[6], residual[6] = {0, 0, -100, 0, 0, 0};
+    const float ones[9] = {1, 1, 1, 1, 1, 1, 1, 1, 1}, bias = 10, scale2 = -1, shift2 = 25;
+    rn_conv2d_args args = {.x = dense(x, 2, 3, 1), .y = dense(y, 2, 3, 1), .filter = ones, .n = 1, .h = 2, .w = 3, .c = 1, .p = 2, .q = 3, .k = 1,
+                           .r = 3, .s = 3, .stride_h = 1, .stride_w = 1, .pad_top = 1, .pad_left = 1, .groups = 1, .row_begin = 0, .row_end = 2};
+    rn_conv2d_f32__ref(&args);
+    assert_floats(y, (float[]){12, 21, 16, 12, 21, 16}, 6);
+    args.bias = &bias, args.residual = dense(residual, 2, 3, 1), args.relu = true;
+    args.y2 = dense(y2, 2, 3, 1), args.scale2 = &scale2, args.shift2 = &shift2;
+    rn_conv2d_f32__ref(&args);
+    assert_floats(y, (float[]){22, 31, 0, 22, 31, 26}, 6);
+    assert_floats(y2, (float[]){3, 0, 25, 3, 0, 0}, 6);
+}
+
+/* TensorFlow's SAME with stride 2 on a width of 4: nothing before, one pixel after. */
+static void conv2d_pads_on_one_side(void **state)
+{
+    (void)state;
+    float x[4] = {1, 10, 100, 1000}, y[2];
+    const float filter[3] = {1, 2, 3};
+    rn_conv2d_f32__ref(&(rn_conv2d_args){.x = dense(x, 1, 4, 1), .y = dense(y, 1, 2, 1), .filter = filter, .n = 1, .h = 1, .w = 4, .c = 1, .p = 1,
+                                         .q = 2, .k = 1, .r = 1, .s = 3, .stride_h = 1, .stride_w = 2, .groups = 1, .row_begin = 0, .row_end = 1});
+    assert_floats(y, (float[]){321, 2100}, 2);
+}
+
+/* Two groups: output channels 0, 1 see input 0, 1; outputs 2, 3 see input 2, 3. */
+static void conv2d_groups(void **state)
+{
+    (void)state;
+    float x[4] = {1, 2, 3, 4}, y[4];
+    const float filter[2 * 4] = {1, 2, 3, 4, 10, 20, 30, 40}; /* [c / groups][k] */
+    rn_conv2d_f32__ref(&(rn_conv2d_args){.x = dense(x, 1, 1, 4), .y = dense(y, 1, 1, 4), .filter = filter, .n = 1, .h = 1, .w = 1, .c = 4, .p = 1,
+                                         .q = 1, .k = 4, .r = 1, .s = 1, .stride_h = 1, .stride_w = 1, .groups = 2, .row_begin = 0, .row_end = 1});
+    assert_floats(y, (float[]){21, 42, 129, 172}, 4);
+}
+
+static void max_pool_borders(void **state)
+{
+    (void)state;
+    float x[4] = {-1, -2, -3, NAN}, y[4];
+    rn_max_pool_args args = {.x = dense(x, 2, 2, 1), .y = dense(y, 2, 2, 1), .h = 2, .w = 2, .c = 1, .p = 2, .q = 2, .r = 2, .s = 2, .stride_h = 1,
+                             .stride_w = 1, .row_begin = 0, .row_end = 2};
+    rn_max_pool_f32__ref(&args); /* the border does not count: TensorFlow SAME; a NaN loses */
+    assert_floats(y, (float[]){-1, -2, -3, -INFINITY}, 4);
+    args.pad_zero = true;        /* it counts as zeros: Keras */
+    rn_max_pool_f32__ref(&args);
+    assert_floats(y, (float[]){-1, 0, 0, 0}, 4);
+}
+
+static void averages_and_products(void **state)
+{
+    (void)state;
+    float x[8] = {1, 10, 2, 20, 3, 30, 6, 40}, mean[2], y[3];
+    rn_global_average_pool_f32__ref(&(rn_global_average_pool_args){.x = dense(x, 2, 2, 2), .y = dense(mean, 1, 1, 2), .h = 2, .w = 2, .c = 2,
+                                                                   .image_begin = 0, .image_end = 1});
+    assert_floats(mean, (float[]){3, 25}, 2);
+    const float weights[6] = {1, 2, -1, 0, 1, -1}, bias[3] = {100, 200, 3};
+    rn_dense_f32__ref(&(rn_dense_args){.x = dense(mean, 1, 1, 2), .y = dense(y, 1, 1, 3), .weights = weights, .bias = bias, .c = 2, .k = 3,
+                                       .image_begin = 0, .image_end = 1, .relu = true});
+    assert_floats(y, (float[]){103, 231, 0}, 3);
+}
+
+static void scale_shift_and_add(void **state)
+{
+    (void)state;
+    float x[4] = {1, -2, NAN, 4}, y[4], from_bytes[4];
+    const float scale[2] = {2, 3}, shift = 1;
+    rn_scale_shift_args args = {.x = dense(x, 1, 2, 2), .y = dense(y, 1, 2, 2), .scale = scale, .shift = &shift, .scale_per_channel = true, .h = 1,
+                                .w = 2, .c = 2, .row_begin = 0, .row_end = 1, .relu = true};
+    rn_scale_shift_f32__ref(&args);
+    assert_floats(y, (float[]){3, 0, NAN, 13}, 4);
+    const uint8_t bytes[4] = {0, 255, 1, 2};
+    args.scale = NULL, args.shift = NULL, args.y = dense(from_bytes, 1, 2, 2);
+    rn_scale_shift_u8__ref(&(rn_scale_shift_u8_args){args, bytes}); /* a cast */
+    assert_floats(from_bytes, (float[]){0, 255, 1, 2}, 4);
+    rn_add_f32__ref(&(rn_add_args){.a = dense(x, 1, 2, 2), .b = dense(x, 1, 2, 2), .y = dense(y, 1, 2, 2), .h = 1, .w = 2, .c = 2, .row_begin = 0,
+                                   .row_end = 1, .relu = true});
+    assert_floats(y, (float[]){2, 0, NAN, 8}, 4);
+}
+
+static void softmax_is_stable(void **state)
+{
+    (void)state;
+    float x[6] = {1000, 1000, -1000, 0, 0, 0}, y[6];
+    rn_softmax_f32__ref(&(rn_softmax_args){.x = dense(x, 1, 2, 3), .y = dense(y, 1, 2, 3), .h = 1, .w = 2, .c = 3, .row_begin = 0, .row_end = 1});
+    assert_floats(y, (float[]){0.5f, 0.5f, 0, 1.0f / 3, 1.0f / 3, 1.0f / 3}, 6);
+}
+
+static int32_t top_indexes[1000];
+static float top_values[1000];
+
+static void top_k(float *x, int32_t c, int32_t k)
+{
+    rn_top_k_f32__ref(&(rn_top_k_args){.x = dense(x, 1, 1, c), .values = dense(top_values, 1, 1, k), .indexes = top_indexes, .index_image = k, .c = c,
+                                       .k = k, .image_begin = 0, .image_end = 1});
+}
+
+static void top_k_orders_ties_and_nan(void **state)
+{
+    (void)state;
+    float x[8] = {1, 7, NAN, 7, -0.0f, 0.0f, NAN, 7};
+    top_k(x, 8, 8);
+    assert_memory_equal(top_indexes, ((int32_t[]){1, 3, 7, 0, 4, 5, 2, 6}), sizeof(int32_t[8]));
+    assert_floats(top_values, (float[]){7, 7, 7, 1, 0, 0, NAN, NAN}, 8);
+    top_k(x, 8, 2);
+    assert_memory_equal(top_indexes, ((int32_t[]){1, 3}), sizeof(int32_t[2]));
+    top_k(x, 1, 1);
+    assert_int_equal(top_indexes[0], 0);
+}
+
+/* Few distinct values, so that ties are everywhere; every k. */
+static void top_k_equals_a_stable_sort(void **state)
+{
+    (void)state;
+    enum { COUNT = 200 };
+    float x[COUNT];
+    int32_t order[COUNT], sorted = 0;
+    uint32_t random = 5;
+    for (int i = 0; i < COUNT; i++) x[i] = (float)((random = random * 1664525u + 1013904223u) >> 28);
+    for (int value = 15; value >= 0; value--) {
+        for (int32_t i = 0; i < COUNT; i++) {
+            if (x[i] == (float)value) order[sorted++] = i;
+        }
+    }
+    for (int32_t k = 1; k <= COUNT; k++) {
+        top_k(x, COUNT, k);
+        assert_memory_equal(top_indexes, order, (size_t)k * sizeof *order);
+        for (int32_t i = 0; i < k; i++) assert_true(top_values[i] == x[order[i]]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(conv2d_sums_windows),   cmocka_unit_test(conv2d_pads_on_one_side),    cmocka_unit_test(conv2d_groups),
+        cmocka_unit_test(max_pool_borders),      cmocka_unit_test(averages_and_products),      cmocka_unit_test(scale_shift_and_add),
+        cmocka_unit_test(softmax_is_stable),     cmocka_unit_test(top_k_orders_ties_and_nan),  cmocka_unit_test(top_k_equals_a_stable_sort),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
