@@ -59,11 +59,10 @@ static rn_status fill(rn__conv_timer *t, size_t bytes, rn_error *err)
     cudaError_t error = cudaSuccess;
     for (size_t at = 0; at < bytes && error == cudaSuccess; at += PATTERN_BYTES) {
         const size_t left = bytes - at;
-        error = cudaMemcpyAsync(t->memory + at, pattern, left < PATTERN_BYTES ? left : PATTERN_BYTES, cudaMemcpyHostToDevice, t->stream);
+        error = cudaMemcpy(t->memory + at, pattern, left < PATTERN_BYTES ? left : PATTERN_BYTES, cudaMemcpyHostToDevice);
     }
-    const cudaError_t waited = cudaStreamSynchronize(t->stream); /* also after a failure: the copies read the pattern */
+    if (error == cudaSuccess) error = cudaDeviceSynchronize(); /* a copy from pageable memory may return before it has arrived */
     free(pattern);
-    if (error == cudaSuccess) error = waited;
     return error == cudaSuccess ? RN_STATUS_OK : rn__cuda_fail(error, "filling operands", err);
 }
 

@@ -160,5 +160,7 @@ rn_status rn__cuda_weights_upload(rn_executor *e, rn_error *err)
     if (!u.host) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory to repack weights");
     const rn_status status = walk(&u, e);
     free(u.host);
-    return status;
+    RN_TRY(status);
+    RN_CUDA_TRY(cudaDeviceSynchronize(), "uploading weights"); /* a copy from pageable memory may return before it has arrived */
+    return RN_STATUS_OK;
 }

@@ -402,8 +402,10 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
 cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
 {
     RN_EMULATION_CALL(cudaError_t);
+    Guard guard(lock);
     const cudaError_t error = cudaMemcpyAsync(to, from, bytes, kind, nullptr);
-    return error ? error : cudaStreamSynchronize(nullptr);
+    if (!error) drain(&default_stream);
+    return error;
 }
 
 cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream)
