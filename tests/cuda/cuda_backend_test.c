@@ -183,8 +183,10 @@ static void networks_match_the_reference(void **state)
     (void)state;
     for (size_t n = 0; n < NETWORK_COUNT; n++) {
         problem p = make_problem(&networks[n].options);
-        for (size_t i = 0; i < sizeof precisions / sizeof *precisions; i++)
-            check_precision(networks[n].name, &p, i, precisions[i].tolerance);
+        for (size_t i = 0; i < sizeof precisions / sizeof *precisions; i++) {
+            const bool repeats = n > 0 && strcmp(precisions[i].name, "tf32") == 0; /* the emulation rounds tf32 as it does fp32 */
+            if (!repeats) check_precision(networks[n].name, &p, i, precisions[i].tolerance);
+        }
         free_problem(&p);
     }
 }
@@ -230,7 +232,7 @@ static void two_signatures_share_a_network(void **state)
 /* ---- what fails ---- */
 
 static const rn_synthetic_options tiny = {
-    .version = 2, .blocks = {1}, .width = 8, .groups = 1, .side = 14, .classes = 3, .top_k = 1, .seed = 7};
+    .version = 2, .blocks = {1}, .width = 8, .groups = 1, .side = 8, .classes = 3, .top_k = 1, .seed = 7};
 
 typedef struct {
     int lines;

@@ -287,8 +287,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
         const Type type = type_of(ld.type);
         for (uint64_t column = 0; column < ld.columns; column++) {
             for (uint64_t row = 0; row < ld.rows; row++) {
-                float sum = 0;
-                for (uint64_t k = 0; k < depth; k++) sum += left[row * depth + k] * right[column * depth + k];
+                float sum = rn_emulation::dot(&left[row * depth], &right[column * depth], static_cast<int64_t>(depth));
                 sum *= scale;
                 if (keep != 0) sum += keep * read_element(type, c, column * lc.stride + row);
                 if (has_bias(description.epilogue)) sum += read_element(type, description.bias, row);

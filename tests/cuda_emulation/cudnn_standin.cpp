@@ -247,7 +247,7 @@ void convolve(const Descriptor &op, Execution &execution)
                             if (iy < 0 || iy >= height || ix < 0 || ix >= width) continue;
                             const float *a = input + ((n * height + iy) * width + ix) * channels + k / group_outputs * depth;
                             const float *b = weights + ((k * w.dims[2] + r) * w.dims[3] + s) * depth;
-                            for (int64_t c = 0; c < depth; c++) sum += a[c] * b[c];
+                            sum += rn_emulation::dot(a, b, depth);
                         }
                     *output++ = sum;
                 }
