@@ -11,7 +11,7 @@ SANITIZE ?=
 PKGS := libprotobuf-c jansson libpng libjpeg libwebp libwebpdemux openssl zlib
 HTTP_PKG := libh2o-evloop
 MISSING := $(strip $(foreach p,$(PKGS) openblas $(HTTP_PKG),$(shell pkg-config --exists $(p) || echo $(p))))
-ifneq ($(filter-out help clean format check-format,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help clean format check-format cuda gpu-check,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(MISSING),)
 $(error not found by pkg-config: $(MISSING). `sh tools/install-deps.sh` installs what the build needs)
 endif
@@ -24,7 +24,7 @@ ISA_FLAGS_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mpr
 
 # -ffp-contract=off: results that must equal TensorFlow's to the bit may not get fused multiply-adds that nobody wrote; kernels write theirs.
 CFLAGS += -std=c17 $(OPT) -g -Wall -Wextra -Werror -ffp-contract=off -fno-math-errno -fvisibility=hidden $(SANITIZE)
-CPPFLAGS += -I. -I$(B)/gen -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) openblas $(HTTP_PKG))
+CPPFLAGS += -I. -I$(B)/gen -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) openblas $(HTTP_PKG) 2>/dev/null)
 # h2o's header chooses its event loop by this macro: it has to agree with the library that is linked.
 CPPFLAGS += -DH2O_USE_LIBUV=0
 LDFLAGS += -pthread $(SANITIZE)
@@ -134,8 +134,8 @@ endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
 
 # The version and commit live in one object, which is rebuilt when either changes.
-$(B)/obj/kernels/base/version.o: CPPFLAGS += -DRN_VERSION='"$(VERSION)"' -DRN_COMMIT='"$(COMMIT)"'
-$(B)/obj/kernels/base/version.o: $(B)/commit
+$(B)/obj/kernels/base/version.o $(B)/plugin/kernels/base/version.c.o: CPPFLAGS += -DRN_VERSION='"$(VERSION)"' -DRN_COMMIT='"$(COMMIT)"'
+$(B)/obj/kernels/base/version.o $(B)/plugin/kernels/base/version.c.o: $(B)/commit
 $(B)/commit: force
 	@mkdir -p $(B); echo "$(VERSION) $(COMMIT)" | cmp -s - $@ || echo "$(VERSION) $(COMMIT)" > $@
 .PHONY: force
@@ -211,8 +211,16 @@ $(PLUGIN): $(PLUGIN_OBJ)
 	$(CXX) -shared -Wl,-z,defs -Wl,--exclude-libs,ALL -Wl,--gc-sections -Wl,-rpath,'$$ORIGIN:$(CUDA_HOME)/lib64:$(patsubst %/,%,$(dir $(CUDNN_LIBRARY)))' \
 	    -o $@ $^ -L$(CUDA_HOME)/lib64 $(CUDNN_LIBRARY) -lcublasLt -lcudart_static -lpthread -lrt -ldl -lm
 
+# What tools/gpu-check.sh runs: plug-in, reference kernels and synthetic networks, without any library but CUDA's.
+GPU_CHECK_SRC := tools/gpu/gpu_check.c tests/support/plan_reference.c engine/cuda_plugin.c engine/synthetic.c $(wildcard engine/plan*.c engine/pass_*.c \
+    kernels/base/*.c kernels/ref/*.c)
+gpu-check: cuda $(B)/gpu-check
+.PHONY: gpu-check
+$(B)/gpu-check: $(GPU_CHECK_SRC:%=$(B)/plugin/%.o)
+	$(CC) $(LDFLAGS) -o $@ $^ -ldl -lm
+
 # Both sides of the plug-in's door know what the structs that pass through it were compiled from.
 CONTRACT := $(shell cat engine/plan.h engine/backend.h kernels/base/error.h kernels/base/status.h kernels/base/dtype.h | cksum | cut -d' ' -f1)
-$(B)/obj/engine/cuda_plugin.o $(B)/plugin/engine/cuda/plugin_entry.c.o $(B)/emulation/engine/cuda/plugin_entry.c.o: CPPFLAGS += -DRN_BACKEND_CONTRACT=$(CONTRACT)
+$(B)/obj/engine/cuda_plugin.o $(B)/plugin/engine/cuda_plugin.c.o $(B)/plugin/engine/cuda/plugin_entry.c.o $(B)/emulation/engine/cuda/plugin_entry.c.o: CPPFLAGS += -DRN_BACKEND_CONTRACT=$(CONTRACT)
 
 -include $(shell find $(B)/obj $(B)/gen $(B)/emulation $(B)/plugin -name '*.d' 2>/dev/null)
