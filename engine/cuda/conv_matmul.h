@@ -12,7 +12,8 @@ typedef struct rn__matmul rn__matmul;
 /* Whether the shape is a matrix product. */
 bool rn__matmul_fits(const rn__conv_shape *shape);
 
-/* Describes the product and asks the heuristics; there may be no way. One thread a handle; the handle is used in this call alone. */
+/* Describes the product and asks the heuristics; there may be no way. Any number of threads may do so with one handle at once (cuBLAS library, Thread
+ * Safety), each its own product. */
 rn_status rn__matmul_create(const rn__conv_shape *shape, cublasLtHandle_t handle, rn__matmul **out, rn_error *err);
 void rn__matmul_destroy(rn__matmul *matmul); /* NULL allowed */
 

@@ -85,31 +85,18 @@ static rn_status allocate_staging(rn_executor *e, rn_error *err)
     const size_t rows = (size_t)e->buckets[e->bucket_count - 1];
     for (int32_t s = 0; s < e->plan->signature_count; s++) {
         const rn_signature *signature = &e->plan->signatures[s];
-        const size_t in = rows * rn_plan_tensor_bytes(&e->plan->tensors[signature->feed]);
-        size_t row_bytes, out = rn__cuda_output_offset(e, signature, signature->output_count - 1, &row_bytes);
-        out += rows * row_bytes;
+        const rn__cuda_output last = rn__cuda_output_of(e, signature, signature->output_count - 1);
+        const size_t in = rows * rn_plan_tensor_bytes(&e->plan->tensors[signature->feed]), out = last.offset + rows * last.row_bytes;
         if (in > e->upload_bytes) e->upload_bytes = in;
         if (out > e->download_bytes) e->download_bytes = out;
     }
-    RN_CUDA_TRY(cudaMalloc((void **)&e->upload, e->upload_bytes + 1), "memory for inputs");
-    RN_CUDA_TRY(cudaMalloc((void **)&e->download, e->download_bytes + 1), "memory for outputs");
-    RN_CUDA_TRY(cudaMallocHost((void **)&e->host_in, e->upload_bytes + 1), "pinned memory for inputs");
-    RN_CUDA_TRY(cudaMallocHost((void **)&e->host_out, e->download_bytes + 1), "pinned memory for outputs");
+    RN_TRY(rn__cuda_take(e, e->upload_bytes, "memory for inputs", &e->upload, err));
+    RN_TRY(rn__cuda_take(e, e->download_bytes, "memory for outputs", &e->download, err));
+    RN_CUDA_TRY(cudaMallocHost((void **)&e->host_in, e->upload_bytes), "pinned memory for inputs");
+    RN_CUDA_TRY(cudaMallocHost((void **)&e->host_out, e->download_bytes), "pinned memory for outputs");
     RN_CUDA_TRY(cudaMemsetAsync(e->upload, 0, e->upload_bytes, e->stream), "clearing inputs");
     RN_CUDA_TRY(cudaMemsetAsync(e->arena, 0, e->arena_bytes, e->stream), "clearing feature maps");
     return RN_STATUS_OK;
-}
-
-static size_t device_bytes(const rn_executor *e)
-{
-    return e->weight_bytes + e->arena_bytes + e->workspace_bytes + e->upload_bytes + e->download_bytes;
-}
-
-static rn_status check_limit(const rn_executor *e, size_t limit, rn_error *err)
-{
-    if (limit == 0 || device_bytes(e) <= limit) return RN_STATUS_OK;
-    return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "GPU %d: a largest batch of %d needs %.1f MB of device memory, the limit is %.1f MB",
-                   e->device.index, e->buckets[e->bucket_count - 1], (double)device_bytes(e) * 1e-6, (double)limit * 1e-6);
 }
 
 /* ---- prepare ---- */
@@ -156,6 +143,7 @@ static void describe_executor(rn_executor *e)
 static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_backend_options *options, rn_error *err)
 {
     e->plan = plan;
+    e->memory_limit_bytes = options->memory_limit_bytes;
     RN_TRY(choose_precision(e, options->precision, err));
     RN_TRY(choose_buckets(e, options->max_batch, err));
     RN_TRY(rn__cuda_tensors_lay_out(e, err));
@@ -168,8 +156,7 @@ static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_
     RN_TRY(rn__cuda_tensors_place(e, err));
     RN_TRY(allocate_staging(e, err));
     e->workspace_bytes = rn__conv_set_workspace_bytes(e->convs);
-    RN_TRY(check_limit(e, options->memory_limit_bytes, err));
-    RN_CUDA_TRY(cudaMalloc((void **)&e->workspace, e->workspace_bytes + 1), "memory for workspace");
+    RN_TRY(rn__cuda_take(e, e->workspace_bytes, "memory for workspace", &e->workspace, err));
     RN_TRY(rn__cuda_schedule_record(e, err));
     describe_executor(e);
     return RN_STATUS_OK;
@@ -254,11 +241,9 @@ static rn_status compute(rn_executor *e, const rn_signature *signature, int32_t 
 static rn_status copy_out(rn_executor *e, const rn_signature *signature, int32_t rows, rn_error *err)
 {
     for (int32_t o = 0; o < signature->output_count; o++) {
-        size_t row_bytes;
-        const size_t offset = rn__cuda_output_offset(e, signature, o, &row_bytes);
-        RN_CUDA_TRY(
-            cudaMemcpyAsync(e->host_out + offset, e->download + offset, (size_t)rows * row_bytes, cudaMemcpyDeviceToHost, e->stream),
-            "copying outputs");
+        const rn__cuda_output output = rn__cuda_output_of(e, signature, o);
+        const size_t bytes = (size_t)rows * output.row_bytes;
+        RN_CUDA_TRY(cudaMemcpyAsync(e->host_out + output.offset, output.data, bytes, cudaMemcpyDeviceToHost, e->stream), "copying outputs");
     }
     RN_CUDA_TRY(cudaStreamSynchronize(e->stream), "waiting for a batch");
     return RN_STATUS_OK;
@@ -267,11 +252,11 @@ static rn_status copy_out(rn_executor *e, const rn_signature *signature, int32_t
 static void hand_out(const rn_executor *e, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count)
 {
     for (int32_t o = 0; o < signature->output_count; o++) {
-        size_t row_bytes;
-        const char *from = e->host_out + rn__cuda_output_offset(e, signature, o, &row_bytes);
+        const rn__cuda_output output = rn__cuda_output_of(e, signature, o);
+        const char *from = e->host_out + output.offset;
         for (int32_t i = 0; i < part_count; i++) {
-            memcpy(parts[i].outputs[o], from, (size_t)parts[i].rows * row_bytes);
-            from += (size_t)parts[i].rows * row_bytes;
+            memcpy(parts[i].outputs[o], from, (size_t)parts[i].rows * output.row_bytes);
+            from += (size_t)parts[i].rows * output.row_bytes;
         }
     }
 }

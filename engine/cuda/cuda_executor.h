@@ -7,7 +7,10 @@
 #include "engine/cuda/cuda_device.h"
 #include "kernels/cuda/cuda_kernels.h"
 
-enum { RN__CUDA_MAX_BUCKETS = 33 }; /* the powers of two and the largest batch itself */
+enum {
+    RN__CUDA_MAX_BUCKETS = 33, /* the powers of two and the largest batch itself */
+    RN__CUDA_ALIGNMENT = 256   /* of everything that has an address of its own in a block of device memory */
+};
 
 /* How a tensor lies in device memory: [rows][h][w][c] of dtype. */
 typedef struct rn__cuda_tensor {
@@ -37,9 +40,10 @@ struct rn_executor {
     rn__cuda_step *steps;       /* [operation] */
     char *weights, *arena, *workspace; /* device memory */
     size_t weight_bytes, arena_bytes, workspace_bytes;
-    char *upload, *download;    /* device memory: rows as callers have them; outputs of a signature one after the other */
+    char *upload, *download;    /* device memory: rows as callers have them; outputs that have to be unpacked, one after the other */
     char *host_in, *host_out;   /* pinned, of the same sizes */
     size_t upload_bytes, download_bytes;
+    size_t device_bytes, memory_limit_bytes; /* taken so far; 0: no limit */
 
     cudaStream_t stream;
     rn__conv_context context;
@@ -51,11 +55,20 @@ struct rn_executor {
     char description[512];
 };
 
+/* cuda_memory.c: takes device memory, *(void **)address is where; the executor owns it. OUT_OF_MEMORY, also when the limit would be passed. */
+rn_status rn__cuda_take(rn_executor *e, size_t bytes, const char *what, void *address, rn_error *err);
+
 /* cuda_tensors.c: decides how every tensor lies, then gives each its place in the arena. UNSUPPORTED names the operation that cannot be run. */
 rn_status rn__cuda_tensors_lay_out(rn_executor *e, rn_error *err);
 rn_status rn__cuda_tensors_place(rn_executor *e, rn_error *err);
-/* Where output `index` of the signature starts in the block that comes back, and how many bytes a row has there. */
-size_t rn__cuda_output_offset(const rn_executor *e, const rn_signature *signature, int32_t index, size_t *row_bytes);
+/* Where the rows of an output lie when a signature has run: in the tensor itself when that is what callers want, else unpacked. */
+typedef struct rn__cuda_output {
+    const char *data;
+    size_t row_bytes;           /* f32 or i32, dense */
+    size_t offset;              /* in host_out, and in `download` when unpacked */
+    bool unpacked;
+} rn__cuda_output;
+rn__cuda_output rn__cuda_output_of(const rn_executor *e, const rn_signature *signature, int32_t index);
 
 /* cuda_weights.c: repacks all weights, uploads them and fills the steps' pointers. */
 rn_status rn__cuda_weights_upload(rn_executor *e, rn_error *err);

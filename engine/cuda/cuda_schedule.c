@@ -126,20 +126,16 @@ static rn_status own_kernel(const run *r, const rn_op *op, const rn__cuda_step *
     }
 }
 
-/* Outputs as callers want them: dense, f32 or i32. */
-static rn_status gather_outputs(const run *r)
+/* Outputs as callers want them: dense f32. */
+static rn_status unpack_outputs(const run *r)
 {
     const rn_executor *e = r->e;
     for (int32_t i = 0; i < r->signature->output_count; i++) {
         const rn__cuda_tensor *t = &e->tensors[r->signature->outputs[i].tensor];
-        size_t row_bytes;
-        char *to = e->download + rn__cuda_output_offset(e, r->signature, i, &row_bytes);
-        if (t->dtype == RN_DTYPE_I32) {
-            rn_error *err = r->err;
-            RN_CUDA_TRY(cudaMemcpyAsync(to, t->data, row_bytes * (size_t)r->rows, cudaMemcpyDeviceToDevice, e->stream), "copying indexes");
-            continue;
-        }
-        const rn_cuda_unpack_args args = {.x = t->data, .y = (float *)to, .pixels = pixels(r, t), .channels = t->channels, .c = t->c};
+        const rn__cuda_output output = rn__cuda_output_of(e, r->signature, i);
+        if (!output.unpacked) continue;
+        const rn_cuda_unpack_args args = {
+            .x = t->data, .y = (float *)(e->download + output.offset), .pixels = pixels(r, t), .channels = t->channels, .c = t->c};
         RN_TRY(launched(kernels_for(t)->unpack(&args, e->stream), "unpacking an output", r->err));
     }
     return RN_STATUS_OK;
@@ -159,7 +155,7 @@ rn_status rn__cuda_schedule_run(rn_executor *e, const rn_signature *signature, i
         else
             RN_TRY(launched(own_kernel(&r, op, step), op->name, err));
     }
-    return gather_outputs(&r);
+    return unpack_outputs(&r);
 }
 
 /* ---- recording ---- */

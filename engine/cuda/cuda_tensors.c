@@ -9,11 +9,9 @@
 #include "engine/cuda/cuda_executor.h"
 #include "engine/passes.h"
 
-enum { ALIGNMENT = 256 };
-
 static size_t aligned(size_t bytes)
 {
-    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return (bytes + RN__CUDA_ALIGNMENT - 1) / RN__CUDA_ALIGNMENT * RN__CUDA_ALIGNMENT;
 }
 
 static rn__cuda_tensor layout_of(const rn_plan_tensor *tensor, rn_dtype dtype, bool dense)
@@ -124,11 +122,7 @@ rn_status rn__cuda_tensors_place(rn_executor *e, rn_error *err)
         }
     }
     RN_TRY_CLEANUP(status, rn_plan_layout_arena(plan, bytes, offsets, &e->arena_bytes, err));
-    const cudaError_t error = cudaMalloc((void **)&e->arena, e->arena_bytes + ALIGNMENT);
-    if (error != cudaSuccess) {
-        status = rn__cuda_fail(error, "memory for feature maps", err);
-        goto cleanup;
-    }
+    RN_TRY_CLEANUP(status, rn__cuda_take(e, e->arena_bytes, "memory for feature maps", &e->arena, err));
     for (int32_t t = 0; t < plan->tensor_count; t++) {
         if (bytes[t]) e->tensors[t].data = e->arena + offsets[t];
     }
@@ -138,13 +132,17 @@ cleanup:
     return status;
 }
 
-size_t rn__cuda_output_offset(const rn_executor *e, const rn_signature *signature, int32_t index, size_t *row_bytes)
+rn__cuda_output rn__cuda_output_of(const rn_executor *e, const rn_signature *signature, int32_t index)
 {
-    size_t offset = 0;
+    rn__cuda_output output = {0};
     for (int32_t i = 0;; i++) {
         const rn__cuda_tensor *t = &e->tensors[signature->outputs[i].tensor];
-        *row_bytes = (size_t)t->h * (size_t)t->w * (size_t)t->channels * 4; /* f32 or i32 */
-        if (i == index) return offset;
-        offset += aligned(*row_bytes * (size_t)e->buckets[e->bucket_count - 1]);
+        output.row_bytes = (size_t)t->h * (size_t)t->w * (size_t)t->channels * sizeof(float);
+        if (i == index) {
+            output.unpacked = t->c != t->channels || rn_dtype_bytes(t->dtype) != sizeof(float);
+            output.data = output.unpacked ? e->download + output.offset : t->data;
+            return output;
+        }
+        output.offset += aligned(output.row_bytes * (size_t)e->buckets[e->bucket_count - 1]);
     }
 }

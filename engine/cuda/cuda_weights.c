@@ -9,8 +9,6 @@
 
 #include "engine/cuda/cuda_executor.h"
 
-enum { ALIGNMENT = 256 };
-
 /* ---- numbers ---- */
 
 static uint16_t to_bf16(float value)
@@ -57,7 +55,7 @@ static rn_status end(upload *u, size_t bytes)
 {
     rn_error *err = u->err;
     if (u->device) RN_CUDA_TRY(cudaMemcpy(u->device + u->used, u->host, bytes, cudaMemcpyHostToDevice), "uploading weights");
-    u->used += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    u->used += (bytes + RN__CUDA_ALIGNMENT - 1) / RN__CUDA_ALIGNMENT * RN__CUDA_ALIGNMENT;
     return RN_STATUS_OK;
 }
 
@@ -155,7 +153,7 @@ rn_status rn__cuda_weights_upload(rn_executor *e, rn_error *err)
     upload u = {.err = err};
     RN_TRY(walk(&u, e));
     e->weight_bytes = u.used;
-    RN_CUDA_TRY(cudaMalloc((void **)&e->weights, u.used + ALIGNMENT), "memory for weights");
+    RN_TRY(rn__cuda_take(e, u.used, "memory for weights", &e->weights, err));
     u = (upload){.device = e->weights, .host = malloc(u.host_bytes + 1), .err = err};
     if (!u.host) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory to repack weights");
     const rn_status status = walk(&u, e);

@@ -342,7 +342,7 @@ static void memory_runs_out(void **state)
     bool failed;
     const rn_backend_options options = {.max_batch = 2, .thread_count = 1, .memory_limit_bytes = 1000};
     assert_int_equal(prepare_and_run(&p, &options, &failed, &err), RN_STATUS_OUT_OF_MEMORY);
-    assert_non_null(strstr(err.message, "the limit is 0.0 MB"));
+    assert_non_null(strstr(err.message, "memory for weights: 0.0 MB would bring this model to"));
     rn_emulation_set_memory(50 * 1000);
     const rn_backend_options unlimited = {.max_batch = 2, .thread_count = 1};
     assert_int_equal(prepare_and_run(&p, &unlimited, &failed, &err), RN_STATUS_OUT_OF_MEMORY);
