@@ -105,6 +105,14 @@ static float *ties(size_t count)
     return x;
 }
 
+/* -0 and 0, which are equal. */
+static float *zeros(size_t count)
+{
+    float *x = random_values(count, -1, 1);
+    for (size_t i = 0; i < count; i++) x[i] = copysignf(0, x[i]);
+    return x;
+}
+
 /* A NaN every third place; an infinity of each sign every fifth. */
 static float *special(size_t count)
 {
@@ -127,6 +135,7 @@ static void top_k(void **state)
             check_top_k(types[type], 2, 10, 16, 10, random_values(20, -1, 1));
             check_top_k(types[type], 2, 257, 264, 5, ties(514));
             check_top_k(types[type], 1, 1001, 1008, 5, ties(1001));
+            check_top_k(types[type], 1, 300, 304, 7, zeros(300));
             check_top_k(types[type], 1, 31, 32, 31, special(31));
         }
     }

@@ -350,6 +350,22 @@ void __attribute__((no_sanitize("address"))) fill_static_shared()
     for (; byte != __stop_rn_shared; byte++) *byte = junk;
 }
 
+/* Runs a thread until it waits or ends. Whether it could run at all. */
+bool advance(Thread *thread)
+{
+    if (thread->state == State::fresh) {
+        if (idle_fibers.empty()) idle_fibers.push_back(new_fiber());
+        thread->fiber = idle_fibers.back();
+        thread->fiber->thread = thread;
+        idle_fibers.pop_back();
+    } else if (thread->state != State::ready) {
+        return false;
+    }
+    resume(thread);
+    if (thread->state == State::done) idle_fibers.push_back(thread->fiber);
+    return true;
+}
+
 void run_block(size_t shared_bytes)
 {
     fill_static_shared();
@@ -360,19 +376,10 @@ void run_block(size_t shared_bytes)
     grid->barrier_count = 0;
     while (grid->done < grid->threads.size()) {
         bool progress = false;
-        for (unsigned rank : grid->order) {
-            Thread *thread = &grid->threads[rank];
-            if (thread->state == State::fresh) {
-                if (idle_fibers.empty()) idle_fibers.push_back(new_fiber());
-                thread->fiber = idle_fibers.back();
-                thread->fiber->thread = thread;
-                idle_fibers.pop_back();
-            } else if (thread->state != State::ready) {
-                continue;
-            }
+        for (size_t i = 0; i < grid->order.size(); i++) {
+            if (!advance(&grid->threads[grid->order[i]])) continue;
             progress = true;
-            resume(thread);
-            if (thread->state == State::done) idle_fibers.push_back(thread->fiber);
+            if (thread_order == RN_ORDER_WARPS) i = i / 32 * 32 - 1; /* once more from the warp's first lane */
         }
         if (!progress) diverged("divergent barrier, nothing can run");
     }
@@ -404,8 +411,7 @@ struct OrderFromEnvironment {
     OrderFromEnvironment()
     {
         const char *text = getenv("RN_EMULATION_ORDER");
-        if (!text || !strcmp(text, "forward")) return;
-        thread_order = !strcmp(text, "reverse") ? RN_ORDER_REVERSE : static_cast<unsigned>(atoi(text));
+        if (text) thread_order = static_cast<unsigned>(atoi(text));
     }
 } order_from_environment;
 
