@@ -61,13 +61,12 @@ static bool readers_agree(const rn_plan *plan, int32_t input, int32_t other)
     int32_t readers = 0;
     for (int32_t i = 0; i < plan->op_count; i++) {
         const rn_op *mine = &plan->ops[i];
-        if (mine->inputs[0] != input && mine->inputs[1] != input) continue;
+        if (mine->inputs[0] != input || mine->inputs[1] != RN_NONE) continue;
         readers++;
         bool found = false;
         for (int32_t j = 0; j < plan->op_count && !found; j++) {
             const rn_op *theirs = &plan->ops[j];
-            found =
-                theirs->inputs[0] == other && mine->inputs[1] == RN_NONE && theirs->inputs[1] == RN_NONE && equal_parameters(mine, theirs);
+            found = theirs->inputs[0] == other && theirs->inputs[1] == RN_NONE && equal_parameters(mine, theirs);
         }
         if (!found) return false;
     }
