@@ -17,7 +17,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MODEL = ROOT / "tests/data/fashion_resnet101"
 PATIENCE_S = 60  # for anything that should take a moment: sanitizer builds on a busy machine
-SANITIZER_OPTIONS = {"LSAN_OPTIONS": f"suppressions={ROOT}/tests/lsan.supp:print_suppressions=0", "TSAN_OPTIONS": f"suppressions={ROOT}/tests/tsan.supp"}
+SANITIZER_OPTIONS = {"LSAN_OPTIONS": f"suppressions={ROOT}/tests/lsan.supp:print_suppressions=0"}
 SANITIZER_REPORT = re.compile(r"(AddressSanitizer|LeakSanitizer|ThreadSanitizer|UndefinedBehaviorSanitizer|runtime error:)")
 
 
@@ -76,12 +76,6 @@ class Server:
 @pytest.fixture(scope="session")
 def build_dir():
     return ROOT / os.environ.get("RN_BUILD", "build")
-
-
-@pytest.fixture(scope="session")
-def sanitized(build_dir):
-    """Whether this build is too slow for a statement about time."""
-    return build_dir.name in ("asan", "tsan")
 
 
 @pytest.fixture(scope="session")
