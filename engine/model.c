@@ -111,6 +111,7 @@ rn_status rn_model_create(rn_plan *plan, const rn_backend *backend, const rn_mod
     }
     model->plan = plan;
     model->workers = workers;
+    model->max_rows = options->max_waiting_rows;
     atomic_init(&model->references, 1);
     const rn_status status = start(model, backend, options, err);
     if (status != RN_STATUS_OK) {

@@ -68,8 +68,9 @@ struct rn_request {
     rn_decode *decodes; /* [rows] with pictures */
 };
 
-/* Acquires the model. OUT_OF_MEMORY names the size. rows may be 0: such a request is answered at once. */
-rn_status rn_request_create(rn_model *model, const rn_signature *signature, int32_t rows, size_t scratch_bytes, rn_request **out,
+/* Acquires the model. INVALID_ARGUMENT: more rows than may wait, which bounds the memory of a request whatever its text says.
+ * OUT_OF_MEMORY names the size. rows may be 0: such a request is answered at once. */
+rn_status rn_request_create(rn_model *model, const rn_signature *signature, int64_t rows, size_t scratch_bytes, rn_request **out,
                             rn_error *err);
 void rn_request_destroy(rn_request *request); /* not while it is under way; NULL allowed */
 

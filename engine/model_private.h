@@ -8,7 +8,8 @@ struct rn_model {
     rn_plan *plan;       /* owned */
     rn_batcher *batcher; /* owned */
     rn_workers *workers;
-    char *device; /* owned copy: the executor belongs to the batcher's thread */
+    char *device;     /* owned copy: the executor belongs to the batcher's thread */
+    int32_t max_rows; /* of one request */
     atomic_int references;
 };
 

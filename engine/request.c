@@ -51,19 +51,22 @@ static size_t lay_out(rn_request *request, char *base, const rn_plan *plan, cons
     return used;
 }
 
-rn_status rn_request_create(rn_model *model, const rn_signature *signature, int32_t rows, size_t scratch_bytes, rn_request **out,
+rn_status rn_request_create(rn_model *model, const rn_signature *signature, int64_t rows, size_t scratch_bytes, rn_request **out,
                             rn_error *err)
 {
+    if (rows > model->max_rows)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Task size %lld is larger than maximum input batch size %d", (long long)rows,
+                       model->max_rows);
     const rn_plan *plan = rn_model_plan(model);
     const size_t bytes = lay_out(NULL, NULL, plan, signature, (size_t)rows, scratch_bytes);
     rn_request *request = aligned_alloc(ALIGNMENT, bytes);
-    if (!request) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a request of %d rows (%zu bytes)", rows, bytes);
+    if (!request) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a request of %lld rows (%zu bytes)", (long long)rows, bytes);
     memset(request, 0, sizeof *request);
     lay_out(request, (char *)request, plan, signature, (size_t)rows, scratch_bytes);
     rn_model_acquire(model);
     request->model = model;
     request->signature = signature;
-    request->rows = rows;
+    request->rows = (int32_t)rows;
     request->failed_picture = RN_NONE;
     *out = request;
     return RN_STATUS_OK;

@@ -197,7 +197,8 @@ static void build(builder *b)
     if (o->u8_input) {
         rn_op op = {.kind = RN_OP_SCALE_SHIFT};
         const int32_t channels = 3;
-        op.u.scale_shift = (rn_scale_shift_op){weights(b, "input_scale", 1, &channels, 0.017f, 0.001f), weights(b, "input_shift", 1, &channels, -2, 0.2f), false};
+        op.u.scale_shift.scale = weights(b, "input_scale", 1, &channels, 0.017f, 0.001f);
+        op.u.scale_shift.shift = weights(b, "input_shift", 1, &channels, -2, 0.2f);
         x = add_op(b, op, "normalise", x, RN_NONE, o->side, o->side, 3);
     }
     x = stages(b, stem(b, x));

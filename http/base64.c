@@ -4,18 +4,21 @@
 
 enum { NOT_IN_ALPHABET = 0x80 };
 
-/* ['c'] = value, NOT_IN_ALPHABET for all others. */
+/* [character] = value, NOT_IN_ALPHABET for all others. */
 static const uint8_t values[256] = {
 #define NOT NOT_IN_ALPHABET
-#define NOT8 NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT
-    NOT8, NOT8, NOT8, NOT8, NOT8, NOT,  NOT,  NOT,  62,   NOT,  NOT,  NOT,  63,                   /* + / */
-    52,   53,   54,   55,   56,   57,   58,   59,   60,   61,   NOT,  NOT,  NOT,  NOT,  NOT, NOT, /* 0-9 */
-    NOT,  0,    1,    2,    3,    4,    5,    6,    7,    8,    9,    10,   11,   12,   13,  14,  /* A-Z */
-    15,   16,   17,   18,   19,   20,   21,   22,   23,   24,   25,   NOT,  NOT,  NOT,  NOT, NOT, NOT,
-    26,   27,   28,   29,   30,   31,   32,   33,   34,   35,   36,   37,   38,   39,   40, /* a-z */
-    41,   42,   43,   44,   45,   46,   47,   48,   49,   50,   51,   NOT,  NOT,  NOT,  NOT, NOT, NOT8,
-    NOT8, NOT8, NOT8, NOT8, NOT8, NOT8, NOT8, NOT8, NOT8, NOT8, NOT8, NOT8, NOT8, NOT8, NOT8
-#undef NOT8
+#define NOT16 NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT
+    /* clang-format off */
+    NOT16, NOT16,
+    /*  !"#$%&'()*+,-./ */ NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, 62,  NOT, NOT, NOT, 63,
+    /* 0123456789:;<=>  */ 52,  53,  54,  55,  56,  57,  58,  59,  60,  61,  NOT, NOT, NOT, NOT, NOT, NOT,
+    /* @ABCDEFGHIJKLMNO */ NOT, 0,   1,   2,   3,   4,   5,   6,   7,   8,   9,   10,  11,  12,  13,  14,
+    /* PQRSTUVWXYZ      */ 15,  16,  17,  18,  19,  20,  21,  22,  23,  24,  25,  NOT, NOT, NOT, NOT, NOT,
+    /* `abcdefghijklmno */ NOT, 26,  27,  28,  29,  30,  31,  32,  33,  34,  35,  36,  37,  38,  39,  40,
+    /* pqrstuvwxyz      */ 41,  42,  43,  44,  45,  46,  47,  48,  49,  50,  51,  NOT, NOT, NOT, NOT, NOT,
+    NOT16, NOT16, NOT16, NOT16, NOT16, NOT16, NOT16, NOT16,
+/* clang-format on */
+#undef NOT16
 #undef NOT
 };
 
@@ -60,4 +63,20 @@ bool rn_base64_decode(rn_text text, uint8_t *out, size_t *out_bytes)
     if (held == 3) *out++ = (uint8_t)(bits >> 2);
     *out_bytes = (size_t)(out - begin);
     return true;
+}
+
+size_t rn_base64_encode(rn_text bytes, char *out)
+{
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const uint8_t *p = (const uint8_t *)bytes.at;
+    char *const begin = out;
+    for (size_t i = 0; i < bytes.bytes; i += 3, out += 4) {
+        const size_t left = bytes.bytes - i;
+        const uint32_t group = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) | (left > 2 ? p[i + 2] : 0);
+        out[0] = alphabet[group >> 18];
+        out[1] = alphabet[group >> 12 & 63];
+        out[2] = left > 1 ? alphabet[group >> 6 & 63] : '=';
+        out[3] = left > 2 ? alphabet[group & 63] : '=';
+    }
+    return (size_t)(out - begin);
 }

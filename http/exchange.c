@@ -27,7 +27,7 @@ typedef struct {
 
 static rn_text keep(char **memory, const char *at, size_t bytes)
 {
-    memcpy(*memory, at, bytes);
+    if (bytes) memcpy(*memory, at, bytes);
     const rn_text kept = {*memory, bytes};
     *memory += bytes;
     return kept;
@@ -128,7 +128,7 @@ int rn__on_request(h2o_handler_t *handler, h2o_req_t *req)
         x->handler(x);
         return 0;
     }
-    if (req->version < 0x200)
+    if (req->version < 0x200 && !atomic_load(&loop->draining)) /* draining ends the reading side of idle connections itself */
         rn__watch_add(&loop->watch, &c->hangup, h2o_socket_get_fd(req->conn->callbacks->get_socket(req->conn)), EPOLLRDHUP | EPOLLONESHOT);
     x->job.run = run_handler;
     rn_error err;

@@ -18,10 +18,8 @@ void rn__health_server(rn_exchange *x)
 {
     rn_json_writer *out = &x->answer;
     rn_json_begin_object(out);
-    rn_json_key(out, rn_text_of("name"));
-    rn_json_string_value(out, rn_text_of("resnetd"));
-    rn_json_key(out, rn_text_of("version"));
-    rn_json_string_value(out, rn_text_of(rn_version));
+    rn_json_string_member(out, "name", "resnetd");
+    rn_json_string_member(out, "version", rn_version);
     rn_json_key(out, rn_text_of("extensions"));
     rn_json_begin_array(out);
     rn_json_end_array(out);

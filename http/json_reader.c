@@ -342,6 +342,15 @@ rn_json_kind rn_json_kind_at(const char *at)
     }
 }
 
+const char *rn_json_kind_name(const char *at)
+{
+    static const char *const names[] = {
+        [RN_JSON_NULL] = "Null",   [RN_JSON_FALSE] = "False",   [RN_JSON_TRUE] = "True",     [RN_JSON_OBJECT] = "Object",
+        [RN_JSON_ARRAY] = "Array", [RN_JSON_STRING] = "String", [RN_JSON_NUMBER] = "Number",
+    };
+    return names[rn_json_kind_at(at)];
+}
+
 static const char *skip_string(const char *at, const char *limit)
 {
     for (const char *p = at + 1;; p += 2) {
@@ -386,6 +395,13 @@ const char *rn_json_next(const char *end)
     p++;
     while (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t') p++;
     return p;
+}
+
+int64_t rn_json_count(const char *array, const char *limit)
+{
+    int64_t count = 0;
+    for (const char *element = rn_json_first(array); element; element = rn_json_next(rn_json_skip(element, limit))) count++;
+    return count;
 }
 
 const char *rn_json_value_of(const char *key, const char *limit)

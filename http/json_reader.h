@@ -33,12 +33,14 @@ rn_status rn_json_check(rn_text text, rn_json_member *members, int32_t member_co
 /* ---- reading a checked text ---- */
 
 rn_json_kind rn_json_kind_at(const char *at);
+const char *rn_json_kind_name(const char *at);               /* "Object", as rapidjson's types are called: static */
 const char *rn_json_skip(const char *at, const char *limit); /* the first byte after the value */
 
 /* Elements of an array, keys of an object: the first, or NULL; then the one after the value that ended at `end`, or NULL. */
 const char *rn_json_first(const char *container);
 const char *rn_json_next(const char *end);
 const char *rn_json_value_of(const char *key, const char *limit); /* of a member */
+int64_t rn_json_count(const char *array, const char *limit);      /* its elements */
 
 /* The value of the first member with that name, or NULL. */
 const char *rn_json_find(const char *object, const char *limit, const char *name);

@@ -168,6 +168,12 @@ void rn_json_string_value(rn_json_writer *writer, rn_text value)
     put_quoted(writer, value);
 }
 
+void rn_json_string_member(rn_json_writer *writer, const char *key, const char *value)
+{
+    rn_json_key(writer, rn_text_of(key));
+    rn_json_string_value(writer, rn_text_of(value));
+}
+
 void rn_json_raw_value(rn_json_writer *writer, rn_text value)
 {
     before_value(writer);

@@ -41,6 +41,7 @@ void rn_json_begin_array(rn_json_writer *writer);
 void rn_json_end_array(rn_json_writer *writer);
 void rn_json_key(rn_json_writer *writer, rn_text key);
 void rn_json_string_value(rn_json_writer *writer, rn_text value); /* any bytes: escapes " \ and control characters only */
+void rn_json_string_member(rn_json_writer *writer, const char *key, const char *value);
 void rn_json_int_value(rn_json_writer *writer, int64_t value);
 void rn_json_bool_value(rn_json_writer *writer, bool value);
 /* A number, true, false or null that is text already. */

@@ -9,7 +9,7 @@
 
 enum {
     LINGER_US = 10 * 1000 * 1000, /* for a client that keeps sending */
-    DISCARD_BYTES = 1 << 20,      /* at a time */
+    DISCARD_BYTES = 64 << 10,     /* at a time */
 };
 
 typedef struct {
@@ -38,11 +38,12 @@ static void finish(refusal *self)
     h2o_ostream_send_next(&self->super, self->req, NULL, 0, H2O_SEND_STATE_FINAL);
 }
 
-/* More of the unwanted body, or its end. The kernel throws the bytes away without copying them. */
+/* More of the unwanted body, or its end. */
 static void on_input(rn__watched *watched)
 {
     refusal *self = H2O_STRUCT_FROM_MEMBER(refusal, watched, watched);
-    const ssize_t got = recv(watched->fd, NULL, DISCARD_BYTES, MSG_DONTWAIT | MSG_TRUNC);
+    char unwanted[DISCARD_BYTES];
+    const ssize_t got = recv(watched->fd, unwanted, sizeof unwanted, MSG_DONTWAIT);
     if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR) || rn_clock_us() > self->deadline_us) finish(self);
 }
 

@@ -99,7 +99,8 @@ static void *take_signals(void *set)
     }
 }
 
-/* A handler and not sigwait alone: libraries start threads before main that block nothing, and a signal that meets one of them must not kill. */
+/* A handler and not sigwait alone: libraries start threads before main that block nothing, and a signal that meets one of them must not
+ * kill. */
 static rn_status start_signals(rn_error *err)
 {
     static sigset_t set;
@@ -123,6 +124,7 @@ static rn_status start_signals(rn_error *err)
 
 /* Everything that main puts together, in the order of creation. */
 typedef struct {
+    const rn_backend *backend;
     rn_workers *workers;
     rn_serving *serving;
     rn_service service;
@@ -154,13 +156,11 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
 
 static rn_status load_model(const rn_flags *flags, composition *c, rn_error *err)
 {
-    const rn_backend *backend;
     const int64_t begin = rn_clock_us();
-    RN_TRY(rn_backend_select(flags->device, &backend, err));
     const rn_serving_source source = {
         .name = flags->model_name,
         .base_path = flags->model_base_path,
-        .backend = backend,
+        .backend = c->backend,
         .options = {.backend = {.max_batch = (int32_t)flags->max_batch_size, .thread_count = (int32_t)flags->num_threads},
                     .max_waiting_rows = (int32_t)flags->max_queue_rows},
         .workers = c->workers,
@@ -179,6 +179,7 @@ static rn_status start_rest(const rn_flags *flags, composition *c, rn_error *err
     const int64_t loops = flags->rest_api_num_threads < MAX_LOOPS ? flags->rest_api_num_threads : MAX_LOOPS;
     const rn_server_options options = {
         .port = (uint16_t)flags->rest_api_port, .serves = RN_PORT_REST, .loop_count = (int32_t)loops, .service = &c->service};
+    atomic_store(&process.phase, SERVING); /* from here on a signal has to wait for requests */
     RN_TRY(rn_server_create(&options, &c->rest, err));
     rn_serving_set_ready(c->serving, true);
     say("ready: REST on port %u", rn_server_port(c->rest));
@@ -198,7 +199,6 @@ static rn_status start(const rn_flags *flags, composition *c, rn_error *err)
 /* Serves until a signal comes. Returns the exit code. */
 static int serve(const rn_flags *flags, composition *c)
 {
-    atomic_store(&process.phase, SERVING);
     while (sem_wait(&process.stop) != 0) continue;
     rn_serving_set_ready(c->serving, false);
     sleep((unsigned)flags->drain_delay);
@@ -246,6 +246,10 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     rn_flags_each_ignored(&flags, say_ignored);
+    if (rn_backend_select(flags.device, &c.backend, &err) != RN_STATUS_OK) {
+        say("%s", err.message);
+        return err.status == RN_STATUS_NOT_FOUND ? EXIT_USAGE : exit_code(err.status);
+    }
     const rn_status status = start(&flags, &c, &err);
     if (status != RN_STATUS_OK) say("%s", err.message);
     const int code = status == RN_STATUS_OK ? serve(&flags, &c) : exit_code(status);

@@ -1,10 +1,8 @@
-/* Listeners and loops. Each loop is a thread with its own h2o context; all accept from one listening socket. */
+/* A listening socket and the loops that accept from it. */
 #include "http/server.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 
 #include "engine/clock.h"
 #include "http/server_private.h"
@@ -13,8 +11,8 @@ enum {
     /* How long a connection may be idle or send its request. Load balancers keep idle connections for up to 600 s and must be the ones to
      * close them: a server that closes first loses requests that are on their way. */
     IDLE_TIMEOUT_MS = 620 * 1000,
-    DRAIN_STEP_MS = 20,
-    DESTROY_DRAIN_US = 500 * 1000, /* for idle connections to be closed */
+    DRAIN_POLL_US = 10 * 1000,
+    DESTROY_DRAIN_US = 2 * 1000 * 1000, /* for idle connections to be closed */
 };
 
 /* ---- the listening socket ---- */
@@ -56,64 +54,6 @@ static rn_status open_listener(uint16_t port, int *out, uint16_t *bound_port, rn
     return RN_STATUS_OK;
 }
 
-static void accept_waiting(rn__loop *loop)
-{
-    h2o_socket_t *connection;
-    while ((connection = h2o_evloop_socket_accept(loop->listener)) != NULL) h2o_accept(&loop->accept, connection);
-}
-
-static void on_accept(h2o_socket_t *listener, const char *error)
-{
-    if (!error) accept_waiting(listener->data);
-}
-
-/* ---- draining: on the loop ---- */
-
-/* Ends the reading side of a connection that has sent nothing since its last answer; h2o closes it then. What the client has begun to send
- * is read and answered. */
-static int close_if_idle(h2o_req_t *req, void *unused)
-{
-    (void)unused;
-    h2o_socket_t *socket = req->conn->callbacks->get_socket(req->conn);
-    const bool idle = req->version == 0 && socket->input->size == 0;
-    if (idle) shutdown(h2o_socket_get_fd(socket), SHUT_RD);
-    return 0;
-}
-
-static bool has_connections(h2o_context_t *context)
-{
-    return !h2o_linklist_is_empty(&context->http1._conns) || !h2o_linklist_is_empty(&context->http2._conns);
-}
-
-static void drain_step(rn__loop *loop)
-{
-    h2o_context_t *context = &loop->context;
-    if (loop->listener) {
-        accept_waiting(loop); /* who has been let in by the kernel is served */
-        h2o_socket_close(loop->listener);
-        loop->listener = NULL;
-        h2o_context_request_shutdown(context);
-    }
-    context->globalconf->http1.callbacks.foreach_request(context, close_if_idle, NULL);
-    atomic_store(&loop->drained, !has_connections(context) && loop->in_flight == 0);
-}
-
-static void *run_loop(void *argument)
-{
-    rn__loop *loop = argument;
-    while (!atomic_load(&loop->stopping)) {
-        const bool draining = atomic_load(&loop->draining);
-        h2o_evloop_run(loop->context.loop, draining ? DRAIN_STEP_MS : INT32_MAX); /* fails when interrupted: go on */
-        if (draining) drain_step(loop);
-    }
-    return NULL;
-}
-
-static void wake(rn__loop *loop)
-{
-    h2o_multithread_send_message(&loop->answers, NULL);
-}
-
 /* ---- life ---- */
 
 static void configure(rn_server *server)
@@ -128,22 +68,6 @@ static void configure(rn_server *server)
     h2o_hostconf_t *host = h2o_config_register_host(config, h2o_iovec_init(H2O_STRLIT("default")), 65535);
     h2o_create_handler(&host->fallback_path, sizeof(h2o_handler_t))->on_req = rn__on_request;
     rn__refusal_register(&host->fallback_path);
-}
-
-static rn_status init_loop(rn__loop *loop, rn_server *server, int listen_fd, rn_error *err)
-{
-    const int fd = fcntl(listen_fd, F_DUPFD_CLOEXEC, 0);
-    if (fd < 0) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "event loop: %s", strerror(errno));
-    loop->server = server;
-    h2o_context_init(&loop->context, h2o_evloop_create(), &server->config);
-    loop->accept = (h2o_accept_ctx_t){.ctx = &loop->context, .hosts = server->config.hosts};
-    loop->listener = h2o_evloop_socket_create(loop->context.loop, fd, H2O_SOCKET_FLAG_DONT_READ);
-    loop->listener->data = loop;
-    h2o_socket_read_start(loop->listener, on_accept);
-    h2o_multithread_register_receiver(loop->context.queue, &loop->answers, rn__on_answers);
-    RN_TRY(rn__watch_init(&loop->watch, loop->context.loop, err));
-    if (pthread_create(&loop->thread, NULL, run_loop, loop) != 0) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "event loop: no thread");
-    return RN_STATUS_OK;
 }
 
 rn_status rn_server_create(const rn_server_options *options, rn_server **out, rn_error *err)
@@ -162,7 +86,7 @@ rn_status rn_server_create(const rn_server_options *options, rn_server **out, rn
     configure(server);
     rn_status status = RN_STATUS_OK;
     while (status == RN_STATUS_OK && server->loop_count < options->loop_count) {
-        status = init_loop(&server->loops[server->loop_count], server, fd, err);
+        status = rn__loop_start(&server->loops[server->loop_count], server, fd, err);
         if (status == RN_STATUS_OK) server->loop_count++;
     }
     close(fd); /* the loops have their own copies */
@@ -189,28 +113,11 @@ static bool is_drained(rn_server *server)
 bool rn_server_drain(rn_server *server, int64_t timeout_us)
 {
     const int64_t deadline = rn_clock_us() + timeout_us;
-    for (int32_t i = 0; i < server->loop_count; i++) {
-        atomic_store(&server->loops[i].draining, true);
-        wake(&server->loops[i]);
-    }
+    for (int32_t i = 0; i < server->loop_count; i++) rn__loop_drain(&server->loops[i]);
     while (!is_drained(server)) {
         if (rn_clock_us() > deadline) return false;
-        usleep(DRAIN_STEP_MS * 1000 / 2);
+        usleep(DRAIN_POLL_US);
     }
-    return true;
-}
-
-/* False when clients hold connections: h2o cannot close them from outside. */
-static bool deinit_loop(rn__loop *loop)
-{
-    h2o_context_t *context = &loop->context;
-    if (has_connections(context)) return false;
-    if (loop->listener) h2o_socket_close(loop->listener);
-    rn__watch_deinit(&loop->watch);
-    h2o_multithread_unregister_receiver(context->queue, &loop->answers);
-    if (h2o_timeout_is_linked(&context->http2._graceful_shutdown_timeout)) h2o_timeout_unlink(&context->http2._graceful_shutdown_timeout);
-    h2o_evloop_run(context->loop, 0); /* frees the sockets that were closed */
-    h2o_context_dispose(context);
     return true;
 }
 
@@ -218,14 +125,9 @@ void rn_server_destroy(rn_server *server)
 {
     if (!server) return;
     rn_server_drain(server, DESTROY_DRAIN_US);
-    bool empty = true;
-    for (int32_t i = 0; i < server->loop_count; i++) {
-        atomic_store(&server->loops[i].stopping, true);
-        wake(&server->loops[i]);
-        pthread_join(server->loops[i].thread, NULL);
-        empty = deinit_loop(&server->loops[i]) && empty;
-    }
-    if (!empty) return; /* the memory of connections that are still open goes with the process */
+    bool closed = true;
+    for (int32_t i = 0; i < server->loop_count; i++) closed = rn__loop_stop(&server->loops[i]) && closed;
+    if (!closed) return; /* connections that are still open point into the server */
     h2o_config_dispose(&server->config);
     free(server);
 }

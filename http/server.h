@@ -18,8 +18,8 @@ typedef struct rn_server_options {
 rn_status rn_server_create(const rn_server_options *options, rn_server **out, rn_error *err);
 uint16_t rn_server_port(const rn_server *server);
 
-/* Takes no more connections, answers every request that has arrived or is on its way in, closes the others. True when all connections were
- * closed within the time. Once. */
+/* Takes no more connections, answers every request that has arrived or is on its way in, closes idle connections. True when all
+ * connections were closed within the time. May be called again. */
 bool rn_server_drain(rn_server *server, int64_t timeout_us);
 
 /* Drains for a moment and ends the loops. No request may be under way: drain first. NULL allowed. */

@@ -1,9 +1,11 @@
-/* What server.c, exchange.c, watch.c and refusal.c share: the loops. Everything here belongs to one loop's thread unless it says otherwise.
+/* What server.c, loop.c, exchange.c, watch.c and refusal.c share: the loops. Everything here belongs to one loop's thread unless it says
+ * otherwise.
  */
 #ifndef RN_HTTP_SERVER_PRIVATE_H
 #define RN_HTTP_SERVER_PRIVATE_H
 
 #include <h2o.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #include "http/server.h"
@@ -28,6 +30,12 @@ typedef struct rn__loop {
     h2o_multithread_receiver_t answers; /* finished calls, from any thread */
     rn__watch watch;
     pthread_t thread;
+    int listen_fd;    /* its own copy */
+    rn_status status; /* of opening, written before `opened` is posted */
+    rn_error error;
+    sem_t opened;
+    bool closed; /* everything has been freed; valid once the thread has ended */
+    int64_t drain_begin_us;
     int32_t in_flight;                       /* calls that exist */
     atomic_bool draining, drained, stopping; /* any thread */
 } rn__loop;
@@ -45,6 +53,11 @@ static inline rn__loop *rn__loop_of(h2o_req_t *req)
 {
     return H2O_STRUCT_FROM_MEMBER(rn__loop, context, req->conn->ctx);
 }
+
+/* loop.c: called by the thread that owns the server. */
+rn_status rn__loop_start(rn__loop *loop, rn_server *server, int listen_fd, rn_error *err); /* listen_fd is borrowed */
+void rn__loop_drain(rn__loop *loop);
+bool rn__loop_stop(rn__loop *loop); /* false when connections are open still: the loop's memory must stay then */
 
 /* exchange.c */
 int rn__on_request(h2o_handler_t *handler, h2o_req_t *req);

@@ -53,10 +53,16 @@ static bool holds_file(const char *directory, const char *name)
     return snprintf(path, sizeof path, "%s/%s", directory, name) < (int)sizeof path && stat(path, &info) == 0;
 }
 
-/* Where the model lies, and its version: a model directory itself is version 1. */
+static bool is_file(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
+/* Where the model lies, and its version: a model directory or file itself is version 1. */
 static rn_status find_version(const char *base, char *path, size_t path_bytes, int64_t *version, rn_error *err)
 {
-    const bool bare = holds_file(base, "saved_model.pb") || holds_file(base, "model.safetensors");
+    const bool bare = is_file(base) || holds_file(base, "saved_model.pb") || holds_file(base, "model.safetensors");
     int written;
     if (bare) {
         *version = 1;

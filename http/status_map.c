@@ -2,21 +2,23 @@
  * not RESOURCE_EXHAUSTED; a device that fails is this server's defect as far as a client can tell. */
 #include "http/status_map.h"
 
+/* clang-format off */
 /*    status               gRPC                    HTTP */
-#define MAP(X)                                      \
-    X(OK, OK, 0, 200)                               \
-    X(INVALID_ARGUMENT, INVALID_ARGUMENT, 3, 400)   \
-    X(NOT_FOUND, NOT_FOUND, 5, 404)                 \
-    X(PERMISSION_DENIED, PERMISSION_DENIED, 7, 403) \
-    X(UNSUPPORTED, UNIMPLEMENTED, 12, 501)          \
-    X(OUT_OF_MEMORY, RESOURCE_EXHAUSTED, 8, 429)    \
-    X(DEVICE_FAILED, INTERNAL, 13, 500)             \
-    X(OVERLOADED, UNAVAILABLE, 14, 503)             \
-    X(DEADLINE_EXCEEDED, DEADLINE_EXCEEDED, 4, 504) \
-    X(CANCELLED, CANCELLED, 1, 499)                 \
-    X(DATA_LOSS, DATA_LOSS, 15, 500)                \
-    X(UNAVAILABLE, UNAVAILABLE, 14, 503)            \
-    X(INTERNAL, INTERNAL, 13, 500)
+#define MAP(X)                                              \
+    X(OK,                  OK,                  0,   200)   \
+    X(INVALID_ARGUMENT,    INVALID_ARGUMENT,    3,   400)   \
+    X(NOT_FOUND,           NOT_FOUND,           5,   404)   \
+    X(PERMISSION_DENIED,   PERMISSION_DENIED,   7,   403)   \
+    X(UNSUPPORTED,         UNIMPLEMENTED,       12,  501)   \
+    X(OUT_OF_MEMORY,       RESOURCE_EXHAUSTED,  8,   429)   \
+    X(DEVICE_FAILED,       INTERNAL,            13,  500)   \
+    X(OVERLOADED,          UNAVAILABLE,         14,  503)   \
+    X(DEADLINE_EXCEEDED,   DEADLINE_EXCEEDED,   4,   504)   \
+    X(CANCELLED,           CANCELLED,           1,   499)   \
+    X(DATA_LOSS,           DATA_LOSS,           15,  500)   \
+    X(UNAVAILABLE,         UNAVAILABLE,         14,  503)   \
+    X(INTERNAL,            INTERNAL,            13,  500)
+/* clang-format on */
 
 static const struct {
     const char *grpc_name;

@@ -32,6 +32,9 @@ typedef enum { RN__TFS_ROWS, RN__TFS_COLUMNS } rn__tfs_format;
 rn_status rn__tfs_read_input(const rn__tfs_document *document, rn_model *model, const rn_signature *signature, rn__tfs_format *format,
                              rn_request **out, rn_error *err);
 
+/* The position of the string in {"b64": string} without other members; NULL for anything else. */
+const char *rn__tfs_base64_string(const char *at, const char *limit);
+
 /* tfs_input_error.c: what TensorFlow Serving says about an input that tfs_input.c could not read. Always an error. */
 rn_status rn__tfs_explain_input(const rn__tfs_document *document, const rn_signature *signature, rn_error *err);
 

@@ -12,11 +12,8 @@ static rn_status check_examples(const rn__tfs_document *document, rn_error *err)
         return rn__tfs_format_error(root, limit, "When method is classify, key 'examples' is expected and was not found", err);
     if (*examples->value != '[') return rn__tfs_format_error(root, limit, "Expecting 'examples' value to be an list/array", err);
     if (examples->count == 0) return rn__tfs_format_error(root, limit, "'examples' value is an empty array", err);
-    static const char *const names[] = {[RN_JSON_NULL] = "Null",   [RN_JSON_FALSE] = "False",   [RN_JSON_TRUE] = "True",
-                                        [RN_JSON_ARRAY] = "Array", [RN_JSON_STRING] = "String", [RN_JSON_NUMBER] = "Number"};
     for (const char *e = rn_json_first(examples->value); e; e = rn_json_next(rn_json_skip(e, limit)))
-        if (*e != '{')
-            return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Example must be JSON object but got JSON %s", names[rn_json_kind_at(e)]);
+        if (*e != '{') return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Example must be JSON object but got JSON %s", rn_json_kind_name(e));
     return RN_STATUS_OK;
 }
 

@@ -48,10 +48,9 @@ static const char *read_numbers(reader *r, const char *at, int32_t level)
 
 /* ---- pictures ---- */
 
-/* The string of {"b64": string} without other members, or NULL. */
-static const char *base64_string(const char *object, const char *limit)
+const char *rn__tfs_base64_string(const char *object, const char *limit)
 {
-    const char *key = rn_json_first(object);
+    const char *key = *object == '{' ? rn_json_first(object) : NULL;
     if (!key || !rn_json_string_equals(key, limit, "b64")) return NULL;
     const char *value = rn_json_value_of(key, limit);
     return rn_json_kind_at(value) == RN_JSON_STRING && !rn_json_next(rn_json_skip(value, limit)) ? value : NULL;
@@ -60,7 +59,7 @@ static const char *base64_string(const char *object, const char *limit)
 /* Copies the picture at `at` to *scratch and moves *scratch past it. */
 static bool read_picture(const char *at, const char *limit, uint8_t **scratch, rn_encoded_picture *picture)
 {
-    const char *string = *at == '{' ? base64_string(at, limit) : *at == '"' ? at : NULL;
+    const char *string = *at == '"' ? at : rn__tfs_base64_string(at, limit);
     if (!string) return false;
     bool escaped;
     rn_text text = rn_json_string(string, limit, &escaped);
@@ -76,7 +75,7 @@ static bool read_picture(const char *at, const char *limit, uint8_t **scratch, r
 
 static bool is_named_object(const char *at, const char *limit)
 {
-    return *at == '{' && !base64_string(at, limit);
+    return *at == '{' && !rn__tfs_base64_string(at, limit);
 }
 
 /* The value of the only member, which must be the input; else NULL. */
@@ -113,13 +112,6 @@ static bool read_rows(reader *r, const char *array, bool named)
     return true;
 }
 
-static int64_t count_elements(const char *array, const char *limit)
-{
-    int64_t count = 0;
-    for (const char *element = rn_json_first(array); element; element = rn_json_next(rn_json_skip(element, limit))) count++;
-    return count;
-}
-
 /* Which member holds the input, and how: fails as TensorFlow Serving does when the document does not say. */
 static rn_status choose_format(const rn__tfs_document *document, rn__tfs_format *format, rn_error *err)
 {
@@ -146,14 +138,12 @@ rn_status rn__tfs_read_input(const rn__tfs_document *document, rn_model *model, 
     const char *array = member->value;
     if (!rows_format && is_named_object(array, document->limit)) array = rn_json_find(array, document->limit, r.spec->name);
     if (!array || *array != '[') return rn__tfs_explain_input(document, signature, err);
-    const int64_t rows = array == member->value ? member->count : count_elements(array, document->limit);
-    if (rows != (int32_t)rows)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%lld instances: more than one request may hold", (long long)rows);
+    const int64_t rows = array == member->value ? member->count : rn_json_count(array, document->limit);
 
     /* Decoded strings are shorter than what they are written as. */
     const size_t scratch_bytes = r.spec->dtype == RN_DTYPE_STRING ? (size_t)(document->limit - array) : 0;
     rn_request *request;
-    RN_TRY(rn_request_create(model, signature, (int32_t)rows, scratch_bytes, &request, err));
+    RN_TRY(rn_request_create(model, signature, rows, scratch_bytes, &request, err));
     r.request = request;
     r.out = request->input;
     if (!read_rows(&r, array, rows_format)) {

@@ -30,18 +30,10 @@ typedef struct {
 
 /* ---- values ---- */
 
-static const char *kind_name(const char *at)
-{
-    static const char *const names[] = {
-        [RN_JSON_NULL] = "Null",   [RN_JSON_FALSE] = "False",   [RN_JSON_TRUE] = "True",    [RN_JSON_OBJECT] = "Object",
-        [RN_JSON_ARRAY] = "Array", [RN_JSON_STRING] = "String", [RN_JSON_NUMBER] = "Number"};
-    return names[rn_json_kind_at(at)];
-}
-
 static rn_status type_error(const walker *w, const char *at)
 {
     char text[128];
-    snprintf(text, sizeof text, "Type: %s is not of expected type: %s", kind_name(at), rn_dtype_tf_name(w->dtype));
+    snprintf(text, sizeof text, "Type: %s is not of expected type: %s", rn_json_kind_name(at), rn_dtype_tf_name(w->dtype));
     rn__tfs_format_error(at, w->limit, text, w->err);
     return RN_STATUS_INVALID_ARGUMENT;
 }
@@ -72,18 +64,9 @@ static rn_status check_scalar(const walker *w, const char *at)
     }
 }
 
-/* The string of {"b64": string}, the only member, or NULL. */
-static const char *base64_string(const char *at, const char *limit)
-{
-    const char *key = *at == '{' ? rn_json_first(at) : NULL;
-    if (!key || !rn_json_string_equals(key, limit, "b64")) return NULL;
-    const char *value = rn_json_value_of(key, limit);
-    return *value == '"' && !rn_json_next(rn_json_skip(value, limit)) ? value : NULL;
-}
-
 static rn_status check_base64(const walker *w, const char *at)
 {
-    const char *string = base64_string(at, w->limit);
+    const char *string = rn__tfs_base64_string(at, w->limit);
     if (!string) return rn__tfs_format_error(at, w->limit, "not formatted correctly for base64 data", w->err);
     const size_t room = (size_t)(rn_json_skip(string, w->limit) - string);
     char *text = malloc(room);
@@ -96,19 +79,12 @@ static rn_status check_base64(const walker *w, const char *at)
 
 /* ---- tensors ---- */
 
-static int64_t count_elements(const char *array, const char *limit)
-{
-    int64_t count = 0;
-    for (const char *element = rn_json_first(array); element; element = rn_json_next(rn_json_skip(element, limit))) count++;
-    return count;
-}
-
 /* The shape that the first elements of nested lists suggest. */
 static shape guess_shape(const char *at, const char *limit)
 {
     shape s = {0};
     while (at && *at == '[' && s.rank < MAX_SHAPE_RANK) {
-        s.dims[s.rank++] = count_elements(at, limit);
+        s.dims[s.rank++] = rn_json_count(at, limit);
         at = rn_json_first(at);
     }
     return s;
@@ -134,7 +110,7 @@ static rn_status check_tensor(const walker *w, const char *at, const shape *s, i
     }
     if (level >= s->rank)
         return RN_FAIL(w->err, RN_STATUS_INVALID_ARGUMENT, "Encountered list at unexpected level: %d expected < %d", level, s->rank);
-    const int64_t count = count_elements(at, w->limit);
+    const int64_t count = rn_json_count(at, w->limit);
     if (count != s->dims[level])
         return RN_FAIL(w->err, RN_STATUS_INVALID_ARGUMENT, "Encountered list at unexpected size: %lld at level: %d expected size: %lld",
                        (long long)count, level, (long long)s->dims[level]);
@@ -222,10 +198,10 @@ static rn_status check_row_object(walker *w, const char *object, int64_t row)
 static rn_status check_rows(walker *w, const char *array)
 {
     const char *first = rn_json_first(array);
-    const bool objects = *first == '{' && !base64_string(first, w->limit);
+    const bool objects = *first == '{' && !rn__tfs_base64_string(first, w->limit);
     int64_t row = 0;
     for (const char *element = first; element; element = rn_json_next(rn_json_skip(element, w->limit)), row++) {
-        const bool object = *element == '{' && !base64_string(element, w->limit);
+        const bool object = *element == '{' && !rn__tfs_base64_string(element, w->limit);
         if (object != objects)
             return RN_FAIL(w->err, RN_STATUS_INVALID_ARGUMENT, "Expecting %s at item %lld of input list",
                            objects ? "object but got list" : "value/list but got object", (long long)row);
@@ -244,7 +220,7 @@ static rn_status check_rows(walker *w, const char *array)
 static rn_status check_column(walker *w, const char *inputs, shape *s)
 {
     const char *name = w->signature->input.name, *value = inputs;
-    if (*inputs == '{' && !base64_string(inputs, w->limit)) {
+    if (*inputs == '{' && !rn__tfs_base64_string(inputs, w->limit)) {
         value = rn_json_find(inputs, w->limit, name);
         if (!value) return RN_FAIL(w->err, RN_STATUS_INVALID_ARGUMENT, "Missing named input: %s in 'inputs' object.", name);
     }

@@ -6,12 +6,6 @@
 
 void rn__tfs_status(rn_exchange *x);
 
-static void write_string_member(rn_json_writer *out, const char *key, const char *value)
-{
-    rn_json_key(out, rn_text_of(key));
-    rn_json_string_value(out, rn_text_of(value));
-}
-
 static void write_tensor(rn_json_writer *out, const rn_tensor_spec *spec)
 {
     char text[32] = "DT_";
@@ -19,7 +13,7 @@ static void write_tensor(rn_json_writer *out, const rn_tensor_spec *spec)
     for (size_t i = 0; i <= strlen(name); i++) text[3 + i] = (char)toupper((unsigned char)name[i]);
     rn_json_key(out, rn_text_of(spec->name));
     rn_json_begin_object(out);
-    write_string_member(out, "dtype", text);
+    rn_json_string_member(out, "dtype", text);
     rn_json_key(out, rn_text_of("tensor_shape"));
     rn_json_begin_object(out);
     rn_json_key(out, rn_text_of("dim"));
@@ -27,15 +21,15 @@ static void write_tensor(rn_json_writer *out, const rn_tensor_spec *spec)
     for (int32_t i = 0; i < spec->rank; i++) {
         snprintf(text, sizeof text, "%lld", (long long)spec->dims[i]);
         rn_json_begin_object(out);
-        write_string_member(out, "size", text);
-        write_string_member(out, "name", "");
+        rn_json_string_member(out, "size", text);
+        rn_json_string_member(out, "name", "");
         rn_json_end_object(out);
     }
     rn_json_end_array(out);
     rn_json_key(out, rn_text_of("unknown_rank"));
     rn_json_bool_value(out, false);
     rn_json_end_object(out);
-    write_string_member(out, "name", spec->tf_name);
+    rn_json_string_member(out, "name", spec->tf_name);
     rn_json_end_object(out);
 }
 
@@ -51,7 +45,7 @@ static void write_signature(rn_json_writer *out, const rn_signature *signature)
     rn_json_begin_object(out);
     for (int32_t i = 0; i < signature->output_count; i++) write_tensor(out, &signature->outputs[i]);
     rn_json_end_object(out);
-    write_string_member(out, "method_name", signature->method_name);
+    rn_json_string_member(out, "method_name", signature->method_name);
     rn_json_key(out, rn_text_of("defaults"));
     rn_json_begin_object(out);
     rn_json_end_object(out);
@@ -68,8 +62,8 @@ static void write_metadata(rn_json_writer *out, rn_text model, int64_t version, 
     rn_json_begin_object(out);
     rn_json_key(out, rn_text_of("name"));
     rn_json_string_value(out, model);
-    write_string_member(out, "signature_name", "");
-    write_string_member(out, "version", digits);
+    rn_json_string_member(out, "signature_name", "");
+    rn_json_string_member(out, "version", digits);
     rn_json_end_object(out);
     rn_json_text(out, rn_text_of("\n,\n\"metadata\": {\"signature_def\": "));
     rn_json_begin_object(out);

@@ -1,5 +1,8 @@
 /* Tensors to JSON in row ("predictions") and column ("outputs") format: util/json_tensor.cc, MakeJsonFromTensors. The name of a single
  * output is left out. A row is written on one line, a column with a line for each number. */
+#include <stdlib.h>
+
+#include "http/base64.h"
 #include "http/tfs.h"
 
 /* An output while it is written. */
@@ -10,10 +13,33 @@ typedef struct {
     int64_t row_elements;
 } column;
 
+/* Strings of an output whose name ends in "_bytes" are written as base64. */
+static bool is_bytes(const rn_tensor_spec *spec)
+{
+    static const char suffix[] = "_bytes";
+    const size_t length = strlen(spec->name), suffix_length = sizeof suffix - 1;
+    return length >= suffix_length && strcmp(spec->name + length - suffix_length, suffix) == 0;
+}
+
+static void write_label(rn_json_writer *out, const column *c, rn_text label)
+{
+    if (!is_bytes(c->spec)) {
+        rn_json_string_value(out, label);
+        return;
+    }
+    char *text = malloc(4 * (label.bytes / 3 + 1));
+    rn_json_begin_object(out);
+    rn_json_key(out, rn_text_of("b64"));
+    rn_json_string_value(out, (rn_text){text, text ? rn_base64_encode(label, text) : 0});
+    rn_json_end_object(out);
+    if (!text) out->failed = true;
+    free(text);
+}
+
 static void write_element(rn_json_writer *out, const column *c, int64_t index)
 {
     if (c->spec->labels)
-        rn_json_string_value(out, rn_text_of(c->plan->labels[((const int32_t *)c->data)[index]]));
+        write_label(out, c, rn_text_of(c->plan->labels[((const int32_t *)c->data)[index]]));
     else if (c->spec->dtype == RN_DTYPE_F32)
         rn_json_float_value(out, ((const float *)c->data)[index]);
     else

@@ -38,23 +38,17 @@ rn_status rn__tfs_acquire(rn_exchange *x, rn_model **out, int64_t *version, rn_e
 
 /* ---- status ---- */
 
-static void write_string_member(rn_json_writer *out, const char *key, const char *value)
-{
-    rn_json_key(out, rn_text_of(key));
-    rn_json_string_value(out, rn_text_of(value));
-}
-
 static void write_version_status(rn_json_writer *out, int64_t version)
 {
     char digits[24];
     snprintf(digits, sizeof digits, "%lld", (long long)version);
     rn_json_begin_object(out);
-    write_string_member(out, "version", digits);
-    write_string_member(out, "state", "AVAILABLE");
+    rn_json_string_member(out, "version", digits);
+    rn_json_string_member(out, "state", "AVAILABLE");
     rn_json_key(out, rn_text_of("status"));
     rn_json_begin_object(out);
-    write_string_member(out, "error_code", "OK");
-    write_string_member(out, "error_message", "");
+    rn_json_string_member(out, "error_code", "OK");
+    rn_json_string_member(out, "error_message", "");
     rn_json_end_object(out);
     rn_json_end_object(out);
 }

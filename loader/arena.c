@@ -13,9 +13,9 @@ typedef struct block {
 
 struct rn__arena {
     block *blocks;
-    char *at, *end;       /* free part of the current block */
-    size_t block_bytes;   /* of the next one */
-    size_t used, limit;   /* used <= limit; blocks add at most a few MiB to that */
+    char *at, *end;     /* free part of the current block */
+    size_t block_bytes; /* of the next one */
+    size_t used, limit; /* used <= limit; blocks add at most a few MiB to that */
 };
 
 rn__arena *rn__arena_create(size_t limit_bytes)

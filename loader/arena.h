@@ -15,7 +15,7 @@ typedef struct rn__arena rn__arena;
 
 /* NULL when out of memory. */
 rn__arena *rn__arena_create(size_t limit_bytes);
-void rn__arena_destroy(rn__arena *arena); /* NULL allowed */
+void rn__arena_destroy(rn__arena *arena);      /* NULL allowed */
 size_t rn__arena_used(const rn__arena *arena); /* bytes handed out */
 
 /* `bytes` of uninitialised memory, 16-byte aligned, 64-byte where it is 4 KiB or more. NULL when the limit or the machine forbids it. */

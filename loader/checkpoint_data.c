@@ -1,7 +1,7 @@
 /* From an index entry to a constant: find the shard, check the extent, check the sum, widen or assemble.
  *
- * A string tensor is stored as varint lengths, a checksum of the lengths, and the bytes; its own checksum runs over the lengths as u32 and all
- * that follows. A sliced tensor has no bytes: its slices are entries of their own, under the keys that rn__slice_key spells.
+ * A string tensor is stored as varint lengths, a checksum of the lengths, and the bytes; its own checksum runs over the lengths as u32 and
+ * all that follows. A sliced tensor has no bytes: its slices are entries of their own, under the keys that rn__slice_key spells.
  */
 #include "loader/checkpoint_data.h"
 
@@ -17,10 +17,10 @@ enum { PATH_ROOM = 4096 };
 
 struct rn__checkpoint {
     char prefix[PATH_ROOM];
-    rn__arena *arena;           /* of the index */
+    rn__arena *arena; /* of the index */
     rn__checkpoint_index index;
-    rn__file_map *shards;       /* shard_count of them */
-    bool *summed;               /* entries whose checksum was right */
+    rn__file_map *shards; /* shard_count of them */
+    bool *summed;         /* entries whose checksum was right */
     const rn_progress *progress;
     uint64_t bytes, bytes_done; /* of all shards; of the entries that were summed */
 };
@@ -60,8 +60,10 @@ rn_status rn__checkpoint_open(const char *prefix, const rn_progress *progress, r
     }
 cleanup:
     rn__file_map_close(&file);
-    if (status == RN_STATUS_OK) *out = checkpoint;
-    else rn__checkpoint_close(checkpoint);
+    if (status == RN_STATUS_OK)
+        *out = checkpoint;
+    else
+        rn__checkpoint_close(checkpoint);
     return status;
 }
 
@@ -119,21 +121,24 @@ static rn_status locate_numbers(rn__checkpoint *checkpoint, const rn__checkpoint
 {
     const size_t size = rn__dtype_stored_bytes(entry->dtype);
     if (size == 0 || entry->dtype > RN__DT_REF) {
-        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s: %s: a variable of %s", checkpoint->prefix, entry->key, rn__dtype_text(entry->dtype));
+        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s: %s: a variable of %s", checkpoint->prefix, entry->key,
+                       rn__dtype_text(entry->dtype));
     }
     if ((uint64_t)entry->element_count != entry->size_bytes / size || entry->size_bytes % size) {
         return FAIL_ENTRY(checkpoint, entry, "size does not fit the shape", err);
     }
     RN_TRY(locate(checkpoint, entry, out, err));
     if (checkpoint->summed[entry - checkpoint->index.entries]) return RN_STATUS_OK;
-    if (rn__crc32c_mask(rn__crc32c(0, *out, entry->size_bytes)) != entry->masked_crc) return FAIL_ENTRY(checkpoint, entry, "checksum mismatch", err);
+    if (rn__crc32c_mask(rn__crc32c(0, *out, entry->size_bytes)) != entry->masked_crc)
+        return FAIL_ENTRY(checkpoint, entry, "checksum mismatch", err);
     mark_summed(checkpoint, entry);
     return RN_STATUS_OK;
 }
 
 /* ---- strings ---- */
 
-static rn_status read_strings(rn__checkpoint *checkpoint, const rn__checkpoint_entry *entry, rn__arena *arena, rn__constant *out, rn_error *err)
+static rn_status read_strings(rn__checkpoint *checkpoint, const rn__checkpoint_entry *entry, rn__arena *arena, rn__constant *out,
+                              rn_error *err)
 {
     const uint8_t *at;
     RN_TRY(locate(checkpoint, entry, &at, err));
@@ -153,7 +158,8 @@ static rn_status read_strings(rn__checkpoint *checkpoint, const rn__checkpoint_e
         total += length;
     }
     if (end - at < 4 || total != (uint64_t)(end - at) - 4) return FAIL_ENTRY(checkpoint, entry, "strings do not fill their extent", err);
-    const uint32_t masked = rn__crc32c_mask(crc), stored = (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+    const uint32_t masked = rn__crc32c_mask(crc),
+                   stored = (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
     if (masked != stored || rn__crc32c_mask(rn__crc32c(crc, at, (size_t)(end - at))) != entry->masked_crc) {
         return FAIL_ENTRY(checkpoint, entry, "checksum mismatch", err);
     }
@@ -266,7 +272,8 @@ static void place_slice(const rn__checkpoint_entry *whole, const extent *e, size
     }
 }
 
-static rn_status read_slices(rn__checkpoint *checkpoint, const rn__checkpoint_entry *whole, rn__arena *arena, const uint8_t **out, rn_error *err)
+static rn_status read_slices(rn__checkpoint *checkpoint, const rn__checkpoint_entry *whole, rn__arena *arena, const uint8_t **out,
+                             rn_error *err)
 {
     const size_t count = whole->message->n_slices, size = rn__dtype_stored_bytes(whole->dtype);
     uint8_t *bytes = rn__arena_raw_array(arena, (uint64_t)whole->element_count, size, whole->key, err);
@@ -292,11 +299,13 @@ static rn_status read_slices(rn__checkpoint *checkpoint, const rn__checkpoint_en
 
 /* ---- tensors ---- */
 
-rn_status rn__checkpoint_read(rn__checkpoint *checkpoint, const rn__checkpoint_entry *entry, rn__arena *arena, rn__constant *out, rn_error *err)
+rn_status rn__checkpoint_read(rn__checkpoint *checkpoint, const rn__checkpoint_entry *entry, rn__arena *arena, rn__constant *out,
+                              rn_error *err)
 {
     rn__element_class element_class;
     if (!rn__dtype_class(entry->dtype, &element_class)) {
-        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s: %s: a variable of %s", checkpoint->prefix, entry->key, rn__dtype_text(entry->dtype));
+        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s: %s: a variable of %s", checkpoint->prefix, entry->key,
+                       rn__dtype_text(entry->dtype));
     }
     RN_TRY(rn__constant_shape(element_class, entry->rank, entry->dims, entry->key, out, err));
     const bool sliced = entry->message->n_slices > 0;

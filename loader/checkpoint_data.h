@@ -17,14 +17,15 @@ rn_status rn__checkpoint_open(const char *prefix, const rn_progress *progress, r
 void rn__checkpoint_close(rn__checkpoint *checkpoint); /* NULL allowed */
 
 const rn__checkpoint_entry *rn__checkpoint_find(const rn__checkpoint *checkpoint, const char *key);
-/* The same for a tensor or a part of one, as RestoreV2 names them. part: "" for all of it, or its full shape and the part's start and length in
- * each dimension, "7 7 3 8 0,7:0,7:-:0,5", "-" being a whole dimension; such a part has to be a stored slice. */
+/* The same for a tensor or a part of one, as RestoreV2 names them. part: "" for all of it, or its full shape and the part's start and
+ * length in each dimension, "7 7 3 8 0,7:0,7:-:0,5", "-" being a whole dimension; such a part has to be a stored slice. */
 const rn__checkpoint_entry *rn__checkpoint_find_part(const rn__checkpoint *checkpoint, rn__string key, rn__string part);
 uint64_t rn__checkpoint_bytes(const rn__checkpoint *checkpoint); /* of all shards together */
 
-/* The value of an entry of this checkpoint. Floats stay in the mapping where they can be used as they lie; what has to be widened, aligned or
- * put together from slices goes to `arena`. Strings point into the mapping. */
-rn_status rn__checkpoint_read(rn__checkpoint *checkpoint, const rn__checkpoint_entry *entry, rn__arena *arena, rn__constant *out, rn_error *err);
+/* The value of an entry of this checkpoint. Floats stay in the mapping where they can be used as they lie; what has to be widened, aligned
+ * or put together from slices goes to `arena`. Strings point into the mapping. */
+rn_status rn__checkpoint_read(rn__checkpoint *checkpoint, const rn__checkpoint_entry *entry, rn__arena *arena, rn__constant *out,
+                              rn_error *err);
 
 /* Hands the mapped shards to `plan`, which then may keep weights that point into them. */
 rn_status rn__checkpoint_give_shards(rn__checkpoint *checkpoint, rn_plan *plan, rn_error *err);

@@ -1,9 +1,9 @@
 /* The table reader. It reads every block once from front to back and keeps all entries sorted, as the table has them; lookups are binary
  * searches. Nothing is believed: block checksums, handles, prefix lengths, key order and every entry are checked before use.
  *
- *   block: entries { varint shared, varint fresh, varint value length, fresh key bytes, value }, restart offsets (fixed32 each), their count
- *   trailer of a block: type (0 raw), masked CRC-32C of block and type
- *   footer: handles of the metaindex and the index block, zeros up to byte 40, magic
+ *   block: entries { varint shared, varint fresh, varint value length, fresh key bytes, value }, restart offsets (fixed32 each), their
+ * count trailer of a block: type (0 raw), masked CRC-32C of block and type footer: handles of the metaindex and the index block, zeros up
+ * to byte 40, magic
  */
 #include "loader/checkpoint_index.h"
 
@@ -36,7 +36,8 @@ typedef struct span {
 
 static rn_status damaged(reader *r, int line, uint64_t at, const char *what)
 {
-    return rn_error_set(r->err, RN_STATUS_DATA_LOSS, __FILE__, line, "%s: %s at byte %" PRIu64 " of %zu", r->path, what, at, r->file->size_bytes);
+    return rn_error_set(r->err, RN_STATUS_DATA_LOSS, __FILE__, line, "%s: %s at byte %" PRIu64 " of %zu", r->path, what, at,
+                        r->file->size_bytes);
 }
 
 static uint64_t position(const reader *r, const uint8_t *at)
@@ -66,7 +67,8 @@ static rn_status open_block(reader *r, const uint8_t **at, const uint8_t *end, u
     const uint32_t stored = (uint32_t)fixed(block + size + 1, 4);
     if (rn__crc32c_mask(rn__crc32c(0, block, size + 1)) != stored) return DAMAGED(r, offset, "checksum mismatch in the block");
     if (block[size] != 0) {
-        return RN_FAIL(r->err, RN_STATUS_UNSUPPORTED, "%s: block at byte %" PRIu64 " is compressed (type %d)", r->path, offset, block[size]);
+        return RN_FAIL(r->err, RN_STATUS_UNSUPPORTED, "%s: block at byte %" PRIu64 " is compressed (type %d)", r->path, offset,
+                       block[size]);
     }
     const uint64_t restarts = fixed(block + size - 4, 4);
     if (restarts > (size - 4) / 4) return DAMAGED(r, offset + size - 4, "too many restart points");
@@ -149,13 +151,19 @@ static rn_status add_entry(reader *r, const uint8_t *key, size_t key_bytes, span
     copy[key_bytes] = 0;
     const Sm__BundleEntry *message = NULL;
     RN_TRY(unpack(r, &sm__bundle_entry__descriptor, value, &message));
-    *entry = (rn__checkpoint_entry){.key = copy, .key_bytes = key_bytes, .dtype = message->dtype, .shard = message->shard_id,
-                                    .offset = (uint64_t)message->offset, .size_bytes = (uint64_t)message->size,
-                                    .masked_crc = message->crc32c, .message = message};
+    *entry = (rn__checkpoint_entry){.key = copy,
+                                    .key_bytes = key_bytes,
+                                    .dtype = message->dtype,
+                                    .shard = message->shard_id,
+                                    .offset = (uint64_t)message->offset,
+                                    .size_bytes = (uint64_t)message->size,
+                                    .masked_crc = message->crc32c,
+                                    .message = message};
     if (message->shard_id < 0 || message->shard_id >= index->shard_count || message->offset < 0 || message->size < 0) {
         return DAMAGED(r, where, "an entry outside the shards");
     }
-    if (message->n_slices > SLICES_MAX) return RN_FAIL(r->err, RN_STATUS_UNSUPPORTED, "%s: %s is cut into %zu slices", r->path, copy, message->n_slices);
+    if (message->n_slices > SLICES_MAX)
+        return RN_FAIL(r->err, RN_STATUS_UNSUPPORTED, "%s: %s is cut into %zu slices", r->path, copy, message->n_slices);
     RN_TRY(read_shape(r, message->shape, where, entry));
     index->entry_count++;
     return RN_STATUS_OK;
@@ -184,7 +192,8 @@ static rn_status read_data_block(reader *r, span block, uint8_t *key, size_t key
             continue;
         }
         const rn__checkpoint_entry *last = r->index->entry_count ? &r->index->entries[r->index->entry_count - 1] : NULL;
-        if (key_bytes == 0 || (last && compare_keys(last->key, last->key_bytes, key, key_bytes) >= 0)) return DAMAGED(r, where, "keys out of order");
+        if (key_bytes == 0 || (last && compare_keys(last->key, last->key_bytes, key, key_bytes) >= 0))
+            return DAMAGED(r, where, "keys out of order");
         RN_TRY(add_entry(r, key, key_bytes, value));
     }
     return RN_STATUS_OK;
@@ -199,11 +208,8 @@ rn_status rn__checkpoint_index_read(const char *path, const rn__file_map *file, 
     if (fixed(footer + MAGIC_AT, 8) != magic) return DAMAGED(r, position(r, footer) + MAGIC_AT, "the table's magic number is missing");
 
     const uint8_t *at = footer;
-    uint64_t ignored;
-    if (!rn__varint_read(&at, footer + MAGIC_AT, &ignored) || !rn__varint_read(&at, footer + MAGIC_AT, &ignored)) {
-        return DAMAGED(r, position(r, footer), "a block handle is cut short");
-    }
-    span handles;
+    span metaindex, handles; /* the metaindex is empty in TensorFlow's tables, but it has to be whole */
+    RN_TRY(open_block(r, &at, footer + MAGIC_AT, 0, &metaindex));
     RN_TRY(open_block(r, &at, footer + MAGIC_AT, 0, &handles));
     for (; at < footer + MAGIC_AT; at++) {
         if (*at != 0) return DAMAGED(r, position(r, at), "padding of the footer is not zero");
@@ -235,8 +241,10 @@ const rn__checkpoint_entry *rn__checkpoint_index_find(const rn__checkpoint_index
         const rn__checkpoint_entry *entry = &index->entries[middle];
         const int order = compare_keys(entry->key, entry->key_bytes, key, key_bytes);
         if (order == 0) return entry;
-        if (order < 0) low = middle + 1;
-        else high = middle;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return NULL;
 }
@@ -275,8 +283,10 @@ size_t rn__slice_key(const char *name, int32_t rank, const int64_t *starts, cons
         if (*p == 0xff) put(&w, 0);
     }
     put(&w, 0), put(&w, 1);
-    if (rank > 0) put(&w, 1), put(&w, rank);
-    else put(&w, 0);
+    if (rank > 0)
+        put(&w, 1), put(&w, rank);
+    else
+        put(&w, 0);
     for (int32_t i = 0; i < rank; i++) {
         put_ordered(&w, starts[i]);
         put_ordered(&w, lengths[i]);

@@ -11,10 +11,10 @@ static const struct dtype_info {
     size_t bytes;
     rn__element_class element_class;
 } dtypes[] = {
-    {RN__DT_FLOAT, "float", 4, RN__FLOATS},   {RN__DT_DOUBLE, "double", 8, RN__FLOATS},     {RN__DT_HALF, "half", 2, RN__FLOATS},
+    {RN__DT_FLOAT, "float", 4, RN__FLOATS},       {RN__DT_DOUBLE, "double", 8, RN__FLOATS}, {RN__DT_HALF, "half", 2, RN__FLOATS},
     {RN__DT_BFLOAT16, "bfloat16", 2, RN__FLOATS}, {RN__DT_INT32, "int32", 4, RN__INTS},     {RN__DT_INT64, "int64", 8, RN__INTS},
-    {RN__DT_UINT8, "uint8", 1, RN__INTS},     {RN__DT_INT8, "int8", 1, RN__INTS},           {RN__DT_INT16, "int16", 2, RN__INTS},
-    {RN__DT_UINT16, "uint16", 2, RN__INTS},   {RN__DT_BOOL, "bool", 1, RN__INTS},           {RN__DT_STRING, "string", 0, RN__STRINGS},
+    {RN__DT_UINT8, "uint8", 1, RN__INTS},         {RN__DT_INT8, "int8", 1, RN__INTS},       {RN__DT_INT16, "int16", 2, RN__INTS},
+    {RN__DT_UINT16, "uint16", 2, RN__INTS},       {RN__DT_BOOL, "bool", 1, RN__INTS},       {RN__DT_STRING, "string", 0, RN__STRINGS},
 };
 
 static const struct dtype_info *find_dtype(int32_t dtype)
@@ -51,15 +51,18 @@ const char *rn__dtype_text(int32_t dtype)
 const char *rn__shape_text(int32_t rank, const int64_t *dims, char *out, size_t room)
 {
     size_t used = (size_t)snprintf(out, room, "[");
-    for (int32_t i = 0; i < rank && used < room; i++) used += (size_t)snprintf(out + used, room - used, i ? ",%lld" : "%lld", (long long)dims[i]);
+    for (int32_t i = 0; i < rank && used < room; i++)
+        used += (size_t)snprintf(out + used, room - used, i ? ",%lld" : "%lld", (long long)dims[i]);
     if (used < room) snprintf(out + used, room - used, "]");
     return out;
 }
 
-rn_status rn__constant_shape(rn__element_class element_class, int32_t rank, const int64_t *dims, const char *what, rn__constant *out, rn_error *err)
+rn_status rn__constant_shape(rn__element_class element_class, int32_t rank, const int64_t *dims, const char *what, rn__constant *out,
+                             rn_error *err)
 {
     *out = (rn__constant){.element_class = element_class, .rank = rank, .count = 1};
-    if (rank > RN__CONSTANT_MAX_RANK) return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s: rank %d, at most %d", what, rank, RN__CONSTANT_MAX_RANK);
+    if (rank > RN__CONSTANT_MAX_RANK)
+        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s: rank %d, at most %d", what, rank, RN__CONSTANT_MAX_RANK);
     for (int32_t i = 0; i < rank; i++) {
         out->dims[i] = dims[i];
         if (dims[i] < 0 || __builtin_mul_overflow(out->count, dims[i], &out->count)) {
@@ -101,12 +104,12 @@ static float from_half(uint16_t half)
     return sign ? -subnormal : subnormal;
 }
 
-#define WIDEN(stored_type, out_type, expression)                                                                                           \
-    for (int64_t i = 0; i < count; i++) {                                                                                                  \
-        stored_type x;                                                                                                                     \
-        memcpy(&x, bytes + (size_t)i * sizeof x, sizeof x);                                                                                \
-        ((out_type *)out)[i] = (expression);                                                                                               \
-    }                                                                                                                                      \
+#define WIDEN(stored_type, out_type, expression)            \
+    for (int64_t i = 0; i < count; i++) {                   \
+        stored_type x;                                      \
+        memcpy(&x, bytes + (size_t)i * sizeof x, sizeof x); \
+        ((out_type *)out)[i] = (expression);                \
+    }                                                       \
     break
 
 void rn__widen(int32_t dtype, const void *stored, int64_t count, void *out)
@@ -200,7 +203,7 @@ rn_status rn__constant_from_proto(rn__arena *arena, const Sm__Tensor *proto, con
 
     void *data;
     RN_TRY(rn__constant_room(arena, name, out, &data, err));
-    const size_t given = list_count(proto, info->dtype), size = info->element_class == RN__FLOATS   ? sizeof(float)
+    const size_t given = list_count(proto, info->dtype), size = info->element_class == RN__FLOATS ? sizeof(float)
                                                                 : info->element_class == RN__INTS ? sizeof(int64_t)
                                                                                                   : sizeof(rn__string);
     if (given == 0) memset(data, 0, (size_t)out->count * size);

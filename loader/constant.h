@@ -13,8 +13,19 @@ enum { RN__CONSTANT_MAX_RANK = 8 };
 
 /* TensorFlow's DataType numbers that the loader knows by name (tensorflow/core/framework/types.proto). */
 enum {
-    RN__DT_FLOAT = 1, RN__DT_DOUBLE = 2, RN__DT_INT32 = 3, RN__DT_UINT8 = 4, RN__DT_INT16 = 5, RN__DT_INT8 = 6, RN__DT_STRING = 7,
-    RN__DT_INT64 = 9, RN__DT_BOOL = 10, RN__DT_BFLOAT16 = 14, RN__DT_UINT16 = 17, RN__DT_HALF = 19, RN__DT_RESOURCE = 20,
+    RN__DT_FLOAT = 1,
+    RN__DT_DOUBLE = 2,
+    RN__DT_INT32 = 3,
+    RN__DT_UINT8 = 4,
+    RN__DT_INT16 = 5,
+    RN__DT_INT8 = 6,
+    RN__DT_STRING = 7,
+    RN__DT_INT64 = 9,
+    RN__DT_BOOL = 10,
+    RN__DT_BFLOAT16 = 14,
+    RN__DT_UINT16 = 17,
+    RN__DT_HALF = 19,
+    RN__DT_RESOURCE = 20,
     RN__DT_REF = 100 /* added for reference types */
 };
 
@@ -48,15 +59,16 @@ size_t rn__dtype_stored_bytes(int32_t dtype);
 const char *rn__dtype_text(int32_t dtype);
 
 /* Class and shape of a constant that has no elements yet. Fails naming `what`. */
-rn_status rn__constant_shape(rn__element_class element_class, int32_t rank, const int64_t *dims, const char *what, rn__constant *out, rn_error *err);
+rn_status rn__constant_shape(rn__element_class element_class, int32_t rank, const int64_t *dims, const char *what, rn__constant *out,
+                             rn_error *err);
 /* Room for the elements of a constant that has its shape: *data, from `arena`, to be written by the caller. Makes it lasting. */
 rn_status rn__constant_room(rn__arena *arena, const char *what, rn__constant *constant, void **data, rn_error *err);
 
 /* `count` stored elements of `dtype` (little-endian, any alignment) widened into `out`: float[count] or int64_t[count]. Not for strings. */
 void rn__widen(int32_t dtype, const void *stored, int64_t count, void *out);
 
-/* Decodes a TensorProto: tensor_content, or the typed list with its fill rule (too few values: the last one repeats; none: zeros). `name` is for
- * messages. Floats stay where they are in the message when its bytes can be used as they lie. */
+/* Decodes a TensorProto: tensor_content, or the typed list with its fill rule (too few values: the last one repeats; none: zeros). `name`
+ * is for messages. Floats stay where they are in the message when its bytes can be used as they lie. */
 rn_status rn__constant_from_proto(rn__arena *arena, const Sm__Tensor *proto, const char *name, rn__constant *out, rn_error *err);
 
 /* Text of a shape, "[3,3,64,64]", cut to fit. Returns `out`. */

@@ -1,4 +1,5 @@
-/* mmap, with the system's refusals turned into statuses. The mapping is private: a file that is replaced by rename keeps its old bytes here. */
+/* mmap, with the system's refusals turned into statuses. The mapping is private: a file that is replaced by rename keeps its old bytes
+ * here. */
 #include "loader/file_map.h"
 
 #include <fcntl.h>
@@ -21,8 +22,10 @@ rn_status rn__file_map_open(const char *path, rn__file_map *out, rn_error *err)
         status = RN_FAIL(err, RN_STATUS_UNAVAILABLE, "%s: not a regular file", path);
     } else if (info.st_size > 0) {
         void *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (bytes == MAP_FAILED) status = rn__io_error(path, err);
-        else *out = (rn__file_map){bytes, (size_t)info.st_size};
+        if (bytes == MAP_FAILED)
+            status = rn__io_error(path, err);
+        else
+            *out = (rn__file_map){bytes, (size_t)info.st_size};
     }
     close(fd);
     return status;

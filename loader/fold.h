@@ -8,7 +8,8 @@
 rn_status rn__fold_spend(const rn__op_call *call, int64_t elements);
 
 /* Makes output `output` a constant of that class and shape; its elements are to be written to *data. */
-rn_status rn__fold_result(const rn__op_call *call, int32_t output, rn__element_class element_class, int32_t rank, const int64_t *dims, void **data);
+rn_status rn__fold_result(const rn__op_call *call, int32_t output, rn__element_class element_class, int32_t rank, const int64_t *dims,
+                          void **data);
 
 /* Makes output `output` a constant whose element i is element source(context, i) of `from`, of any class, unknown batch sizes included. */
 rn_status rn__fold_pick(const rn__op_call *call, int32_t output, const rn__constant *from, int32_t rank, const int64_t *dims,
@@ -20,15 +21,16 @@ rn_status rn__fold_ints(const rn__op_call *call, int32_t input, int64_t *out, in
 /* `axis`, counted from the end when negative, as 0 <= *out < rank. */
 rn_status rn__fold_axis(const rn__op_call *call, int64_t axis, int32_t rank, int32_t *out);
 
-/* What StridedSlice takes of a tensor: start, step and number of elements in each of its dimensions, and which dimensions the result has. */
+/* What StridedSlice takes of a tensor: start, step and number of elements in each of its dimensions, and which dimensions the result has.
+ */
 typedef struct rn__slice_spec {
     int64_t start[RN__CONSTANT_MAX_RANK], step[RN__CONSTANT_MAX_RANK], count[RN__CONSTANT_MAX_RANK];
     int32_t out_rank;
     int32_t from[RN__CONSTANT_MAX_RANK]; /* dimension of the tensor behind each of the result's, or RN_NONE for a new one of size 1 */
 } rn__slice_spec;
 
-/* Reads begin, end, strides (inputs 1 to 3) and masks of a StridedSlice of a tensor of these dimensions. A dimension of -1 (the batch) may only be
- * taken whole. */
+/* Reads begin, end, strides (inputs 1 to 3) and masks of a StridedSlice of a tensor of these dimensions. A dimension of -1 (the batch) may
+ * only be taken whole. */
 rn_status rn__slice_read(const rn__op_call *call, int32_t rank, const int64_t *dims, rn__slice_spec *out);
 
 #endif

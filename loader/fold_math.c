@@ -1,7 +1,7 @@
 /* Arithmetic on constants, element by element, with NumPy's broadcasting.
  *
- * Floats are computed in double and rounded to float after each operation, which for + - * / and square root gives the correctly rounded float
- * that TensorFlow computes. Integers wrap at 64 bits.
+ * Floats are computed in double and rounded to float after each operation, which for + - * / and square root gives the correctly rounded
+ * float that TensorFlow computes. Integers wrap at 64 bits.
  */
 #include <math.h>
 
@@ -79,7 +79,8 @@ static rn_status broadcast(const rn__op_call *call, const rn__constant *operand,
         steps[i] = dim == 1 ? 0 : step;
         step *= dim;
         if (dim == 1) continue;
-        if (dims[i] != 1 && dims[i] != dim) return RN__REFUSE(call, "shapes do not broadcast: %lld against %lld", (long long)dims[i], (long long)dim);
+        if (dims[i] != 1 && dims[i] != dim)
+            return RN__REFUSE(call, "shapes do not broadcast: %lld against %lld", (long long)dims[i], (long long)dim);
         dims[i] = dim;
     }
     return RN_STATUS_OK;
@@ -103,7 +104,8 @@ rn_status rn__fold_binary(const rn__op_call *call)
     const rn__constant *a = &call->in[0]->u.constant, *b = &call->in[1]->u.constant;
     const int op = call->variant;
     if (a->element_class == RN__STRINGS || a->element_class != b->element_class) return RN__REFUSE(call, "operands of different types");
-    if (a->batch_mask || b->batch_mask) return RN__REFUSE(call, "it computes with the batch size, which is not known before the model runs");
+    if (a->batch_mask || b->batch_mask)
+        return RN__REFUSE(call, "it computes with the batch size, which is not known before the model runs");
     const bool ints = a->element_class == RN__INTS;
     if (!ints && (op == RN__AND || op == RN__OR)) return RN__REFUSE(call, "logic on floats");
 
@@ -121,8 +123,10 @@ rn_status rn__fold_binary(const rn__op_call *call)
             ((int64_t *)data)[i] = int_binary(op, x, y);
         } else {
             const double x = a->data.floats[offset[0]], y = b->data.floats[offset[1]];
-            if (compares(op)) ((int64_t *)data)[i] = float_compare(op, x, y);
-            else ((float *)data)[i] = (float)float_binary(op, x, y);
+            if (compares(op))
+                ((int64_t *)data)[i] = float_compare(op, x, y);
+            else
+                ((float *)data)[i] = (float)float_binary(op, x, y);
         }
     }
     return RN_STATUS_OK;
@@ -144,16 +148,21 @@ static double float_unary(int op, double x)
 rn_status rn__fold_unary(const rn__op_call *call)
 {
     const rn__constant *x = &call->in[0]->u.constant;
-    const bool ints = x->element_class == RN__INTS, for_ints = call->variant == RN__NEG || call->variant == RN__SQUARE || call->variant == RN__NOT;
+    const bool ints = x->element_class == RN__INTS,
+               for_ints = call->variant == RN__NEG || call->variant == RN__SQUARE || call->variant == RN__NOT;
     if (x->batch_mask || x->element_class == RN__STRINGS || (ints && !for_ints) || (!ints && call->variant == RN__NOT)) {
         return RN__REFUSE(call, "an operand of another type");
     }
     void *data;
     RN_TRY(rn__fold_result(call, 0, x->element_class, x->rank, x->dims, &data));
     for (int64_t i = 0; i < x->count; i++) {
-        if (!ints) ((float *)data)[i] = (float)float_unary(call->variant, x->data.floats[i]);
-        else if (call->variant == RN__NOT) ((int64_t *)data)[i] = !x->data.ints[i];
-        else ((int64_t *)data)[i] = call->variant == RN__NEG ? int_binary(RN__SUB, 0, x->data.ints[i]) : int_binary(RN__MUL, x->data.ints[i], x->data.ints[i]);
+        if (!ints)
+            ((float *)data)[i] = (float)float_unary(call->variant, x->data.floats[i]);
+        else if (call->variant == RN__NOT)
+            ((int64_t *)data)[i] = !x->data.ints[i];
+        else
+            ((int64_t *)data)[i] =
+                call->variant == RN__NEG ? int_binary(RN__SUB, 0, x->data.ints[i]) : int_binary(RN__MUL, x->data.ints[i], x->data.ints[i]);
     }
     return RN_STATUS_OK;
 }

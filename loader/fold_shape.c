@@ -1,5 +1,5 @@
-/* Constants rearranged: views where the elements stay in order, copies where they move. Shapes of the graph live here too, and with them the one
- * number that is never known, the batch size, which passes through as a marked element. */
+/* Constants rearranged: views where the elements stay in order, copies where they move. Shapes of the graph live here too, and with them
+ * the one number that is never known, the batch size, which passes through as a marked element. */
 #include <string.h>
 
 #include "loader/fold.h"
@@ -11,7 +11,8 @@ rn_status rn__fold_spend(const rn__op_call *call, int64_t elements)
     return RN__REFUSE(call, "the graph computes with constants of more than %lld elements in all", (long long)RN__FOLD_MAX_ELEMENTS);
 }
 
-rn_status rn__fold_result(const rn__op_call *call, int32_t output, rn__element_class element_class, int32_t rank, const int64_t *dims, void **data)
+rn_status rn__fold_result(const rn__op_call *call, int32_t output, rn__element_class element_class, int32_t rank, const int64_t *dims,
+                          void **data)
 {
     rn__value *out = &call->out[output];
     RN_TRY(rn__constant_shape(element_class, rank, dims, call->node->name, &out->u.constant, call->err));
@@ -93,8 +94,10 @@ rn_status rn__fold_reshape(const rn__op_call *call)
     RN_TRY(rn__fold_ints(call, 1, dims, RN__CONSTANT_MAX_RANK, &rank));
     call->out[0] = *call->in[0];
     for (int32_t i = 0; i < rank; i++) {
-        if (dims[i] == -1 && open == RN_NONE) open = i;
-        else if (dims[i] < 0 || __builtin_mul_overflow(known, dims[i], &known)) return RN__REFUSE(call, "dimension %d is %lld", i, (long long)dims[i]);
+        if (dims[i] == -1 && open == RN_NONE)
+            open = i;
+        else if (dims[i] < 0 || __builtin_mul_overflow(known, dims[i], &known))
+            return RN__REFUSE(call, "dimension %d is %lld", i, (long long)dims[i]);
     }
     if (open != RN_NONE) dims[open] = known ? out->count / known : 0;
     if (open != RN_NONE && known) known *= dims[open];
@@ -159,7 +162,9 @@ static rn_status join(const rn__op_call *call, int32_t parts, int32_t axis, int3
     void *data;
     RN_TRY(rn__fold_result(call, 0, first->element_class, rank, dims, &data));
     rn__constant *out = &call->out[0].u.constant;
-    const size_t size = first->element_class == RN__FLOATS ? sizeof(float) : first->element_class == RN__INTS ? sizeof(int64_t) : sizeof(rn__string);
+    const size_t size = first->element_class == RN__FLOATS ? sizeof(float)
+                        : first->element_class == RN__INTS ? sizeof(int64_t)
+                                                           : sizeof(rn__string);
     int64_t before = 0; /* elements along the axis that earlier parts filled */
     for (int32_t p = 0; p < parts; p++) {
         const rn__constant *part = &call->in[p]->u.constant;

@@ -1,7 +1,7 @@
 /* StridedSlice and Slice of constants, and the reading of StridedSlice's masks for all who slice.
  *
- * The specification has one entry for each of its own positions: an ellipsis stands for as many whole dimensions as are missing, a new axis for
- * none, and a shrunk position takes one element and leaves no dimension. Source: tensorflow/core/util/strided_slice_op.cc.
+ * The specification has one entry for each of its own positions: an ellipsis stands for as many whole dimensions as are missing, a new axis
+ * for none, and a shrunk position takes one element and leaves no dimension. Source: tensorflow/core/util/strided_slice_op.cc.
  */
 #include "loader/fold.h"
 
@@ -69,7 +69,8 @@ rn_status rn__slice_read(const rn__op_call *call, int32_t rank, const int64_t *d
             p = (position){begin[i], end[i], step[i], begin_mask >> i & 1, end_mask >> i & 1, shrink_mask >> i & 1};
             taken--;
         }
-        if (p.step == 0 || p.step < -INT32_MAX || p.step > INT32_MAX || until > rank) return RN__REFUSE(call, "more positions than dimensions, or a stride of 0");
+        if (p.step == 0 || p.step < -INT32_MAX || p.step > INT32_MAX || until > rank)
+            return RN__REFUSE(call, "more positions than dimensions, or a stride of 0");
         for (; axis < until; axis++) {
             RN_TRY(read_position(call, &p, dims[axis], axis, out));
             if (p.shrink) continue;
@@ -124,7 +125,8 @@ rn_status rn__fold_slice(const rn__op_call *call)
     int32_t count, sizes;
     RN_TRY(rn__fold_ints(call, 1, spec.start, RN__CONSTANT_MAX_RANK, &count));
     RN_TRY(rn__fold_ints(call, 2, spec.count, RN__CONSTANT_MAX_RANK, &sizes));
-    if (count != x->rank || sizes != x->rank) return RN__REFUSE(call, "begin and size of %d and %d elements for rank %d", count, sizes, x->rank);
+    if (count != x->rank || sizes != x->rank)
+        return RN__REFUSE(call, "begin and size of %d and %d elements for rank %d", count, sizes, x->rank);
     for (int32_t i = 0; i < x->rank; i++) {
         if (spec.start[i] < 0 || spec.start[i] > x->dims[i]) return RN__REFUSE(call, "it begins outside dimension %d", i);
         if (spec.count[i] == -1) spec.count[i] = x->dims[i] - spec.start[i];

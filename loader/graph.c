@@ -1,7 +1,7 @@
 /* Names to nodes, and references through calls.
  *
- * In the graph a name is "node" or "node:output"; inside functions it is an argument's name or "node:output argument:index". For almost every
- * operation one output argument holds all outputs, so that the index alone decides; the few with several are listed in graph_ops.def.
+ * In the graph a name is "node" or "node:output"; inside functions it is an argument's name or "node:output argument:index". For almost
+ * every operation one output argument holds all outputs, so that the index alone decides; the few with several are listed in graph_ops.def.
  * Everything a hostile graph could make grow is counted against a limit: frames, their nodes, and steps of resolution (a chain of calls
  * that feed each other could otherwise go round for ever).
  */
@@ -63,7 +63,8 @@ static rn_status sort_names(rn__graph *graph, const rn__function *function, name
     return RN_STATUS_OK;
 }
 
-static int32_t find_name(const rn__function *function, name_of name, const int32_t *sorted, int32_t count, const char *text, size_t text_bytes)
+static int32_t find_name(const rn__function *function, name_of name, const int32_t *sorted, int32_t count, const char *text,
+                         size_t text_bytes)
 {
     int32_t low = 0, high = count;
     while (low < high) {
@@ -72,8 +73,10 @@ static int32_t find_name(const rn__function *function, name_of name, const int32
         int order = strncmp(found, text, text_bytes);
         if (order == 0 && found[text_bytes]) order = 1;
         if (order == 0) return sorted[middle];
-        if (order < 0) low = middle + 1;
-        else high = middle;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return RN_NONE;
 }
@@ -116,9 +119,11 @@ rn_status rn__graph_init(rn__graph *graph, const Sm__GraphDef *def, rn__arena *a
         const Sm__FunctionDef *function = def->library->function[i];
         const Sm__OpDef *signature = function->signature;
         if (!signature || function->n_node_def > RN__GRAPH_MAX_NODES || signature->n_input_arg > RN__GRAPH_MAX_NODES) continue;
-        graph->functions[graph->function_count++] =
-            (rn__function){.name = signature->name, .def = function, .nodes = function->node_def, .node_count = (int32_t)function->n_node_def,
-                           .argument_count = (int32_t)signature->n_input_arg};
+        graph->functions[graph->function_count++] = (rn__function){.name = signature->name,
+                                                                   .def = function,
+                                                                   .nodes = function->node_def,
+                                                                   .node_count = (int32_t)function->n_node_def,
+                                                                   .argument_count = (int32_t)signature->n_input_arg};
     }
     qsort(graph->functions, (size_t)graph->function_count, sizeof *graph->functions, compare_functions);
     return rn__graph_restart(graph, err);
@@ -166,30 +171,39 @@ static rn_status find_callee(const rn__graph *graph, const char *name, rn__funct
     return *out ? RN_STATUS_OK : RN_FAIL(err, RN_STATUS_DATA_LOSS, "function %s is not in the library", name);
 }
 
-rn_status rn__graph_call(rn__graph *graph, const char *name, int32_t parent, int32_t call_node, int32_t first_input, int32_t *out, rn_error *err)
+rn_status rn__graph_call(rn__graph *graph, const char *name, int32_t parent, int32_t call_node, int32_t first_input, int32_t *out,
+                         rn_error *err)
 {
     rn__function *function;
     RN_TRY(find_callee(graph, name, &function, err));
-    return add_frame(graph, function,
-                     (rn__frame){.depth = graph->frames[parent].depth + 1, .parent = parent, .call_node = call_node, .first_input = first_input},
-                     out, err);
+    return add_frame(
+        graph, function,
+        (rn__frame){.depth = graph->frames[parent].depth + 1, .parent = parent, .call_node = call_node, .first_input = first_input}, out,
+        err);
 }
 
-rn_status rn__graph_call_with(rn__graph *graph, const char *name, int32_t depth, const rn__value *arguments, int32_t argument_count, int32_t *out,
-                              rn_error *err)
+rn_status rn__graph_call_with(rn__graph *graph, const char *name, int32_t depth, const rn__value *arguments, int32_t argument_count,
+                              int32_t *out, rn_error *err)
 {
     rn__function *function;
     RN_TRY(find_callee(graph, name, &function, err));
     if (function->argument_count != argument_count) {
-        return RN_FAIL(err, RN_STATUS_DATA_LOSS, "function %s takes %d arguments and is given %d", name, function->argument_count, argument_count);
+        return RN_FAIL(err, RN_STATUS_DATA_LOSS, "function %s takes %d arguments and is given %d", name, function->argument_count,
+                       argument_count);
     }
-    return add_frame(graph, function, (rn__frame){.depth = depth, .parent = RN_NONE, .arguments = arguments, .argument_count = argument_count}, out,
-                     err);
+    return add_frame(graph, function,
+                     (rn__frame){.depth = depth, .parent = RN_NONE, .arguments = arguments, .argument_count = argument_count}, out, err);
 }
 
 int32_t rn__graph_output_count(const rn__graph *graph, int32_t frame)
 {
     return (int32_t)graph->frames[frame].function->def->signature->n_output_arg;
+}
+
+static rn_status spend_step(rn__graph *graph, rn_error *err)
+{
+    if (++graph->steps <= RN__GRAPH_MAX_STEPS) return RN_STATUS_OK;
+    return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "calls lead from one to the next more than %d times, or in a circle", RN__GRAPH_MAX_STEPS);
 }
 
 rn_status rn__graph_output(rn__graph *graph, int32_t frame, int32_t index, rn__ref *out, rn_error *err)
@@ -201,7 +215,7 @@ rn_status rn__graph_output(rn__graph *graph, int32_t frame, int32_t index, rn__r
     }
     const char *name = def->signature->output_arg[index]->name;
     for (size_t i = 0; i < def->n_ret; i++) {
-        if (++graph->steps > RN__GRAPH_MAX_STEPS) break;
+        RN_TRY(spend_step(graph, err));
         if (strcmp(def->ret[i]->key, name) == 0) return rn__graph_parse(graph, frame, def->ret[i]->value, out, err);
     }
     return RN_FAIL(err, RN_STATUS_DATA_LOSS, "function %s returns nothing for its output %s", def->signature->name, name);
@@ -285,9 +299,7 @@ static rn_status argument_source(rn__graph *graph, const rn__frame *frame, int32
 rn_status rn__graph_resolve(rn__graph *graph, rn__ref *ref, rn_error *err)
 {
     for (;;) {
-        if (++graph->steps > RN__GRAPH_MAX_STEPS) {
-            return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "calls lead from one to the next more than %d times, or in a circle", RN__GRAPH_MAX_STEPS);
-        }
+        RN_TRY(spend_step(graph, err));
         const rn__frame frame = graph->frames[ref->frame];
         if (ref->node < 0) {
             if (frame.parent == RN_NONE) return RN_STATUS_OK;

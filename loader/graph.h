@@ -1,8 +1,8 @@
 /* A TensorFlow graph with its function library, as one web of references.
  *
- * A frame is one activation of a function: the graph itself, a called function, a chosen branch, a loop body. References are resolved through
- * calls and arguments, so whoever follows inputs never sees where a function begins or ends. Nothing here knows what operations mean,
- * but that calls and branches lead into frames.
+ * A frame is one run of a function: the graph itself, a called function, a chosen branch, a loop body. References are resolved
+ * through calls and arguments, so whoever follows inputs never sees where a function begins or ends. Nothing here knows what operations
+ * mean, but that calls and branches lead into frames.
  */
 #ifndef RN_LOADER_GRAPH_H
 #define RN_LOADER_GRAPH_H
@@ -12,7 +12,7 @@
 #include "loader/proto/graph.pb-c.h"
 
 /* Limits on what a graph may unfold to. A ResNet-152 of Keras 3 needs 8 levels and some 20,000 nodes for a signature. */
-enum { RN__GRAPH_MAX_DEPTH = 64, RN__GRAPH_MAX_FRAMES = 1 << 16, RN__GRAPH_MAX_NODES = 1 << 21, RN__GRAPH_MAX_STEPS = 1 << 23 };
+enum { RN__GRAPH_MAX_DEPTH = 64, RN__GRAPH_MAX_FRAMES = 1 << 16, RN__GRAPH_MAX_NODES = 1 << 21, RN__GRAPH_MAX_STEPS = 1 << 20 };
 
 /* The nodes of a GraphDef or of a FunctionDef. */
 typedef struct rn__function {
@@ -32,10 +32,10 @@ typedef struct rn__ref {
 typedef enum { RN__UNSEEN, RN__OPEN, RN__DONE } rn__phase;
 typedef struct rn__node_state {
     rn__phase phase;
-    int32_t callee;        /* frame that stands for this node: a called function or a chosen branch; or RN_NONE */
-    int32_t input_count;   /* data inputs; valid from OPEN on */
+    int32_t callee;      /* frame that stands for this node: a called function or a chosen branch; or RN_NONE */
+    int32_t input_count; /* data inputs; valid from OPEN on */
     rn__ref *inputs;
-    int32_t value_count;   /* valid when DONE; 0 when another frame stands for the node */
+    int32_t value_count; /* valid when DONE; 0 when another frame stands for the node */
     rn__value *values;
 } rn__node_state;
 
@@ -51,9 +51,9 @@ typedef struct rn__frame {
 typedef struct rn__graph {
     rn__arena *arena;
     rn__function root;
-    rn__function *functions;      /* of the library, in rising order of name */
+    rn__function *functions; /* of the library, in rising order of name */
     int32_t function_count;
-    rn__frame *frames;            /* frames[0] is the graph */
+    rn__frame *frames; /* frames[0] is the graph */
     int32_t frame_count, frame_capacity;
     int64_t nodes_unfolded, steps; /* spent of the limits */
 } rn__graph;
@@ -64,14 +64,16 @@ rn_status rn__graph_init(rn__graph *graph, const Sm__GraphDef *def, rn__arena *a
 rn_status rn__graph_restart(rn__graph *graph, rn_error *err);
 
 /* A frame for function `name`: arguments from a call node's inputs, or from values. */
-rn_status rn__graph_call(rn__graph *graph, const char *name, int32_t parent, int32_t call_node, int32_t first_input, int32_t *out, rn_error *err);
-rn_status rn__graph_call_with(rn__graph *graph, const char *name, int32_t depth, const rn__value *arguments, int32_t argument_count, int32_t *out,
-                              rn_error *err);
+rn_status rn__graph_call(rn__graph *graph, const char *name, int32_t parent, int32_t call_node, int32_t first_input, int32_t *out,
+                         rn_error *err);
+rn_status rn__graph_call_with(rn__graph *graph, const char *name, int32_t depth, const rn__value *arguments, int32_t argument_count,
+                              int32_t *out, rn_error *err);
 int32_t rn__graph_output_count(const rn__graph *graph, int32_t frame); /* of the frame's function */
 /* The reference that output `index` of a function's frame returns. */
 rn_status rn__graph_output(rn__graph *graph, int32_t frame, int32_t index, rn__ref *out, rn_error *err);
 
-/* Reads an input as it is written in a frame: "node", "node:1" in the graph, "argument", "node:values:1" in functions. Not for control inputs. */
+/* Reads an input as it is written in a frame: "node", "node:1" in the graph, "argument", "node:values:1" in functions. Not for control
+ * inputs. */
 rn_status rn__graph_parse(rn__graph *graph, int32_t frame, const char *text, rn__ref *out, rn_error *err);
 /* Follows *ref through calls and arguments to the node that computes it, or to an argument that has a value. */
 rn_status rn__graph_resolve(rn__graph *graph, rn__ref *ref, rn_error *err);

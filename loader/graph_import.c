@@ -15,7 +15,7 @@
 /* ---- the list of operations ---- */
 
 static const rn__op_info op_list[] = {
-#define RN__OP(name, inputs, outputs, arguments, on_constants, on_others, variant)                                                         \
+#define RN__OP(name, inputs, outputs, arguments, on_constants, on_others, variant) \
     {name, inputs, outputs, arguments, on_constants, on_others, variant},
 #include "loader/graph_ops.def"
 #undef RN__OP
@@ -146,7 +146,8 @@ static rn_status open_node(rn__import *import, stack *stack, rn__ref ref, rn_err
     const Sm__NodeDef *node = rn__graph_node(&import->graph, ref);
     rn__node_state *state = rn__graph_state(&import->graph, ref);
     if (state->phase == RN__OPEN) {
-        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "node %s (op %s): it depends on its own result (a TensorFlow 1 loop)", node->name, node->op);
+        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "node %s (op %s): it depends on its own result (a TensorFlow 1 loop)", node->name,
+                       node->op);
     }
     if (stack->count == stack->capacity) {
         const size_t wanted = stack->capacity ? 2 * stack->capacity : 256;
@@ -159,7 +160,8 @@ static rn_status open_node(rn__import *import, stack *stack, rn__ref ref, rn_err
     state->input_count = is_branch(node) && node->n_input ? 1 : rn__graph_data_inputs(node);
     state->inputs = rn__arena_array(import->scratch, (uint64_t)state->input_count, sizeof *state->inputs, node->name, err);
     if (!state->inputs) return RN_STATUS_OUT_OF_MEMORY;
-    for (int32_t i = 0; i < state->input_count; i++) RN_TRY(rn__graph_parse(&import->graph, ref.frame, node->input[i], &state->inputs[i], err));
+    for (int32_t i = 0; i < state->input_count; i++)
+        RN_TRY(rn__graph_parse(&import->graph, ref.frame, node->input[i], &state->inputs[i], err));
     stack->items[stack->count++] = (visit){.ref = ref};
     return RN_STATUS_OK;
 }
@@ -231,8 +233,8 @@ const char *rn__import_node_name(const rn__import *import, int32_t frame, const 
     return out;
 }
 
-rn_status rn__import_init(rn__import *import, const Sm__GraphDef *def, rn__variables *variables, rn__arena *scratch, rn__arena *lasting, rn_plan *plan,
-                          rn_error *err)
+rn_status rn__import_init(rn__import *import, const Sm__GraphDef *def, rn__variables *variables, rn__arena *scratch, rn__arena *lasting,
+                          rn_plan *plan, rn_error *err)
 {
     *import = (rn__import){.variables = variables, .plan = plan, .scratch = scratch, .lasting = lasting};
     return rn__graph_init(&import->graph, def, scratch, err);

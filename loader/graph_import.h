@@ -1,7 +1,8 @@
 /* Turning a signature's graph into plan operations.
  *
- * Import is an interpretation of the graph: each node is run once, on values that are constants where the graph's own arithmetic can be done
- * now, and stand for tensors of the plan where it depends on the caller's input. Running a layer on such a tensor adds an operation to the plan.
+ * Import is an interpretation of the graph: each node is run once, on values that are constants where the graph's own arithmetic can be
+ * done now, and stand for tensors of the plan where it depends on the caller's input. Running a layer on such a tensor adds an operation to
+ * the plan.
  */
 #ifndef RN_LOADER_GRAPH_IMPORT_H
 #define RN_LOADER_GRAPH_IMPORT_H
@@ -16,9 +17,9 @@ typedef struct rn__import {
     rn__graph graph;
     rn__variables *variables;
     rn_plan *plan;
-    rn__arena *scratch;       /* values, frames: for the import */
-    rn__arena *lasting;       /* constants that weights may point into: for the plan's life */
-    uint32_t *weight_sums;    /* CRC-32C of each of the plan's weights, to find equal ones */
+    rn__arena *scratch;    /* values, frames: for the import */
+    rn__arena *lasting;    /* constants that weights may point into: for the plan's life */
+    uint32_t *weight_sums; /* of how each of the plan's weights begins, to find equal ones */
     int32_t weight_sums_capacity;
     const rn__picture *probe; /* size of the picture that a loop body is being run on; NULL outside */
     int32_t input_tensor;     /* of the plan: what the caller of the signature at hand fills */
@@ -26,11 +27,12 @@ typedef struct rn__import {
 } rn__import;
 
 /* Prepares to import from `def`. Both arenas and the variables stay the caller's. */
-rn_status rn__import_init(rn__import *import, const Sm__GraphDef *def, rn__variables *variables, rn__arena *scratch, rn__arena *lasting, rn_plan *plan,
-                          rn_error *err);
+rn_status rn__import_init(rn__import *import, const Sm__GraphDef *def, rn__variables *variables, rn__arena *scratch, rn__arena *lasting,
+                          rn_plan *plan, rn_error *err);
 void rn__import_deinit(rn__import *import);
 
-/* Imports one signature: its operations and itself are added to the plan. Signatures do not see each other's operations. graph_signature.c. */
+/* Imports one signature: its operations and itself are added to the plan. Signatures do not see each other's operations. graph_signature.c.
+ */
 rn_status rn__import_signature(rn__import *import, const char *name, const Sm__Signature *signature, rn_error *err);
 
 /* The value of a reference, importing all that it needs. Lives as long as the import. */

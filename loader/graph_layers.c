@@ -1,7 +1,7 @@
 /* Layers with windows or weights: convolution, pooling, dense.
  *
- * TensorFlow pads in three ways that all become four numbers: SAME puts the odd row at the bottom and right, EXPLICIT lists them, and a Pad of
- * zeros in front of a layer is taken up by it.
+ * TensorFlow pads in three ways that all become four numbers: SAME puts the odd row at the bottom and right, EXPLICIT lists them, and a Pad
+ * of zeros in front of a layer is taken up by it.
  */
 
 #include "loader/fold.h"
@@ -20,8 +20,10 @@ static rn_status read_pair(const rn__op_call *call, const char *key, bool requir
     size_t count;
     const int64_t *list = rn__attr_ints(call->node, key, &count);
     *h = *w = 1;
+    if (!rn__attr_is(call->node, "data_format", "NHWC", "NHWC")) return RN__REFUSE(call, "its data format is not NHWC");
     if (!list && !required) return RN_STATUS_OK;
-    if (count != 4 || list[0] != 1 || list[3] != 1 || list[1] < 1 || list[2] < 1 || list[1] > RN_PLAN_MAX_SIDE || list[2] > RN_PLAN_MAX_SIDE) {
+    if (count != 4 || list[0] != 1 || list[3] != 1 || list[1] < 1 || list[2] < 1 || list[1] > RN_PLAN_MAX_SIDE ||
+        list[2] > RN_PLAN_MAX_SIDE) {
         return RN__REFUSE(call, "%s of %zu numbers, expected [1,h,w,1]", key, count);
     }
     *h = (int32_t)list[1];
@@ -40,7 +42,6 @@ static void pad_same(int64_t size, int32_t window, int32_t stride, int32_t *befo
 /* Reads padding and strides of a layer on x with a window of r x s that is already in *w. */
 static rn_status read_window(const rn__op_call *call, const rn__activation *x, window *w)
 {
-    if (!rn__attr_is(call->node, "data_format", "NHWC", "NHWC")) return RN__REFUSE(call, "its data format is not NHWC");
     RN_TRY(read_pair(call, "strides", true, &w->stride_h, &w->stride_w));
     w->top = w->left = w->bottom = w->right = 0;
     if (rn__attr_is(call->node, "padding", "", "SAME")) {
@@ -88,8 +89,10 @@ rn_status rn__op_conv2d(const rn__op_call *call)
     if (dilation_h != 1 || dilation_w != 1) return RN__REFUSE(call, "dilations of %dx%d, expected 1", dilation_h, dilation_w);
     char shape[128];
     const int64_t *f = filter->dims, c = x.dims[3];
-    if (filter->rank != 4 || filter->count == 0 || f[0] > RN_PLAN_MAX_SIDE || f[1] > RN_PLAN_MAX_SIDE || f[3] > RN_PLAN_MAX_CHANNELS || c % f[2] != 0) {
-        return RN__REFUSE(call, "a filter of shape %s on %lld channels", rn__shape_text(filter->rank, f, shape, sizeof shape), (long long)c);
+    if (filter->rank != 4 || filter->count == 0 || f[0] > RN_PLAN_MAX_SIDE || f[1] > RN_PLAN_MAX_SIDE || f[3] > RN_PLAN_MAX_CHANNELS ||
+        c % f[2] != 0) {
+        return RN__REFUSE(call, "a filter of shape %s on %lld channels", rn__shape_text(filter->rank, f, shape, sizeof shape),
+                          (long long)c);
     }
     window w = {.r = (int32_t)f[0], .s = (int32_t)f[1]};
     RN_TRY(read_window(call, &x, &w));
@@ -98,9 +101,18 @@ rn_status rn__op_conv2d(const rn__op_call *call)
         return emit_dense(call, x.tensor, c, f[3], filter->data.floats, filter->lasting, 4);
     }
     rn_op op = {.kind = RN_OP_CONV2D, .inputs = {x.tensor, RN_NONE}, .outputs = {RN_NONE, RN_NONE}};
-    op.u.conv2d = (rn_conv2d_op){.r = w.r, .s = w.s, .stride_h = w.stride_h, .stride_w = w.stride_w, .pad_top = w.top, .pad_left = w.left,
-                                 .pad_bottom = w.bottom, .pad_right = w.right, .groups = (int32_t)(c / f[2]), .bias = RN_NONE,
-                                 .scale2 = RN_NONE, .shift2 = RN_NONE};
+    op.u.conv2d = (rn_conv2d_op){.r = w.r,
+                                 .s = w.s,
+                                 .stride_h = w.stride_h,
+                                 .stride_w = w.stride_w,
+                                 .pad_top = w.top,
+                                 .pad_left = w.left,
+                                 .pad_bottom = w.bottom,
+                                 .pad_right = w.right,
+                                 .groups = (int32_t)(c / f[2]),
+                                 .bias = RN_NONE,
+                                 .scale2 = RN_NONE,
+                                 .shift2 = RN_NONE};
     int32_t y;
     RN_TRY(rn__emit_weights(call, "filter", 4, f, filter->data.floats, filter->lasting, &op.u.conv2d.filter));
     RN_TRY(rn__emit_op(call, &op, RN_DTYPE_F32, w.p, w.q, (int32_t)f[3], &y));
@@ -118,8 +130,15 @@ rn_status rn__op_max_pool(const rn__op_call *call)
     const bool zeros = x.pad_top || x.pad_left || x.pad_bottom || x.pad_right;
     if (zeros && w.own) return RN__REFUSE(call, "zero padding before a pooling that pads as well");
     rn_op op = {.kind = RN_OP_MAX_POOL, .inputs = {x.tensor, RN_NONE}, .outputs = {RN_NONE, RN_NONE}};
-    op.u.max_pool = (rn_max_pool_op){.r = w.r, .s = w.s, .stride_h = w.stride_h, .stride_w = w.stride_w, .pad_top = w.top, .pad_left = w.left,
-                                     .pad_bottom = w.bottom, .pad_right = w.right, .pad_zero = zeros};
+    op.u.max_pool = (rn_max_pool_op){.r = w.r,
+                                     .s = w.s,
+                                     .stride_h = w.stride_h,
+                                     .stride_w = w.stride_w,
+                                     .pad_top = w.top,
+                                     .pad_left = w.left,
+                                     .pad_bottom = w.bottom,
+                                     .pad_right = w.right,
+                                     .pad_zero = zeros};
     int32_t y;
     RN_TRY(rn__emit_op(call, &op, RN_DTYPE_F32, w.p, w.q, (int32_t)x.dims[3], &y));
     call->out[0] = rn__activation_value(call->import->plan, y);
@@ -145,7 +164,8 @@ rn_status rn__op_average_pool(const rn__op_call *call)
     RN_TRY(read_pair(call, "ksize", true, &w.r, &w.s));
     RN_TRY(read_window(call, &x, &w));
     if (w.r == x.dims[1] && w.s == x.dims[2] && !w.own && w.p == 1 && w.q == 1) return emit_global_average(call, &x, true);
-    return RN__REFUSE(call, "an average over %dx%d of a map of %lldx%lld, expected all of it", w.r, w.s, (long long)x.dims[1], (long long)x.dims[2]);
+    return RN__REFUSE(call, "an average over %dx%d of a map of %lldx%lld, expected all of it", w.r, w.s, (long long)x.dims[1],
+                      (long long)x.dims[2]);
 }
 
 rn_status rn__op_mean(const rn__op_call *call)
@@ -177,7 +197,8 @@ rn_status rn__op_mat_mul(const rn__op_call *call)
     const bool transposed = rn__attr_bool(call->node, "transpose_b", false);
     const int64_t c = x.dims[1], rows = w->rank == 2 ? w->dims[transposed] : 0, k = w->rank == 2 ? w->dims[!transposed] : 0;
     if (rows != c || k < 1 || k > RN_PLAN_MAX_CHANNELS) {
-        return RN__REFUSE(call, "weights of shape %s on %lld channels", rn__shape_text(w->rank, w->dims, shape, sizeof shape), (long long)c);
+        return RN__REFUSE(call, "weights of shape %s on %lld channels", rn__shape_text(w->rank, w->dims, shape, sizeof shape),
+                          (long long)c);
     }
     if (!transposed) return emit_dense(call, x.tensor, c, k, w->data.floats, w->lasting, 2);
     RN_TRY(rn__fold_spend(call, w->count));
@@ -211,7 +232,8 @@ rn_status rn__op_pad(const rn__op_call *call)
     x.pad_top += (int32_t)p[2], x.pad_bottom += (int32_t)p[3], x.pad_left += (int32_t)p[4], x.pad_right += (int32_t)p[5];
     x.dims[1] += p[2] + p[3];
     x.dims[2] += p[4] + p[5];
-    if (x.dims[1] > RN_PLAN_MAX_SIDE || x.dims[2] > RN_PLAN_MAX_SIDE) return RN__REFUSE(call, "a map of more than %d rows", RN_PLAN_MAX_SIDE);
+    if (x.dims[1] > RN_PLAN_MAX_SIDE || x.dims[2] > RN_PLAN_MAX_SIDE)
+        return RN__REFUSE(call, "a map of more than %d rows", RN_PLAN_MAX_SIDE);
     call->out[0] = (rn__value){.kind = RN__ACTIVATION, .u.activation = x};
     return RN_STATUS_OK;
 }

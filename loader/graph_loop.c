@@ -1,7 +1,8 @@
 /* tf.map_fn over the vector of encoded pictures: a While whose body takes element i of one tensor list and sets element i of another.
  *
- * The loop is not run. Its variables are given symbols (a counter, the two lists), the condition and the body are evaluated once for each probed
- * picture size, and each variable must come out as a map's would: counters one higher, lists the same, the result list with a picture set.
+ * The loop is not run. Its variables are given symbols (a counter, the two lists), the condition and the body are evaluated once for each
+ * probed picture size, and each variable must come out as a map's would: counters one higher, lists the same, the result list with a
+ * picture set.
  */
 #include <string.h>
 
@@ -25,21 +26,24 @@ rn_status rn__op_list_reserve(const rn__op_call *call)
 
 rn_status rn__op_list_from_tensor(const rn__op_call *call)
 {
-    if (call->in[0]->kind != RN__ENCODED_BATCH) return RN__REFUSE(call, "a list of %s, expected of encoded pictures", rn__value_text(call->in[0]));
+    if (call->in[0]->kind != RN__ENCODED_BATCH)
+        return RN__REFUSE(call, "a list of %s, expected of encoded pictures", rn__value_text(call->in[0]));
     call->out[0].kind = RN__ENCODED_LIST;
     return RN_STATUS_OK;
 }
 
 rn_status rn__op_list_get(const rn__op_call *call)
 {
-    if (call->in[0]->kind != RN__ENCODED_LIST || call->in[1]->kind != RN__COUNTER) return RN__REFUSE(call, "other than the loop's own element");
+    if (call->in[0]->kind != RN__ENCODED_LIST || call->in[1]->kind != RN__COUNTER)
+        return RN__REFUSE(call, "other than the loop's own element");
     call->out[0].kind = RN__ENCODED;
     return RN_STATUS_OK;
 }
 
 rn_status rn__op_list_set(const rn__op_call *call)
 {
-    if (call->in[0]->kind != RN__EMPTY_LIST || call->in[1]->kind != RN__COUNTER) return RN__REFUSE(call, "other than the loop's own element");
+    if (call->in[0]->kind != RN__EMPTY_LIST || call->in[1]->kind != RN__COUNTER)
+        return RN__REFUSE(call, "other than the loop's own element");
     if (call->in[2]->kind != RN__PICTURE) return RN__REFUSE(call, "an element that is %s, expected a picture", rn__value_text(call->in[2]));
     call->out[0] = (rn__value){.kind = RN__FILLED_LIST, .u.picture = call->in[2]->u.picture};
     return RN_STATUS_OK;
@@ -47,7 +51,8 @@ rn_status rn__op_list_set(const rn__op_call *call)
 
 rn_status rn__op_list_stack(const rn__op_call *call)
 {
-    if (call->in[0]->kind != RN__PICTURE_LIST) return RN__REFUSE(call, "a list of %s, expected the pictures of a loop", rn__value_text(call->in[0]));
+    if (call->in[0]->kind != RN__PICTURE_LIST)
+        return RN__REFUSE(call, "a list of %s, expected the pictures of a loop", rn__value_text(call->in[0]));
     const rn_image_op *image = &call->in[0]->u.image;
     rn_op op = {.kind = RN_OP_IMAGE, .inputs = {call->import->input_tensor, RN_NONE}, .outputs = {RN_NONE, RN_NONE}, .u.image = *image};
     int32_t y;
@@ -60,14 +65,16 @@ rn_status rn__op_list_stack(const rn__op_call *call)
 
 rn_status rn__op_counter_less(const rn__op_call *call)
 {
-    if (call->in[0]->kind != RN__COUNTER || !is_batch_size(call->in[1])) return RN__REFUSE(call, "other than a loop's counter against the batch size");
+    if (call->in[0]->kind != RN__COUNTER || !is_batch_size(call->in[1]))
+        return RN__REFUSE(call, "other than a loop's counter against the batch size");
     call->out[0].kind = RN__COUNTER_BELOW;
     return RN_STATUS_OK;
 }
 
 rn_status rn__op_counter_and(const rn__op_call *call)
 {
-    if (call->in[0]->kind != RN__COUNTER_BELOW || call->in[1]->kind != RN__COUNTER_BELOW) return RN__REFUSE(call, "other than two loop conditions");
+    if (call->in[0]->kind != RN__COUNTER_BELOW || call->in[1]->kind != RN__COUNTER_BELOW)
+        return RN__REFUSE(call, "other than two loop conditions");
     call->out[0].kind = RN__COUNTER_BELOW;
     return RN_STATUS_OK;
 }
@@ -81,7 +88,8 @@ static rn_status start_variables(const rn__op_call *call, rn__value *variables)
         const rn__value *in = call->in[i];
         variables[i] = *in;
         const bool constant = in->kind == RN__CONSTANT;
-        if (constant && rn__constant_is_scalar(&in->u.constant, RN__INTS) && !in->u.constant.batch_mask && in->u.constant.data.ints[0] == 0) {
+        if (constant && rn__constant_is_scalar(&in->u.constant, RN__INTS) && !in->u.constant.batch_mask &&
+            in->u.constant.data.ints[0] == 0) {
             variables[i].kind = RN__COUNTER;
         } else if (!constant && in->kind != RN__EMPTY_LIST && in->kind != RN__ENCODED_LIST) {
             return RN__REFUSE(call, "a loop variable that is %s", rn__value_text(in));
@@ -121,7 +129,8 @@ static rn_status run_body(const rn__op_call *call, const rn__value *variables, r
     int32_t frame;
     *list = RN_NONE;
     RN_TRY(run_function(call, "body", variables, &frame));
-    if (rn__graph_output_count(&call->import->graph, frame) != call->in_count) return RN__REFUSE(call, "a body that returns other variables than it takes");
+    if (rn__graph_output_count(&call->import->graph, frame) != call->in_count)
+        return RN__REFUSE(call, "a body that returns other variables than it takes");
     for (int32_t i = 0; i < call->in_count; i++) {
         const rn__value *before = &variables[i], *after;
         RN_TRY(output_of(call, frame, i, &after));

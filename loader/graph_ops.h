@@ -8,13 +8,32 @@
 enum { RN__ANY = -1, RN__AS_INPUTS = -2, RN__BY_ATTR = -3 };
 
 typedef enum {
-    RN__ADD, RN__SUB, RN__MUL, RN__DIV, RN__FLOOR_DIV, RN__FLOOR_MOD, RN__MAXIMUM, RN__MINIMUM,
-    RN__LESS, RN__LESS_EQUAL, RN__GREATER, RN__GREATER_EQUAL, RN__EQUAL, RN__NOT_EQUAL, RN__AND, RN__OR,
-    RN__NEG, RN__SQRT, RN__RSQRT, RN__SQUARE, RN__RECIPROCAL, RN__NOT
+    RN__ADD,
+    RN__SUB,
+    RN__MUL,
+    RN__DIV,
+    RN__FLOOR_DIV,
+    RN__FLOOR_MOD,
+    RN__MAXIMUM,
+    RN__MINIMUM,
+    RN__LESS,
+    RN__LESS_EQUAL,
+    RN__GREATER,
+    RN__GREATER_EQUAL,
+    RN__EQUAL,
+    RN__NOT_EQUAL,
+    RN__AND,
+    RN__OR,
+    RN__NEG,
+    RN__SQRT,
+    RN__RSQRT,
+    RN__SQUARE,
+    RN__RECIPROCAL,
+    RN__NOT
 } rn__arithmetic;
 
-/* One node being run. in: in_count values, none DEAD but a Merge's, as many as graph_ops.def asks for (`more` of them for some operations, as
- * noted there). out: out_count values to write; DEAD until then. */
+/* One node being run. in: in_count values, none DEAD but a Merge's, as many as graph_ops.def asks for (`more` of them for some operations,
+ * as noted there). out: out_count values to write; DEAD until then. */
 typedef struct rn__op_call {
     rn__import *import;
     const Sm__NodeDef *node;
@@ -57,7 +76,8 @@ rn__op_handler rn__op_add, rn__op_scale, rn__op_negate, rn__op_cast, rn__op_bias
 /* graph_layers.c */
 rn__op_handler rn__op_conv2d, rn__op_max_pool, rn__op_average_pool, rn__op_mean, rn__op_mat_mul, rn__op_pad;
 /* graph_view.c */
-rn__op_handler rn__op_shape, rn__op_reshape, rn__op_squeeze, rn__op_expand_dims, rn__op_transpose, rn__op_strided_slice, rn__op_slice;
+rn__op_handler rn__op_shape, rn__op_reshape, rn__op_squeeze, rn__op_expand_dims, rn__op_transpose, rn__op_strided_slice, rn__op_slice,
+    rn__op_pack;
 /* graph_head.c */
 rn__op_handler rn__op_softmax, rn__op_top_k, rn__op_arg_max, rn__op_gather;
 /* graph_loop.c */

@@ -1,7 +1,8 @@
 /* The picture front end, found by what it does and not by how it is written.
  *
- * A loop body is run on pictures of several known sizes. Its integer arithmetic then is constant folding, whatever form it takes, and what is left
- * of the picture is a rectangle that was cut out and the size that it was resized to. The crop rule is the one that explains every rectangle.
+ * A loop body is run on pictures of several known sizes. Its integer arithmetic then is constant folding, whatever form it takes, and what
+ * is left of the picture is a rectangle that was cut out and the size that it was resized to. The crop rule is the one that explains every
+ * rectangle.
  */
 #include "loader/graph_picture.h"
 
@@ -9,9 +10,9 @@
 
 #include "loader/fold.h"
 
-static const int32_t sizes[][2] = {{1, 1},    {1, 7},    {6, 1},     {8, 8},    {9, 9},     {7, 4},     {4, 7},     {8, 5},
-                                   {5, 8},    {31, 64},  {64, 31},   {100, 34}, {33, 100},  {101, 256}, {257, 100}, {480, 640},
-                                   {641, 480}, {224, 224}, {333, 500}, {500, 334}};
+static const int32_t sizes[][2] = {{1, 1},     {1, 7},     {6, 1},     {8, 8},     {9, 9},     {7, 4},    {4, 7},
+                                   {8, 5},     {5, 8},     {31, 64},   {64, 31},   {100, 34},  {33, 100}, {101, 256},
+                                   {257, 100}, {480, 640}, {641, 480}, {224, 224}, {333, 500}, {500, 334}};
 
 int32_t rn__picture_probe_count(void)
 {
@@ -38,9 +39,11 @@ rn_status rn__op_decode(const rn__op_call *call)
 {
     const Sm__NodeDef *node = call->node;
     const rn__picture *probe = call->import->probe;
-    if (call->in[0]->kind != RN__ENCODED || !probe) return RN__REFUSE(call, "it decodes %s, expected one element of a vector of pictures", rn__value_text(call->in[0]));
+    if (call->in[0]->kind != RN__ENCODED || !probe)
+        return RN__REFUSE(call, "it decodes %s, expected one element of a vector of pictures", rn__value_text(call->in[0]));
     const int64_t channels = rn__attr_int(node, "channels", 0);
-    if (channels != 0 && channels != 1 && channels != 3) return RN__REFUSE(call, "channels is %lld, expected 0, 1 or 3", (long long)channels);
+    if (channels != 0 && channels != 1 && channels != 3)
+        return RN__REFUSE(call, "channels is %lld, expected 0, 1 or 3", (long long)channels);
     if (call->variant == 0 && rn__attr_bool(node, "expand_animations", true)) return RN__REFUSE(call, "expand_animations is true");
     if (call->variant != 1 && rn__attr_type(node, "dtype", RN__DT_UINT8) != RN__DT_UINT8) return RN__REFUSE(call, "dtype is not uint8");
     if (call->variant == 1 && (rn__attr_int(node, "ratio", 1) != 1 || !rn__attr_bool(node, "fancy_upscaling", true) ||
@@ -79,7 +82,8 @@ rn_status rn__picture_expand_dims(const rn__op_call *call)
     int64_t axis;
     int32_t count;
     RN_TRY(rn__fold_ints(call, 1, &axis, 1, &count));
-    if (call->in[0]->u.picture.leading_one || count != 1 || (axis != 0 && axis != -4)) return RN__REFUSE(call, "of a picture, expected a first dimension");
+    if (call->in[0]->u.picture.leading_one || count != 1 || (axis != 0 && axis != -4))
+        return RN__REFUSE(call, "of a picture, expected a first dimension");
     copy(call)->leading_one = true;
     return RN_STATUS_OK;
 }
@@ -146,8 +150,10 @@ rn_status rn__op_resize(const rn__op_call *call)
     const rn__value *in = call->in[0];
     int64_t size[2];
     int32_t count;
-    if (in->kind != RN__PICTURE) return RN__REFUSE(call, "it resizes %s: only pictures of a picture front end are resized", rn__value_text(in));
-    if (!in->u.picture.leading_one || in->u.picture.resized) return RN__REFUSE(call, "a second resize, or one of a picture without its first dimension");
+    if (in->kind != RN__PICTURE)
+        return RN__REFUSE(call, "it resizes %s: only pictures of a picture front end are resized", rn__value_text(in));
+    if (!in->u.picture.leading_one || in->u.picture.resized)
+        return RN__REFUSE(call, "a second resize, or one of a picture without its first dimension");
     if (!rn__attr_bool(call->node, "half_pixel_centers", false) || rn__attr_bool(call->node, "align_corners", false)) {
         return RN__REFUSE(call, "half_pixel_centers is false or align_corners true: the resize of TensorFlow 1");
     }
@@ -185,17 +191,22 @@ rn_status rn__picture_explain(const rn__op_call *call, const rn__picture *result
         if (!x->resized) return RN__REFUSE(call, "its pictures are not resized to one size");
         if (x->is_float) return RN__REFUSE(call, "its pictures are not cast to uint8 after the resize");
         if (x->leading_one) return RN__REFUSE(call, "its pictures have a dimension too many");
-        if (x->h != first->h || x->w != first->w || x->decode_channels != first->decode_channels) return RN__REFUSE(call, "its pictures differ in size");
+        if (x->h != first->h || x->w != first->w || x->decode_channels != first->decode_channels)
+            return RN__REFUSE(call, "its pictures differ in size");
     }
     for (size_t r = 0; r < sizeof rules / sizeof *rules; r++) {
         bool all = true;
         for (int32_t i = 0; all && i < count; i++) all = obeys(rules[r], &results[i]);
         if (!all) continue;
-        *out = (rn_image_op){.crop = rules[r], .h = (int32_t)first->h, .w = (int32_t)first->w, .c = (int32_t)first->c,
+        *out = (rn_image_op){.crop = rules[r],
+                             .h = (int32_t)first->h,
+                             .w = (int32_t)first->w,
+                             .c = (int32_t)first->c,
                              .decode_channels = first->decode_channels};
         return RN_STATUS_OK;
     }
     const rn__picture *last = &results[count - 1];
-    return RN__REFUSE(call, "no known rule crops %lldx%lld to %lldx%lld at (%lld,%lld)", (long long)last->source_h, (long long)last->source_w,
-                      (long long)last->crop_h, (long long)last->crop_w, (long long)last->top, (long long)last->left);
+    return RN__REFUSE(call, "no known rule crops %lldx%lld to %lldx%lld at (%lld,%lld)", (long long)last->source_h,
+                      (long long)last->source_w, (long long)last->crop_h, (long long)last->crop_w, (long long)last->top,
+                      (long long)last->left);
 }

@@ -1,5 +1,5 @@
-/* Arithmetic between an activation and constants: whatever form the graph gives it (bias, batch norm fused or spelled out, rescaling), it is a
- * multiplication and an addition per channel. The plan's passes merge what follows one upon another.
+/* Arithmetic between an activation and constants: whatever form the graph gives it (bias, batch norm fused or spelled out, rescaling), it
+ * is a multiplication and an addition per channel. The plan's passes merge what follows one upon another.
  */
 #include <math.h>
 #include <string.h>
@@ -7,7 +7,8 @@
 #include "loader/graph_emit.h"
 #include "loader/graph_picture.h"
 
-/* Sees a constant as one value a channel, or one for all (*count 1): of any rank up to the activation's, all dimensions but the last being 1. */
+/* Sees a constant as one value a channel, or one for all (*count 1): of any rank up to the activation's, all dimensions but the last
+ * being 1. */
 static rn_status per_channel(const rn__op_call *call, const rn__constant *constant, const rn__activation *x, int64_t *count)
 {
     const int64_t channels = x->dims[x->rank - 1];
@@ -76,8 +77,10 @@ rn_status rn__op_add(const rn__op_call *call)
     if (call->in_count != 2) return RN__REFUSE(call, "a sum of %d, expected 2", call->in_count);
     for (int32_t i = 0; i < 2; i++) {
         const rn__value *step = call->in[1 - i];
-        if (call->in[i]->kind != RN__COUNTER || step->kind != RN__CONSTANT || !rn__constant_is_scalar(&step->u.constant, RN__INTS)) continue;
-        if (step->u.constant.data.ints[0] != 1) return RN__REFUSE(call, "a loop in steps of %lld", (long long)step->u.constant.data.ints[0]);
+        if (call->in[i]->kind != RN__COUNTER || step->kind != RN__CONSTANT || !rn__constant_is_scalar(&step->u.constant, RN__INTS))
+            continue;
+        if (step->u.constant.data.ints[0] != 1)
+            return RN__REFUSE(call, "a loop in steps of %lld", (long long)step->u.constant.data.ints[0]);
         call->out[0].kind = RN__COUNTER_NEXT;
         return RN_STATUS_OK;
     }
@@ -132,6 +135,7 @@ rn_status rn__op_cast(const rn__op_call *call)
     if (in->kind == RN__PICTURE) return rn__picture_cast(call, dtype);
     if (in->kind == RN__SORTED && in->u.sorted.indexes && (dtype == RN__DT_INT32 || dtype == RN__DT_INT64)) {
         call->out[0] = *in;
+        call->out[0].u.sorted.is_int64 = dtype == RN__DT_INT64;
         return RN_STATUS_OK;
     }
     if (in->kind != RN__ACTIVATION) return RN__REFUSE(call, "a cast of %s", rn__value_text(in));
@@ -152,7 +156,8 @@ rn_status rn__op_batch_norm(const rn__op_call *call)
     const int64_t c = x.dims[3];
     for (int32_t i = 1; i < 5; i++) {
         RN_TRY(rn__take_floats(call, i, &p[i]));
-        if (p[i]->rank != 1 || p[i]->count != c) return RN__REFUSE(call, "input %d has %lld values, expected %lld", i, (long long)p[i]->count, (long long)c);
+        if (p[i]->rank != 1 || p[i]->count != c)
+            return RN__REFUSE(call, "input %d has %lld values, expected %lld", i, (long long)p[i]->count, (long long)c);
     }
     const double epsilon = rn__attr_float(call->node, "epsilon", 1e-4f);
     float *scale = vector(call, c), *shift = vector(call, c);

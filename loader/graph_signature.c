@@ -8,13 +8,23 @@
 
 const char *rn__value_text(const rn__value *value)
 {
-    static const char *const texts[] = {
-        [RN__DEAD] = "a value that is never computed", [RN__CONSTANT] = "a constant", [RN__VARIABLE] = "a variable",
-        [RN__ACTIVATION] = "an activation", [RN__SORTED] = "sorted classes", [RN__LABELS] = "labels",
-        [RN__ENCODED_BATCH] = "encoded pictures", [RN__ENCODED_LIST] = "a list of encoded pictures", [RN__EMPTY_LIST] = "a list to be filled",
-        [RN__FILLED_LIST] = "a list being filled", [RN__PICTURE_LIST] = "a list of pictures", [RN__COUNTER] = "a loop counter",
-        [RN__COUNTER_NEXT] = "a loop counter's next value", [RN__COUNTER_BELOW] = "a loop's condition", [RN__ENCODED] = "an encoded picture",
-        [RN__PICTURE] = "a picture"};
+    static const char *const texts[] = {[RN__DEAD] = "a value that is never computed",
+                                        [RN__CONSTANT] = "a constant",
+                                        [RN__VARIABLE] = "a variable",
+                                        [RN__ACTIVATION] = "an activation",
+                                        [RN__CHANNEL] = "a channel",
+                                        [RN__SORTED] = "sorted classes",
+                                        [RN__LABELS] = "labels",
+                                        [RN__ENCODED_BATCH] = "encoded pictures",
+                                        [RN__ENCODED_LIST] = "a list of encoded pictures",
+                                        [RN__EMPTY_LIST] = "a list to be filled",
+                                        [RN__FILLED_LIST] = "a list being filled",
+                                        [RN__PICTURE_LIST] = "a list of pictures",
+                                        [RN__COUNTER] = "a loop counter",
+                                        [RN__COUNTER_NEXT] = "a loop counter's next value",
+                                        [RN__COUNTER_BELOW] = "a loop's condition",
+                                        [RN__ENCODED] = "an encoded picture",
+                                        [RN__PICTURE] = "a picture"};
     return texts[value->kind];
 }
 
@@ -33,7 +43,8 @@ static rn_status make_input(rn__import *import, const Sm__TensorInfo *info, rn_t
     const Sm__TensorShape *shape = info->tensor_shape;
     const size_t rank = shape && !shape->unknown_rank ? shape->n_dim : 0;
     if (info->dtype == RN__DT_STRING) {
-        if (rank != 1) return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "input %s: strings of rank %zu, expected a vector of pictures", spec->name, rank);
+        if (rank != 1)
+            return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "input %s: strings of rank %zu, expected a vector of pictures", spec->name, rank);
         spec->dtype = RN_DTYPE_STRING;
         spec->rank = 1;
         spec->dims[0] = -1;
@@ -43,14 +54,16 @@ static rn_status make_input(rn__import *import, const Sm__TensorInfo *info, rn_t
         return RN_STATUS_OK;
     }
     if (info->dtype != RN__DT_FLOAT && info->dtype != RN__DT_UINT8) {
-        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "input %s: %s, expected float, uint8 or string", spec->name, rn__dtype_text(info->dtype));
+        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "input %s: %s, expected float, uint8 or string", spec->name,
+                       rn__dtype_text(info->dtype));
     }
-    if (rank != 4) return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "input %s: rank %zu, expected [batch,height,width,channels]", spec->name, rank);
+    if (rank != 4)
+        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "input %s: rank %zu, expected [batch,height,width,channels]", spec->name, rank);
     for (size_t i = 0; i < rank; i++) {
         spec->dims[i] = i == 0 ? -1 : shape->dim[i]->size;
         if (i == 0 || (spec->dims[i] >= 1 && spec->dims[i] <= RN_PLAN_MAX_SIDE)) continue;
-        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "input %s: dimension %zu is %lld: height, width and channels have to be known", spec->name, i,
-                       (long long)spec->dims[i]);
+        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "input %s: dimension %zu is %lld: height, width and channels have to be known",
+                       spec->name, i, (long long)spec->dims[i]);
     }
     spec->dtype = info->dtype == RN__DT_FLOAT ? RN_DTYPE_F32 : RN_DTYPE_U8;
     spec->rank = 4;
@@ -102,11 +115,12 @@ static rn_status use_labels(rn__import *import, const rn__constant *labels, rn_e
     }
     for (int64_t i = 0; i < labels->count; i++) {
         const rn__string label = labels->data.strings[i];
-        if (label.byte_count && memchr(label.bytes, 0, label.byte_count)) return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "label %lld holds a zero byte", (long long)i);
+        if (label.byte_count && memchr(label.bytes, 0, label.byte_count))
+            return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "label %lld holds a zero byte", (long long)i);
         if (!first) {
             if (strlen(plan->labels[i]) == label.byte_count && memcmp(plan->labels[i], label.bytes, label.byte_count) == 0) continue;
-            return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "label %lld is %.*s, another output has %s", (long long)i, (int)label.byte_count, label.bytes,
-                           plan->labels[i]);
+            return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "label %lld is %.*s, another output has %s", (long long)i, (int)label.byte_count,
+                           label.bytes, plan->labels[i]);
         }
         char *text = strndup(label.byte_count ? label.bytes : "", label.byte_count);
         if (!text) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for label %lld", (long long)i);
@@ -123,13 +137,15 @@ static rn_status make_output(rn__import *import, const rn__value *value, rn_tens
     const rn__sorted *sorted = &value->u.sorted;
     switch (value->kind) {
     case RN__ACTIVATION:
-        if (x->pad_top || x->pad_left || x->pad_bottom || x->pad_right) return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "a padded map is an output");
+        if (x->pad_top || x->pad_left || x->pad_bottom || x->pad_right)
+            return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "a padded map is an output");
         *spec = (rn_tensor_spec){.dtype = import->plan->tensors[x->tensor].dtype, .rank = x->rank, .tensor = x->tensor};
         memcpy(spec->dims, x->dims, sizeof spec->dims);
         return RN_STATUS_OK;
     case RN__LABELS: RN_TRY(use_labels(import, sorted->labels, err)); /* fall through */
     case RN__SORTED:
-        *spec = (rn_tensor_spec){.dtype = sorted->indexes ? RN_DTYPE_I32 : RN_DTYPE_F32, .rank = sorted->rank, .dims = {-1, sorted->k}};
+        *spec = (rn_tensor_spec){.dtype = RN_DTYPE_F32, .rank = sorted->rank, .dims = {-1, sorted->k}};
+        if (sorted->indexes) spec->dtype = sorted->is_int64 ? RN_DTYPE_I64 : RN_DTYPE_I32;
         if (value->kind == RN__LABELS) spec->dtype = RN_DTYPE_STRING, spec->labels = true;
         return emit_top_k(import, "top_k", sorted, &spec->tensor, err);
     default: return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s as an output", rn__value_text(value));
@@ -155,7 +171,8 @@ static int compare_keys(const void *a, const void *b)
     return strcmp((*(Sm__Signature__TensorEntry *const *)a)->key, (*(Sm__Signature__TensorEntry *const *)b)->key);
 }
 
-static rn_status import_signature(rn__import *import, const char *name, const Sm__Signature *message, rn_signature *signature, rn_error *err)
+static rn_status import_signature(rn__import *import, const char *name, const Sm__Signature *message, rn_signature *signature,
+                                  rn_error *err)
 {
     rn__value input;
     if (message->n_inputs != 1) return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%zu inputs, expected 1", message->n_inputs);

@@ -6,12 +6,13 @@
 #include "loader/constant.h"
 
 typedef enum {
-    RN__DEAD,          /* the side of a switch that is not taken, and all that follows from it */
+    RN__DEAD, /* the side of a switch that is not taken, and all that follows from it */
     RN__CONSTANT,
-    RN__VARIABLE,      /* a handle: index of its node in the graph */
-    RN__ACTIVATION,    /* computed from the caller's input */
-    RN__SORTED,        /* the k largest of an activation: values or indexes, not yet an operation */
-    RN__LABELS,        /* labels of the classes that such indexes name */
+    RN__VARIABLE,   /* a handle: index of its node in the graph */
+    RN__ACTIVATION, /* computed from the caller's input */
+    RN__CHANNEL,    /* one channel of an activation, [-1,h,w] */
+    RN__SORTED,     /* the k largest of an activation: values or indexes, not yet an operation */
+    RN__LABELS,     /* labels of the classes that such indexes name */
     /* ---- the picture front end: graph_loop.c, graph_picture.c ---- */
     RN__ENCODED_BATCH, /* the caller's vector of encoded pictures */
     RN__ENCODED_LIST,  /* the same as a tensor list */
@@ -35,11 +36,16 @@ typedef struct rn__activation {
     bool pooled; /* the tensor is a global average, possibly reshaped */
 } rn__activation;
 
+typedef struct rn__channel {
+    int32_t tensor, index;
+} rn__channel;
+
 typedef struct rn__sorted {
-    int32_t tensor;     /* [1,1,c], what is sorted */
-    int32_t classes, k; /* k <= classes */
-    bool indexes;       /* else values */
-    int32_t rank;       /* 2: [-1,k]; 1: [-1], k being 1 */
+    int32_t tensor;             /* [1,1,c], what is sorted */
+    int32_t classes, k;         /* k <= classes */
+    bool indexes;               /* else values */
+    bool is_int64;              /* the graph's type of the indexes, int32 otherwise */
+    int32_t rank;               /* 2: [-1,k]; 1: [-1], k being 1 */
     const rn__constant *labels; /* LABELS only: string [classes] */
 } rn__sorted;
 
@@ -58,9 +64,10 @@ typedef struct rn__value {
         rn__constant constant;
         int32_t variable;
         rn__activation activation;
-        rn__sorted sorted; /* SORTED, LABELS */
+        rn__channel channel;
+        rn__sorted sorted;   /* SORTED, LABELS */
         rn__picture picture; /* PICTURE, FILLED_LIST */
-        rn_image_op image; /* PICTURE_LIST */
+        rn_image_op image;   /* PICTURE_LIST */
     } u;
 } rn__value;
 

@@ -1,11 +1,12 @@
 /* Two routes from a variable's node to its tensor.
  *
- * The restore operation: the SavedModel's own program for filling variables. Each assignment in it (AssignVariableOp of a handle, or TensorFlow 1's
- * Assign of a variable) takes its value from output i of a RestoreV2, whose constants name key i. TensorFlow 2 keeps the program in a function,
- * TensorFlow 1 behind the control inputs of a NoOp.
+ * The restore operation: the SavedModel's own program for filling variables. Each assignment in it (AssignVariableOp of a handle, or
+ * TensorFlow 1's Assign of a variable) takes its value from output i of a RestoreV2, whose constants name key i. TensorFlow 2 keeps the
+ * program in a function, TensorFlow 1 behind the control inputs of a NoOp.
  *
- * The object graph, where a handle stays unassigned (Keras 3 layers under tf.saved_model.save): the function that a signature calls lists the
- * objects of its captures by argument; the checkpoint has the same objects with keys; children of the same name from the same root pair them.
+ * The object graph, where a handle stays unassigned (Keras 3 layers under tf.saved_model.save): the function that a signature calls lists
+ * the objects of its captures by argument; the checkpoint has the same objects with keys; children of the same name from the same root pair
+ * them.
  *
  * Both were seen to give TensorFlow's own values, bit for bit, wherever both exist.
  */
@@ -50,7 +51,8 @@ static rn_status restore_text(rn__variables *v, rn__ref restore, size_t input, i
 {
     const Sm__NodeDef *node = rn__graph_node(&v->graph, restore);
     rn__ref ref;
-    if (node->n_input <= input) return RN_FAIL(err, RN_STATUS_DATA_LOSS, "node %s (op %s): %zu inputs", node->name, node->op, node->n_input);
+    if (node->n_input <= input)
+        return RN_FAIL(err, RN_STATUS_DATA_LOSS, "node %s (op %s): %zu inputs", node->name, node->op, node->n_input);
     RN_TRY(rn__graph_parse(&v->graph, restore.frame, node->input[input], &ref, err));
     RN_TRY(skip_identities(&v->graph, &ref, err));
     const Sm__Tensor *proto = ref.node < 0 ? NULL : rn__attr_tensor(rn__graph_node(&v->graph, ref), "value");
@@ -69,12 +71,14 @@ static rn_status restore_text(rn__variables *v, rn__ref restore, size_t input, i
 static rn_status bind_assignment(rn__variables *v, int32_t frame, const Sm__NodeDef *assign, rn_error *err)
 {
     rn__ref target, value;
-    if (assign->n_input < 2) return RN_FAIL(err, RN_STATUS_DATA_LOSS, "node %s (op %s): %zu inputs", assign->name, assign->op, assign->n_input);
+    if (assign->n_input < 2)
+        return RN_FAIL(err, RN_STATUS_DATA_LOSS, "node %s (op %s): %zu inputs", assign->name, assign->op, assign->n_input);
     RN_TRY(rn__graph_parse(&v->graph, frame, assign->input[0], &target, err));
     RN_TRY(rn__graph_parse(&v->graph, frame, assign->input[1], &value, err));
     RN_TRY(skip_identities(&v->graph, &target, err));
     RN_TRY(skip_identities(&v->graph, &value, err));
-    if (target.node < 0 || target.frame != 0 || value.node < 0) return RN_STATUS_OK; /* restores something that is no variable of the graph */
+    if (target.node < 0 || target.frame != 0 || value.node < 0)
+        return RN_STATUS_OK; /* restores something that is no variable of the graph */
     if (strcmp(rn__graph_node(&v->graph, value)->op, "RestoreV2") != 0) return RN_STATUS_OK;
 
     rn__string key, part;
@@ -82,8 +86,8 @@ static rn_status bind_assignment(rn__variables *v, int32_t frame, const Sm__Node
     RN_TRY(restore_text(v, value, 2, value.output, &part, err));
     const rn__checkpoint_entry *entry = rn__checkpoint_find_part(v->checkpoint, key, part);
     if (!entry) {
-        return RN_FAIL(err, RN_STATUS_DATA_LOSS, "the checkpoint has no tensor %.*s%s%.*s, which node %s restores", (int)key.byte_count, key.bytes,
-                       part.byte_count ? " part " : "", (int)part.byte_count, part.bytes, assign->name);
+        return RN_FAIL(err, RN_STATUS_DATA_LOSS, "the checkpoint has no tensor %.*s%s%.*s, which node %s restores", (int)key.byte_count,
+                       key.bytes, part.byte_count ? " part " : "", (int)part.byte_count, part.bytes, assign->name);
     }
     v->bindings[target.node].entry = entry;
     return RN_STATUS_OK;
@@ -193,14 +197,15 @@ static void pair_objects(const Sm__SavedObjectGraph *model, const Sm__TrackableO
 static const rn__checkpoint_entry *object_entry(const rn__variables *v, const Sm__TrackableObjectGraph__TrackableObject *object)
 {
     for (size_t i = 0; i < object->n_attributes; i++) {
-        if (strcmp(object->attributes[i]->name, "VARIABLE_VALUE") == 0) return rn__checkpoint_find(v->checkpoint, object->attributes[i]->checkpoint_key);
+        if (strcmp(object->attributes[i]->name, "VARIABLE_VALUE") == 0)
+            return rn__checkpoint_find(v->checkpoint, object->attributes[i]->checkpoint_key);
     }
     return NULL;
 }
 
 /* Binds what the captures of one call of the graph name. The captures are the call's last inputs. */
-static rn_status bind_captures(rn__variables *v, const Sm__NodeDef *call, const Sm__SavedObjectGraph__Function *function, const int32_t *pairs,
-                               const Sm__TrackableObjectGraph *stored, rn_error *err)
+static rn_status bind_captures(rn__variables *v, const Sm__NodeDef *call, const Sm__SavedObjectGraph__Function *function,
+                               const int32_t *pairs, const Sm__TrackableObjectGraph *stored, rn_error *err)
 {
     const size_t objects = v->meta_graph->object_graph_def->n_nodes, inputs = (size_t)rn__graph_data_inputs(call);
     if (function->n_bound_inputs > inputs) return RN_STATUS_OK; /* some other use of that function */
@@ -277,8 +282,8 @@ static rn_status check_declaration(const Sm__NodeDef *node, const rn__checkpoint
     }
     if (same) return RN_STATUS_OK;
     char found[128];
-    return RN_FAIL(err, RN_STATUS_DATA_LOSS, "variable %s declares another dtype or shape than its tensor %s in the checkpoint: %s %s", node->name,
-                   entry->key, rn__dtype_text(entry->dtype), rn__shape_text(entry->rank, entry->dims, found, sizeof found));
+    return RN_FAIL(err, RN_STATUS_DATA_LOSS, "variable %s declares another dtype or shape than its tensor %s in the checkpoint: %s %s",
+                   node->name, entry->key, rn__dtype_text(entry->dtype), rn__shape_text(entry->rank, entry->dims, found, sizeof found));
 }
 
 rn_status rn__variables_read(rn__variables *v, int32_t node, const rn__constant **out, rn_error *err)
@@ -288,7 +293,8 @@ rn_status rn__variables_read(rn__variables *v, int32_t node, const rn__constant 
     if (!bound->entry && !v->objects_tried) RN_TRY(bind_by_objects(v, err));
     if (!bound->entry) {
         return RN_FAIL(err, RN_STATUS_DATA_LOSS, "variable %s has no value: %s", def->name,
-                       v->checkpoint ? "neither the restore operation nor the object graph assigns it" : "the model has no variables/variables.index");
+                       v->checkpoint ? "neither the restore operation nor the object graph assigns it"
+                                     : "the model has no variables/variables.index");
     }
     if (!bound->value) {
         rn__constant *value = rn__arena_array(v->scratch, 1, sizeof *value, def->name, err);

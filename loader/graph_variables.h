@@ -8,8 +8,8 @@
 
 typedef struct rn__variables rn__variables;
 
-/* Reads the bindings out of the restore operation. checkpoint: NULL for a model without one. Everything lives in `scratch`, values that have to
- * be converted in `lasting`. All arguments must outlive the result, which needs no release. */
+/* Reads the bindings out of the restore operation. checkpoint: NULL for a model without one. Everything lives in `scratch`, values that
+ * have to be converted in `lasting`. All arguments must outlive the result, which needs no release. */
 rn_status rn__variables_create(const Sm__MetaGraph *meta_graph, rn__checkpoint *checkpoint, rn__arena *scratch, rn__arena *lasting,
                                rn__variables **out, rn_error *err);
 

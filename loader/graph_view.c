@@ -1,4 +1,5 @@
-/* Shapes of activations: asked for, and changed without moving an element. What would move elements is refused, but for a reversal of channels. */
+/* Shapes of activations: asked for, and changed without moving an element. What would move elements is refused, but for
+ * channels in another order. */
 #include <string.h>
 
 #include "loader/fold.h"
@@ -8,8 +9,8 @@
 static rn_status refuse_shape(const rn__op_call *call, const rn__activation *x, int32_t rank, const int64_t *dims)
 {
     char from[128], to[128];
-    return RN__REFUSE(call, "%s seen as %s: only [-1,1,1,c] and [-1,c] can take each other's place", rn__shape_text(x->rank, x->dims, from, sizeof from),
-                      rn__shape_text(rank, dims, to, sizeof to));
+    return RN__REFUSE(call, "%s seen as %s: only [-1,1,1,c] and [-1,c] can take each other's place",
+                      rn__shape_text(x->rank, x->dims, from, sizeof from), rn__shape_text(rank, dims, to, sizeof to));
 }
 
 /* The activation of input 0, of any element type. */
@@ -75,8 +76,10 @@ rn_status rn__op_reshape(const rn__op_call *call)
     memcpy(dims, c->data.ints, (size_t)c->count * sizeof *dims);
     const bool batch_first = c->batch_mask == 1 || (c->batch_mask == 0 && dims[0] == -1);
     for (int32_t i = 1; i < c->count; i++) {
-        if (dims[i] == -1 && open == RN_NONE) open = i;
-        else if (dims[i] < 1 || __builtin_mul_overflow(known, dims[i], &known)) return refuse_shape(call, &x, (int32_t)c->count, dims);
+        if (dims[i] == -1 && open == RN_NONE)
+            open = i;
+        else if (dims[i] < 1 || __builtin_mul_overflow(known, dims[i], &known))
+            return refuse_shape(call, &x, (int32_t)c->count, dims);
     }
     if (!batch_first || (open != RN_NONE && c->batch_mask == 0)) return refuse_shape(call, &x, (int32_t)c->count, dims);
     dims[0] = -1;
@@ -119,28 +122,46 @@ rn_status rn__op_transpose(const rn__op_call *call)
     int32_t count;
     RN_TRY(take_any(call, &x));
     RN_TRY(rn__fold_ints(call, 1, axes, 4, &count));
-    for (int32_t i = 0; i < count; i++) {
-        if (axes[i] != i) return RN__REFUSE(call, "dimensions in another order than [batch,height,width,channels]");
+    for (int32_t i = 0; i < x.rank; i++) {
+        if (count != x.rank || axes[i] != i) return RN__REFUSE(call, "dimensions in another order than [batch,height,width,channels]");
     }
     return view(call, &x, x.rank, x.dims);
 }
 
-/* Channels in reverse order (RGB to BGR): a 1x1 convolution with a permutation, exact in any arithmetic. */
-static rn_status reverse_channels(const rn__op_call *call)
+enum { MAX_PICKED_CHANNELS = 16 };
+
+/* Channels of a tensor in another order (RGB to BGR): a 1x1 convolution with ones and zeros, exact in any arithmetic. */
+static rn_status pick_channels(const rn__op_call *call, int32_t tensor, int32_t count, const int32_t *channels)
 {
-    rn__activation x;
-    RN_TRY(rn__take_activation(call, 0, 4, false, &x));
-    const int64_t c = x.dims[3];
-    if (c > 16) return RN__REFUSE(call, "%lld channels reversed, expected those of a picture", (long long)c);
-    float filter[16 * 16] = {0};
-    for (int64_t i = 0; i < c; i++) filter[i * c + (c - 1 - i)] = 1;
-    rn_op op = {.kind = RN_OP_CONV2D, .inputs = {x.tensor, RN_NONE}, .outputs = {RN_NONE, RN_NONE}};
-    op.u.conv2d = (rn_conv2d_op){.r = 1, .s = 1, .stride_h = 1, .stride_w = 1, .groups = 1, .bias = RN_NONE, .scale2 = RN_NONE, .shift2 = RN_NONE};
+    const rn_plan_tensor x = call->import->plan->tensors[tensor];
+    if (count > MAX_PICKED_CHANNELS || x.c > MAX_PICKED_CHANNELS)
+        return RN__REFUSE(call, "%d of %d channels, expected those of a picture", count, x.c);
+    float filter[MAX_PICKED_CHANNELS * MAX_PICKED_CHANNELS] = {0};
+    for (int32_t i = 0; i < count; i++) filter[channels[i] * count + i] = 1;
+    rn_op op = {.kind = RN_OP_CONV2D, .inputs = {tensor, RN_NONE}, .outputs = {RN_NONE, RN_NONE}};
+    op.u.conv2d =
+        (rn_conv2d_op){.r = 1, .s = 1, .stride_h = 1, .stride_w = 1, .groups = 1, .bias = RN_NONE, .scale2 = RN_NONE, .shift2 = RN_NONE};
     int32_t y;
-    RN_TRY(rn__emit_weights(call, "reversal", 4, (int64_t[]){1, 1, c, c}, filter, false, &op.u.conv2d.filter));
-    RN_TRY(rn__emit_op(call, &op, RN_DTYPE_F32, (int32_t)x.dims[1], (int32_t)x.dims[2], (int32_t)c, &y));
+    RN_TRY(rn__emit_weights(call, "channels", 4, (int64_t[]){1, 1, x.c, count}, filter, false, &op.u.conv2d.filter));
+    RN_TRY(rn__emit_op(call, &op, RN_DTYPE_F32, x.h, x.w, count, &y));
     call->out[0] = rn__activation_value(call->import->plan, y);
     return RN_STATUS_OK;
+}
+
+/* Pack of single channels along the last dimension. */
+rn_status rn__op_pack(const rn__op_call *call)
+{
+    int32_t channels[MAX_PICKED_CHANNELS] = {0};
+    const int64_t axis = rn__attr_int(call->node, "axis", 0);
+    if (call->in_count > MAX_PICKED_CHANNELS || (axis != -1 && axis != 3)) return RN__REFUSE(call, "other than the channels of a picture");
+    for (int32_t i = 0; i < call->in_count; i++) {
+        const rn__value *in = call->in[i];
+        if (in->kind != RN__CHANNEL || in->u.channel.tensor != call->in[0]->u.channel.tensor) {
+            return RN__REFUSE(call, "input %d is %s, expected a channel of the same activation", i, rn__value_text(in));
+        }
+        channels[i] = in->u.channel.index;
+    }
+    return pick_channels(call, call->in[0]->u.channel.tensor, call->in_count, channels);
 }
 
 /* The first k of what is sorted: [:, :k]. */
@@ -149,7 +170,8 @@ static rn_status slice_sorted(const rn__op_call *call)
     const rn__sorted *x = &call->in[0]->u.sorted;
     rn__slice_spec spec;
     RN_TRY(rn__slice_read(call, x->rank, (int64_t[]){-1, x->k}, &spec));
-    if (x->rank != 2 || spec.out_rank != 2 || spec.from[0] != 0 || spec.from[1] != 1 || spec.start[1] != 0 || spec.step[1] != 1 || spec.count[1] < 1) {
+    if (x->rank != 2 || spec.out_rank != 2 || spec.from[0] != 0 || spec.from[1] != 1 || spec.start[1] != 0 || spec.step[1] != 1 ||
+        spec.count[1] < 1) {
         return RN__REFUSE(call, "other than the first elements of what is sorted");
     }
     call->out[0] = *call->in[0];
@@ -166,16 +188,24 @@ rn_status rn__op_strided_slice(const rn__op_call *call)
     rn__slice_spec spec;
     RN_TRY(take_any(call, &x));
     RN_TRY(rn__slice_read(call, x.rank, x.dims, &spec));
-    bool whole = spec.out_rank == x.rank, reversed = whole && x.rank == 4;
-    for (int32_t i = 0; i < x.rank; i++) {
-        const bool all = spec.start[i] == 0 && spec.step[i] == 1 && spec.count[i] == x.dims[i] && spec.from[i] == i;
-        const bool backwards = i == 3 && spec.start[i] == x.dims[i] - 1 && spec.step[i] == -1 && spec.count[i] == x.dims[i] && spec.from[i] == i;
-        whole = whole && all;
-        reversed = reversed && (i == 3 ? backwards : all);
+    const int32_t last = x.rank - 1;
+    bool rows_whole = true; /* all dimensions but the channels */
+    for (int32_t i = 0; i < last; i++) {
+        rows_whole = rows_whole && spec.start[i] == 0 && spec.step[i] == 1 && spec.count[i] == x.dims[i] && spec.from[i] == i;
     }
-    if (reversed && !whole) return reverse_channels(call);
-    if (whole) return view(call, &x, x.rank, x.dims);
-    return RN__REFUSE(call, "part of an activation");
+    const bool every_channel = spec.out_rank == x.rank && spec.from[last] == last && spec.count[last] == x.dims[last];
+    if (rows_whole && every_channel && spec.step[last] == 1) return view(call, &x, x.rank, x.dims);
+    if (!rows_whole || x.rank != 4) return RN__REFUSE(call, "part of an activation");
+
+    RN_TRY(rn__take_activation(call, 0, 4, false, &x));
+    if (every_channel && spec.step[3] == -1 && x.dims[3] <= MAX_PICKED_CHANNELS) {
+        int32_t channels[MAX_PICKED_CHANNELS];
+        for (int32_t i = 0; i < x.dims[3]; i++) channels[i] = (int32_t)x.dims[3] - 1 - i;
+        return pick_channels(call, x.tensor, (int32_t)x.dims[3], channels);
+    }
+    if (spec.out_rank != 3 || spec.count[3] != 1) return RN__REFUSE(call, "part of an activation's channels");
+    call->out[0] = (rn__value){.kind = RN__CHANNEL, .u.channel = {.tensor = x.tensor, .index = (int32_t)spec.start[3]}};
+    return RN_STATUS_OK;
 }
 
 rn_status rn__op_slice(const rn__op_call *call)

@@ -1,8 +1,7 @@
 /* model.safetensors: a plan, its labels and its weights in one file that maps into memory.
  *
  * safetensors allows no gap between tensors, and we want each on a 64-byte boundary: where one ends between boundaries, a tensor of zeros
- * named
- * __padding__ fills the gap. Readers that know nothing of plans see one more small tensor.
+ * called __padding__ fills the gap. Readers that know nothing of plans see one more small tensor.
  *
  * Loading believes nothing that it has not checked: the header's length and text, that tensors cover the data without gap or overlap, that
  * shapes agree with byte counts, that weights are aligned. What the plan says is then checked by plan_json.c and rn_plan_finish.
@@ -32,7 +31,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "weights are used as t
 enum {
     LENGTH_BYTES = 8,            /* of the number in front of the header */
     ALIGNMENT = 64,              /* of the data and of each tensor: a cache line, and the widest vector load */
-    MAX_HEADER_BYTES = 32 << 20, /* ResNet-152 needs 0.3 MB; the parsed header takes about ten times its text */
+    MAX_HEADER_BYTES = 32 << 20, /* ResNet-101 needs 0.1 MB; parsed, a header takes about ten times its text */
     SHA256_TEXT_BYTES = 65
 };
 
@@ -91,7 +90,7 @@ static rn_status hash_data(const rn_plan *plan, char out[SHA256_TEXT_BYTES], rn_
 }
 
 /* `wanted`, or with a number behind where the header has that key already. */
-static void free_key(const json_t *header, const char *wanted, int32_t number, char out[RN_PLAN_NAME_BYTES])
+static void unused_key(const json_t *header, const char *wanted, int32_t number, char out[RN_PLAN_NAME_BYTES])
 {
     snprintf(out, RN_PLAN_NAME_BYTES, "%s", wanted);
     for (; json_object_get(header, out); number++) snprintf(out, RN_PLAN_NAME_BYTES, "%.*s#%d", RN_PLAN_NAME_BYTES - 16, wanted, number);
@@ -116,11 +115,11 @@ static rn_status list_tensors(json_t *header, json_t *names, const rn_plan *plan
         const size_t end = at + weights_bytes(weights);
         const int32_t padding = (int32_t)padding_after_weights(plan, i);
         char key[RN_PLAN_NAME_BYTES], padding_key[RN_PLAN_NAME_BYTES];
-        free_key(header, weights->name, i, key);
+        unused_key(header, weights->name, i, key);
         bool good = json_array_append_new(names, json_string(key)) == 0 &&
                     add_entry(header, key, weights->dtype, weights->rank, weights->dims, at, end);
         if (good && padding > 0) {
-            free_key(header, PADDING_KEY, i, padding_key);
+            unused_key(header, PADDING_KEY, i, padding_key);
             good = add_entry(header, padding_key, RN_DTYPE_U8, 1, &padding, end, end + (size_t)padding);
         }
         if (!good) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "weights %s: the name is not UTF-8, or no memory", weights->name);

@@ -1,9 +1,9 @@
 /* What kind of ResNet a plan is, read from its residual units.
  *
- * A unit is an addition of two activations. Each of its branches is followed back, through operations with one input, to the tensor where the
- * branches part; the main path is the one with more convolutions. Depth is what He et al. count: the convolutions of all main paths, the first
- * convolution and the classifier. v1: ReLU right after the addition (arXiv:1512.03385); v1.5: the same with the stride on the 3x3; v2: the sum goes
- * on as it is (arXiv:1603.05027).
+ * A unit is an addition of two activations. Each of its branches is followed back, through operations with one input, to the tensor where
+ * the branches part; the main path is the one with more convolutions. Depth is what He et al. count: the convolutions of all main paths,
+ * the first convolution and the classifier. v1: ReLU right after the addition (arXiv:1512.03385); v1.5: the same with the stride on the
+ * 3x3; v2: the sum goes on as it is (arXiv:1603.05027).
  */
 #include <stdio.h>
 
@@ -116,5 +116,6 @@ void rn__plan_describe(rn_plan *plan)
         return;
     }
     const char *version = 2 * post <= units ? "v2" : strided_3x3 ? "v1.5" : "v1";
-    snprintf(plan->architecture, sizeof plan->architecture, "%s-%d %s%s%s", grouped ? "ResNeXt" : "ResNet", convolutions + 2, version, size, classes);
+    snprintf(plan->architecture, sizeof plan->architecture, "%s-%d %s%s%s", grouped ? "ResNeXt" : "ResNet", convolutions + 2, version, size,
+             classes);
 }

@@ -1,6 +1,6 @@
-/* Signatures are imported without knowledge of each other, and each brings its own copy of the network. Here equal operations on equal inputs become
- * one, from the first to the last. What starts it is the input: where every reader of a signature's input has its equal among the readers of
- * some other tensor of that shape (the end of a picture front end, or another signature's input), both are one tensor.
+/* Signatures are imported without knowledge of each other, and each brings its own copy of the network. Here equal operations on equal
+ * inputs become one, from the first to the last. What starts it is the input: where every reader of a signature's input has its equal among
+ * the readers of some other tensor of that shape (the end of a picture front end, or another signature's input), both are one tensor.
  */
 #include "loader/plan_share.h"
 
@@ -38,7 +38,8 @@ static bool equal_parameters(const rn_op *a, const rn_op *b)
         return x->r == y->r && x->s == y->s && x->stride_h == y->stride_h && x->stride_w == y->stride_w && x->pad_top == y->pad_top &&
                x->pad_left == y->pad_left && x->pad_bottom == y->pad_bottom && x->pad_right == y->pad_right && x->pad_zero == y->pad_zero;
     }
-    case RN_OP_DENSE: return a->u.dense.weights == b->u.dense.weights && a->u.dense.bias == b->u.dense.bias && a->u.dense.relu == b->u.dense.relu;
+    case RN_OP_DENSE:
+        return a->u.dense.weights == b->u.dense.weights && a->u.dense.bias == b->u.dense.bias && a->u.dense.relu == b->u.dense.relu;
     case RN_OP_TOP_K: return a->u.top_k.k == b->u.top_k.k;
     case RN_OP_GLOBAL_AVERAGE_POOL:
     case RN_OP_SOFTMAX: return true;
@@ -60,20 +61,20 @@ static bool readers_agree(const rn_plan *plan, int32_t input, int32_t other)
     int32_t readers = 0;
     for (int32_t i = 0; i < plan->op_count; i++) {
         const rn_op *mine = &plan->ops[i];
-        if (mine->inputs[0] != input && mine->inputs[1] != input) continue;
+        if (mine->inputs[0] != input || mine->inputs[1] != RN_NONE) continue;
         readers++;
         bool found = false;
         for (int32_t j = 0; j < plan->op_count && !found; j++) {
             const rn_op *theirs = &plan->ops[j];
-            found = theirs->inputs[0] == other && mine->inputs[1] == RN_NONE && theirs->inputs[1] == RN_NONE && equal_parameters(mine, theirs);
+            found = theirs->inputs[0] == other && theirs->inputs[1] == RN_NONE && equal_parameters(mine, theirs);
         }
         if (!found) return false;
     }
     return readers > 0;
 }
 
-/* Marks tensors that stand before the network proper: what picture front ends give, and what arithmetic per channel makes of it. None of them can
- * depend on a signature's numeric input. */
+/* Marks tensors that stand before the network proper: what picture front ends give, and what arithmetic per channel makes of it. None of
+ * them can depend on a signature's numeric input. */
 static void mark_front_ends(const rn_plan *plan, bool *front)
 {
     bool moved = true;

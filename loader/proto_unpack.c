@@ -1,5 +1,5 @@
-/* protobuf-c with an arena under it: every byte it takes counts against the arena's limit, and nothing can leak, whatever path it takes through
- * a broken message. */
+/* protobuf-c with an arena under it: every byte it takes counts against the arena's limit, and nothing can leak, whatever path it takes
+ * through a broken message. */
 #include "loader/proto_unpack.h"
 
 typedef struct bounded {

@@ -123,5 +123,11 @@ rn_status rn_repository_load(const char *path, const rn_progress *progress, rn_p
     if (!S_ISDIR(info.st_mode)) return rn_model_file_load(path, true, out, err);
     RN_TRY(join(path, model_names[CONVERTED], converted, err));
     if (may_exist(converted)) return rn_model_file_load(converted, true, out, err);
-    return rn_saved_model_load(path, progress, out, err);
+    const rn_status status = rn_saved_model_load(path, progress, out, err);
+    int64_t *versions;
+    int32_t count;
+    if (status != RN_STATUS_NOT_FOUND || rn_repository_versions(path, &versions, &count, NULL) != RN_STATUS_OK) return status;
+    const int64_t highest = versions[0];
+    free(versions);
+    return RN_FAIL(err, RN_STATUS_NOT_FOUND, "%s: a directory of versions, expected one of them, such as %s/%" PRId64, path, path, highest);
 }

@@ -1,4 +1,5 @@
-/* A SavedModel directory becomes a plan: open the files, bind the variables, import each signature, share what they have in common, optimize.
+/* A SavedModel directory becomes a plan: open the files, bind the variables, import each signature, share what they have in common,
+ * optimize.
  *
  * Whatever is not understood fails the load by name: a model is served as it was exported or not at all.
  */
@@ -84,8 +85,8 @@ static rn_status build(load *l, const char *path, const rn_progress *progress, r
 {
     RN_TRY(rn__saved_model_file_open(path, &l->file, err));
     RN_TRY(open_checkpoint(path, progress, &l->checkpoint, err));
-    /* Values and frames come to some 10 times the graph; constants to the tensors themselves where they are converted. Both limits are generous
-     * for what TensorFlow writes and keep a small file from asking for a large machine. */
+    /* Values and frames come to some 10 times the graph; constants to the tensors themselves where they are converted. Both limits are
+     * generous for what TensorFlow writes and keep a small file from asking for a large machine. */
     const size_t stored = l->file.size_bytes + (l->checkpoint ? (size_t)rn__checkpoint_bytes(l->checkpoint) : 0);
     l->scratch = rn__arena_create(((size_t)64 << 20) + 100 * l->file.size_bytes);
     l->lasting = rn__arena_create(((size_t)64 << 20) + 4 * stored);
@@ -111,7 +112,9 @@ rn_status rn_saved_model_load(const char *path, const rn_progress *progress, rn_
     rn__arena_destroy(l.lasting);
     rn__checkpoint_close(l.checkpoint);
     rn__saved_model_file_close(&l.file);
-    if (status == RN_STATUS_OK) *out = l.plan;
-    else rn_plan_destroy(l.plan);
+    if (status == RN_STATUS_OK)
+        *out = l.plan;
+    else
+        rn_plan_destroy(l.plan);
     return status;
 }

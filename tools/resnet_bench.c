@@ -160,7 +160,9 @@ static runner create_runner(const rn_plan *plan, const options *o, int32_t rows,
     if (r.backend->prepare(plan, &backend_options, &r.executor, &err) != RN_STATUS_OK) fail(&err);
     r.part.rows = rows;
     r.part.input = allocate((size_t)rows * row_bytes(&r, r.signature->feed));
-    for (int32_t i = 0; i < r.signature->output_count; i++) r.part.outputs[i] = allocate((size_t)rows * row_bytes(&r, r.signature->outputs[i].tensor));
+    for (int32_t i = 0; i < r.signature->output_count; i++) {
+        r.part.outputs[i] = allocate((size_t)rows * row_bytes(&r, r.signature->outputs[i].tensor));
+    }
     fill_input(&r, rows);
     return r;
 }
@@ -209,8 +211,10 @@ static void op_label(const rn_plan *plan, const rn_op *op, char *label, size_t b
     const rn_plan_tensor *x = &plan->tensors[op->inputs[0]], *y = &plan->tensors[op->outputs[op->outputs[0] == RN_NONE]];
     char window[64] = "";
     if (op->kind == RN_OP_CONV2D) {
-        snprintf(window, sizeof window, " %dx%d/%d%s%s", op->u.conv2d.r, op->u.conv2d.s, op->u.conv2d.stride_h, op->inputs[1] == RN_NONE ? "" : " +residual",
-                 op->outputs[1] == RN_NONE ? "" : " +preactivation");
+        const rn_conv2d_op *conv = &op->u.conv2d;
+        const bool residual = op->inputs[1] != RN_NONE, first = op->outputs[0] != RN_NONE, second = op->outputs[1] != RN_NONE;
+        snprintf(window, sizeof window, " %dx%d/%d%s%s", conv->r, conv->s, conv->stride_h, residual ? " +residual" : "",
+                 !second ? "" : first ? " +preactivation" : " preactivation only");
     }
     snprintf(label, bytes, "%s%s %dx%dx%d -> %dx%dx%d", rn_op_kind_name(op->kind), window, x->h, x->w, x->c, y->h, y->w, y->c);
 }
@@ -254,15 +258,16 @@ static void bench_batch(const rn_plan *plan, const options *o, int32_t rows, dou
 {
     runner r = create_runner(plan, o, rows, o->threads, o->isa);
     const int32_t count = time_runs(&r, o->seconds, times);
-    const double middle = median(times, count), flops = 2.0 * (double)rn_plan_multiply_count(plan, r.signature) * rows;
+    const double middle = median(times, count), p90 = times[count * 9 / 10];
+    const double flops = 2.0 * (double)rn_plan_multiply_count(plan, r.signature) * rows;
     if (o->json) {
-        printf("{\"model\": \"%s\", \"backend\": \"%s\", \"batch\": %d, \"median_ms\": %.3f, \"best_ms\": %.3f, \"p90_ms\": %.3f, \"rows_per_s\": %.2f, "
-               "\"gflops\": %.1f, \"runs\": %d, \"processor\": \"%s\", \"commit\": \"%s\"}\n",
-               plan->architecture, r.backend->describe(r.executor), rows, middle * 1e3, times[0] * 1e3, times[count * 9 / 10] * 1e3, rows / middle,
+        printf("{\"model\": \"%s\", \"backend\": \"%s\", \"batch\": %d, \"median_ms\": %.3f, \"best_ms\": %.3f, \"p90_ms\": %.3f, "
+               "\"rows_per_s\": %.2f, \"gflops\": %.1f, \"runs\": %d, \"processor\": \"%s\", \"commit\": \"%s\"}\n",
+               plan->architecture, r.backend->describe(r.executor), rows, middle * 1e3, times[0] * 1e3, p90 * 1e3, rows / middle,
                flops / middle * 1e-9, count, rn_cpu_model(), rn_commit);
     } else {
-        printf("batch %-3d  median %8.2f ms  best %8.2f  p90 %8.2f  %8.2f rows/s  %7.1f GFLOP/s  %d runs  (%s)\n", rows, middle * 1e3, times[0] * 1e3,
-               times[count * 9 / 10] * 1e3, rows / middle, flops / middle * 1e-9, count, r.backend->describe(r.executor));
+        printf("batch %-3d  median %8.2f ms  best %8.2f  p90 %8.2f  %8.2f rows/s  %7.1f GFLOP/s  %d runs  (%s)\n", rows, middle * 1e3,
+               times[0] * 1e3, p90 * 1e3, rows / middle, flops / middle * 1e-9, count, r.backend->describe(r.executor));
     }
     if (o->profile && r.backend == &rn_cpu_backend) {
         profile p = {plan, allocate((size_t)plan->op_count * sizeof *p.seconds)};
@@ -330,8 +335,9 @@ static rn_op make_op(rn_plan *plan, const rn_layer_shape *s, int32_t x)
     if (strcmp(s->op, "conv2d") == 0) {
         op.kind = RN_OP_CONV2D;
         const int32_t dims[4] = {s->r, s->s, s->c / s->groups, s->k};
-        op.u.conv2d = (rn_conv2d_op){.r = s->r, .s = s->s, .stride_h = s->stride, .stride_w = s->stride, .pad_top = s->pad_top, .pad_left = s->pad_left,
-                                     .pad_bottom = s->pad_bottom, .pad_right = s->pad_right, .groups = s->groups, .relu = relu,
+        op.u.conv2d = (rn_conv2d_op){.r = s->r, .s = s->s, .stride_h = s->stride, .stride_w = s->stride, .pad_top = s->pad_top,
+                                     .pad_left = s->pad_left, .pad_bottom = s->pad_bottom, .pad_right = s->pad_right, .groups = s->groups,
+                                     .relu = relu,
                                      .filter = new_weights(plan, 4, dims, 0, 1 / sqrtf((float)(s->r * s->s * dims[2]))),
                                      .bias = bias ? new_weights(plan, 1, &s->k, 0, 1) : RN_NONE,
                                      .scale2 = second ? new_weights(plan, 1, &s->k, 1, 0.5f) : RN_NONE,
@@ -340,10 +346,13 @@ static rn_op make_op(rn_plan *plan, const rn_layer_shape *s, int32_t x)
         if (second && !rn_layer_shape_has(s, 'x')) return op;
     } else if (strcmp(s->op, "max_pool") == 0) {
         op.kind = RN_OP_MAX_POOL;
-        op.u.max_pool = (rn_max_pool_op){s->r, s->s, s->stride, s->stride, s->pad_top, s->pad_left, s->pad_bottom, s->pad_right, rn_layer_shape_has(s, 'z')};
+        op.u.max_pool = (rn_max_pool_op){.r = s->r, .s = s->s, .stride_h = s->stride, .stride_w = s->stride, .pad_top = s->pad_top,
+                                         .pad_left = s->pad_left, .pad_bottom = s->pad_bottom, .pad_right = s->pad_right,
+                                         .pad_zero = rn_layer_shape_has(s, 'z')};
     } else if (strcmp(s->op, "dense") == 0) {
         op.kind = RN_OP_DENSE;
-        op.u.dense = (rn_dense_op){new_weights(plan, 2, (int32_t[]){s->c, s->k}, 0, 1 / sqrtf((float)s->c)), bias ? new_weights(plan, 1, &s->k, 0, 1) : RN_NONE, relu};
+        op.u.dense = (rn_dense_op){.weights = new_weights(plan, 2, (int32_t[]){s->c, s->k}, 0, 1 / sqrtf((float)s->c)),
+                                   .bias = bias ? new_weights(plan, 1, &s->k, 0, 1) : RN_NONE, .relu = relu};
     } else if (strcmp(s->op, "add") == 0) {
         op.kind = RN_OP_ADD;
         op.u.add.relu = relu;
@@ -360,7 +369,8 @@ static rn_op make_op(rn_plan *plan, const rn_layer_shape *s, int32_t x)
         op.outputs[1] = new_tensor(plan, "indexes", RN_DTYPE_I32, 1, 1, s->k);
     } else { /* scale_shift, scale_shift_u8 */
         op.kind = RN_OP_SCALE_SHIFT;
-        op.u.scale_shift = (rn_scale_shift_op){bias ? new_weights(plan, 1, &s->c, 1, 0.5f) : RN_NONE, bias ? new_weights(plan, 1, &s->c, 0, 1) : RN_NONE, relu};
+        op.u.scale_shift = (rn_scale_shift_op){.scale = bias ? new_weights(plan, 1, &s->c, 1, 0.5f) : RN_NONE,
+                                               .shift = bias ? new_weights(plan, 1, &s->c, 0, 1) : RN_NONE, .relu = relu};
     }
     op.outputs[0] = new_tensor(plan, "y", RN_DTYPE_F32, p, q, s->k);
     return op;
@@ -451,13 +461,15 @@ static void bench_shape(const rn_layer_shape *s, const options *o, int32_t rows,
     }
     char label[256], rate[64];
     op_label(plan, &plan->ops[w.op], label, sizeof label);
-    if (flops > 0 && peak > 0) snprintf(rate, sizeof rate, "%7.1f GFLOP/s %5.1f%%", flops / middle * 1e-9, 100 * flops / middle / (peak * threads));
-    else if (flops > 0) snprintf(rate, sizeof rate, "%7.1f GFLOP/s", flops / middle * 1e-9);
+    const double gflops = flops / middle * 1e-9;
+    if (flops > 0 && peak > 0) snprintf(rate, sizeof rate, "%7.1f GFLOP/s %5.1f%%", gflops, 100 * flops / middle / (peak * threads));
+    else if (flops > 0) snprintf(rate, sizeof rate, "%7.1f GFLOP/s", gflops);
     else snprintf(rate, sizeof rate, "%7.1f GB/s", bytes / middle * 1e-9);
     if (o->json) {
-        printf("{\"operation\": \"%s\", \"dtype\": \"f32\", \"batch\": %d, \"threads\": %d, \"median_us\": %.2f, \"gflops\": %.2f, \"gb_per_s\": %.2f, "
-               "\"peak_gflops\": %.1f, \"error\": %.2e, \"processor\": \"%s\", \"commit\": \"%s\"}\n",
-               label, rows, threads, middle * 1e6, flops / middle * 1e-9, bytes / middle * 1e-9, peak * threads * 1e-9, error, rn_cpu_model(), rn_commit);
+        printf("{\"operation\": \"%s\", \"dtype\": \"f32\", \"batch\": %d, \"threads\": %d, \"median_us\": %.2f, \"gflops\": %.2f, "
+               "\"gb_per_s\": %.2f, \"peak_gflops\": %.1f, \"error\": %.2e, \"processor\": \"%s\", \"commit\": \"%s\"}\n",
+               label, rows, threads, middle * 1e6, flops / middle * 1e-9, bytes / middle * 1e-9, peak * threads * 1e-9, error, rn_cpu_model(),
+               rn_commit);
     } else {
         printf("%9.1f us  %-24s error %.1e  %s\n", middle * 1e6, rate, error, label);
     }

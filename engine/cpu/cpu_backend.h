@@ -6,9 +6,9 @@
 
 extern const rn_backend rn_cpu_backend;
 
-/* For profiles: called after every operation that run executes, on run's thread, with the operation's index in the plan and the seconds it took. */
+/* For profiles: called after every operation that run executes, on run's thread, with the operation's index in the plan and its seconds. */
 typedef void rn_cpu_observer(void *context, int32_t op, double seconds);
-/* NULL: nobody watches, which is how an executor starts. */
+/* For executors of this backend. NULL: nobody watches, which is how an executor starts. */
 void rn_cpu_executor_observe(rn_executor *executor, rn_cpu_observer *observer, void *context);
 
 #endif

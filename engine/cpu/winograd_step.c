@@ -6,13 +6,14 @@
 /* What a method costs for one picture, in multiply-adds of a core. A larger tile saves products and needs more weights, which a network of a
  * hundred layers reads from memory every time; so the best tile depends on how many pixels share them.
  *
- * ResNet-101's 3x3 layers on a Xeon (family 6, model 207, AVX-512, one thread, batch 1), time relative to direct convolution:
+ * ResNet-101's 3x3 layers on a Xeon (family 6, model 207), one AVX-512 thread, batch 1, weights and inputs evicted before each run: median processor
+ * time relative to direct convolution.
  *
  *     size           m = 2   m = 4   chosen
- *     56x56x64       0.62    0.40    4
- *     28x28x128      0.53    0.50    4
- *     14x14x256      0.65    1.13    2
- *     7x7x512        1.37    1.77    direct
+ *     56x56x64       0.73    0.45    4
+ *     28x28x128      0.64    0.45    4
+ *     14x14x256      0.61    0.77    2
+ *     7x7x512        1.02    1.69    direct
  */
 enum {
     COST_OF_BYTE = 12,  /* a weight's byte from memory */

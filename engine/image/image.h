@@ -17,7 +17,8 @@ typedef struct rn_picture {
 } rn_picture;
 
 /* decode_image(bytes, channels, dtype=uint8, expand_animations=False). channels: 0 as in the file, or 1, 3, 4. The content decides the format:
- * JPEG, PNG, GIF (first frame), BMP, WebP. INVALID_ARGUMENT where TensorFlow refuses, with TensorFlow's words. */
+ * JPEG, PNG, GIF (first frame), BMP, WebP. INVALID_ARGUMENT where TensorFlow refuses, in TensorFlow's words, and above the limits here;
+ * UNSUPPORTED for JPEG XL. *out is zeroed on failure. */
 rn_status rn_picture_decode(const void *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err);
 void rn_picture_deinit(rn_picture *picture); /* zeroed or decoded */
 

@@ -11,35 +11,37 @@
 
 #include "engine/image/decoders.h"
 
-/* `at` 0 and `at2` are where the two signatures must stand; an empty second one always matches. */
+static rn_status refuse_jpeg_xl(const uint8_t *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err)
+{
+    (void)bytes, (void)byte_count, (void)channels, (void)out;
+    return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "JPEG XL pictures are not supported: send JPEG, PNG, GIF, BMP or WebP");
+}
+
 typedef struct picture_format {
-    const char *signature;
+    const char *signature; /* the first bytes; '?' stands for any */
     size_t signature_bytes;
-    const char *signature2;
-    size_t at2;
     rn__decoder *decode;
 } picture_format;
 
 #define SIGNATURE(text) text, sizeof(text) - 1
 
-static rn_status refuse_jpeg_xl(const uint8_t *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err);
-
 static const picture_format formats[] = {
-    {SIGNATURE("\xff\xd8\xff"), "", 0, rn__decode_jpeg},
-    {SIGNATURE("\x89PNG\r\n\x1a\n"), "", 0, rn__decode_png},
-    {SIGNATURE("GIF8"), "", 0, rn__decode_gif},
-    {SIGNATURE("BM"), "", 0, rn__decode_bmp},
-    {SIGNATURE("RIFF"), "WEBP", 8, rn__decode_webp},
-    {SIGNATURE("\xff\x0a"), "", 0, refuse_jpeg_xl},
-    {SIGNATURE("\0\0\0\x0cJXL \r\n\x87\n"), "", 0, refuse_jpeg_xl},
+    {SIGNATURE("\xff\xd8\xff"), rn__decode_jpeg},
+    {SIGNATURE("\x89PNG\r\n\x1a\n"), rn__decode_png},
+    {SIGNATURE("GIF8"), rn__decode_gif},
+    {SIGNATURE("BM"), rn__decode_bmp},
+    {SIGNATURE("RIFF????WEBP?"), rn__decode_webp},
+    {SIGNATURE("\xff\x0a"), refuse_jpeg_xl},                 /* a bare codestream */
+    {SIGNATURE("\0\0\0\x0cJXL \r\n\x87\n"), refuse_jpeg_xl}, /* a container */
 };
 
 static bool matches(const picture_format *format, const uint8_t *bytes, size_t byte_count)
 {
-    const size_t second_bytes = strlen(format->signature2);
-    if (byte_count < format->signature_bytes || memcmp(bytes, format->signature, format->signature_bytes) != 0) return false;
-    if (second_bytes == 0) return true;
-    return byte_count > format->at2 + second_bytes && memcmp(bytes + format->at2, format->signature2, second_bytes) == 0;
+    if (byte_count < format->signature_bytes) return false;
+    for (size_t i = 0; i < format->signature_bytes; i++) {
+        if (format->signature[i] != '?' && (uint8_t)format->signature[i] != bytes[i]) return false;
+    }
+    return true;
 }
 
 static const picture_format *find_format(const uint8_t *bytes, size_t byte_count)
@@ -48,12 +50,6 @@ static const picture_format *find_format(const uint8_t *bytes, size_t byte_count
         if (matches(&formats[i], bytes, byte_count)) return &formats[i];
     }
     return NULL;
-}
-
-static rn_status refuse_jpeg_xl(const uint8_t *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err)
-{
-    (void)bytes, (void)byte_count, (void)channels, (void)out;
-    return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "JPEG XL pictures are not supported: send JPEG, PNG, GIF, BMP or WebP");
 }
 
 rn_status rn_picture_decode(const void *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err)

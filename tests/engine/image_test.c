@@ -7,6 +7,7 @@
 /* cmocka needs the four above. */
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <stdio.h> /* jpeglib.h needs FILE */
 #include <stdlib.h>
 #include <string.h>
@@ -349,6 +350,47 @@ static void test_channels_must_fit_the_model(void **state)
     free(grey.data);
 }
 
+/* ---- threads: the thread sanitizer's to judge, and every answer has to be the same ---- */
+
+enum { THREADS = 4, ROUNDS = 20 };
+
+typedef struct shared_pictures {
+    bytes files[5];
+    uint8_t expected[5][8 * 8 * 3];
+} shared_pictures;
+
+static const rn_image_op small_op = {.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .h = 8, .w = 8, .c = 3, .decode_channels = 3};
+
+static void *run_pictures(void *argument)
+{
+    const shared_pictures *shared = argument;
+    uintptr_t wrong = 0;
+    for (int i = 0; i < ROUNDS * 5; i++) {
+        uint8_t out[8 * 8 * 3];
+        const bytes file = shared->files[i % 5];
+        const rn_status status = rn_image_run(&small_op, file.data, file.count, out, NULL);
+        wrong += status != RN_STATUS_OK || memcmp(out, shared->expected[i % 5], sizeof out) != 0;
+    }
+    return (void *)wrong;
+}
+
+static void test_many_threads(void **state)
+{
+    (void)state;
+    shared_pictures shared = {.files = {make_jpeg(JCS_RGB, 3, true), make_png(PNG_FORMAT_RGBA, 4), make_webp(), make_bmp(3), make_gif()}};
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(rn_image_run(&small_op, shared.files[i].data, shared.files[i].count, shared.expected[i], NULL), RN_STATUS_OK);
+    }
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++) assert_int_equal(pthread_create(&threads[i], NULL, run_pictures, &shared), 0);
+    for (int i = 0; i < THREADS; i++) {
+        void *wrong;
+        pthread_join(threads[i], &wrong);
+        assert_null(wrong);
+    }
+    for (int i = 0; i < 5; i++) free(shared.files[i].data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -362,6 +404,7 @@ int main(void)
         cmocka_unit_test(test_resize_known_values),
         cmocka_unit_test(test_crop_rules),
         cmocka_unit_test(test_channels_must_fit_the_model),
+        cmocka_unit_test(test_many_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

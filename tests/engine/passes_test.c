@@ -131,7 +131,8 @@ static int32_t add_vector(rn_plan *plan, int32_t count, uint32_t seed)
 
 static void add_scale_shift(rn_plan *plan, int32_t x, int32_t y, int32_t scale, int32_t shift, bool relu)
 {
-    const rn_op op = {.kind = RN_OP_SCALE_SHIFT, .name = "scale_shift", .inputs = {x, RN_NONE}, .outputs = {y, RN_NONE}, .u.scale_shift = {scale, shift, relu}};
+    const rn_op op = {.kind = RN_OP_SCALE_SHIFT, .name = "scale_shift", .inputs = {x, RN_NONE}, .outputs = {y, RN_NONE},
+                      .u.scale_shift = {scale, shift, relu}};
     assert_int_equal(rn_plan_add_op(plan, &op, NULL, NULL), RN_STATUS_OK);
 }
 
@@ -273,7 +274,8 @@ static void check_no_overlap(const rn_plan *plan, const size_t *bytes, const siz
                 for (size_t b = offsets[writes[i]] / 64; b < (offsets[writes[i]] + bytes[writes[i]] + 63) / 64; b++) owner[b] = writes[i];
             }
             for (int32_t i = 0; i < read_count; i++) {
-                for (size_t b = offsets[reads[i]] / 64; b < (offsets[reads[i]] + bytes[reads[i]] + 63) / 64; b++) assert_int_equal(owner[b], reads[i]);
+                const size_t end = (offsets[reads[i]] + bytes[reads[i]] + 63) / 64;
+                for (size_t b = offsets[reads[i]] / 64; b < end; b++) assert_int_equal(owner[b], reads[i]);
             }
         }
         free(owner);
@@ -287,7 +289,8 @@ static void arenas_do_not_overlap(void **state)
         rn_plan *plan = network(1 + variant % 2, variant & 2);
         rn_error err = {0};
         if (variant & 4) assert_int_equal(rn_plan_optimize(plan, &err), RN_STATUS_OK);
-        size_t *bytes = calloc((size_t)plan->tensor_count, sizeof *bytes), *offsets = calloc((size_t)plan->tensor_count, sizeof *offsets), total, sum = 0;
+        const size_t tensors = (size_t)plan->tensor_count;
+        size_t *bytes = calloc(tensors, sizeof *bytes), *offsets = calloc(tensors, sizeof *offsets), total, sum = 0;
         for (int32_t t = 0; t < plan->tensor_count; t++) sum += bytes[t] = rn_plan_tensor_bytes(&plan->tensors[t]);
         assert_int_equal(rn_plan_layout_arena(plan, bytes, offsets, &total, &err), RN_STATUS_OK);
         printf("%s: %zu bytes of tensors in an arena of %zu\n", plan->architecture, sum, total);

@@ -80,7 +80,7 @@ def test_files_hold_one_purpose():
 
 
 def test_libraries_neither_print_nor_exit():
-    call = re.compile(r'(?<![a-zA-Z0-9_.>"])(exit|abort|printf|fprintf|perror)\s*\(')
+    call = re.compile(r'(?<![a-zA-Z0-9_.>"])(exit|abort|printf|perror|puts|fprintf(?=\s*\(\s*std))\s*\(')
     wrong = [f"{path}: {match.group(1)}" for _, path, text in sources() if path != "http/resnetd.c"
              for match in call.finditer(re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.S))]
     assert not wrong, "\n".join(wrong)

@@ -173,6 +173,81 @@ static void test_strings(void **state)
     free((char *)text.at);
 }
 
+/* Walks everything that a handler may walk. */
+static void walk(const char *at, const char *limit, int depth)
+{
+    char *text = malloc((size_t)(limit - at) + 1);
+    const char *end;
+    bool escaped;
+    int64_t integer;
+    switch (rn_json_kind_at(at)) {
+    case RN_JSON_NUMBER:
+        rn_json_float(at, limit, &end);
+        rn_json_int64(at, limit, &integer);
+        assert_ptr_equal(end, rn_json_skip(at, limit));
+        break;
+    case RN_JSON_STRING:
+        assert_true(rn_json_unescape(at, limit, text) <= rn_json_string(at, limit, &escaped).bytes);
+        break;
+    case RN_JSON_ARRAY:
+        for (const char *e = rn_json_first(at); e && depth < 50; e = rn_json_next(rn_json_skip(e, limit))) walk(e, limit, depth + 1);
+        break;
+    case RN_JSON_OBJECT:
+        rn_json_find(at, limit, "absent");
+        for (const char *key = rn_json_first(at); key && depth < 50;) {
+            const char *value = rn_json_value_of(key, limit);
+            walk(key, limit, depth + 1);
+            walk(value, limit, depth + 1);
+            key = rn_json_next(rn_json_skip(value, limit));
+        }
+        break;
+    default:
+        break;
+    }
+    free(text);
+}
+
+static uint64_t random_bits(uint64_t *seed)
+{
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    return *seed;
+}
+
+/* Texts one to four random bytes away from good ones: whatever the checker accepts must be safe to walk. Memory errors are the sanitizer's
+ * to find. */
+static void test_mutations(void **state)
+{
+    (void)state;
+    static const char *const seeds[] = {
+        "{\"signature_name\":\"a\",\"instances\":[[1,2.5e-3],[NaN,-Infinity]]}",
+        "{\"inputs\":{\"x\":{\"b64\":\"aGVsbG8=\"},\"y\":[{\"b64\":\"\\/\\u0041\\ud83d\\ude00\"}]}}",
+        "{\"a\":[true,false,null,[],{},[[]],{\"b\":{}}],\"c\":\"\\n\\\\\\\"\"}",
+        "{\"instances\":[12345678901234567890,0.12345678901234567,1e308,-0,9e-400]}",
+    };
+    static const char alphabet[] = "{}[]:,\"\\0123456789.eE+-NaInfityulrstb64 \n\t/\x01\x7f\xff";
+    uint64_t seed = 20260901;
+    int accepted = 0;
+    for (int i = 0; i < 200000; i++) {
+        const char *source = seeds[random_bits(&seed) % 4];
+        rn_text text = exact_copy(source, strlen(source));
+        char *bytes = (char *)text.at;
+        for (uint64_t n = 1 + random_bits(&seed) % 4; n > 0; n--)
+            bytes[random_bits(&seed) % text.bytes] = alphabet[random_bits(&seed) % (sizeof alphabet - 1)];
+        if (random_bits(&seed) % 8 == 0) text.bytes = random_bits(&seed) % text.bytes;
+        rn_json_member member = {.name = "instances"};
+        const char *root;
+        if (rn_json_check(text, &member, 1, &root, NULL) == RN_STATUS_OK && (*root == '{' || *root == '[')) {
+            walk(root, text.at + text.bytes, 0);
+            accepted++;
+        }
+        free(bytes);
+    }
+    print_message("%d of 200000 accepted\n", accepted);
+    assert_true(accepted > 10000);
+}
+
 /* ---- numbers ---- */
 
 static float read_float(const char *number)
@@ -215,14 +290,6 @@ static void test_float_rules(void **state)
     assert_false(rn_json_int64(integers + 61, limit, &integer));
     assert_false(rn_json_int64(integers + 65, limit, &integer));
     assert_true(rn_json_int64(integers + 69, limit, &integer) && integer == 7);
-}
-
-static uint64_t random_bits(uint64_t *seed)
-{
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    return *seed;
 }
 
 /* Every printed form of floats, doubles and of the middles between floats, where rounding is hardest. */
@@ -290,9 +357,9 @@ static void test_speed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_syntax),  cmocka_unit_test(test_depth),       cmocka_unit_test(test_members),
-        cmocka_unit_test(test_strings), cmocka_unit_test(test_float_rules), cmocka_unit_test(test_float_rounding),
-        cmocka_unit_test(test_speed),
+        cmocka_unit_test(test_syntax),         cmocka_unit_test(test_depth),     cmocka_unit_test(test_members),
+        cmocka_unit_test(test_strings),        cmocka_unit_test(test_mutations), cmocka_unit_test(test_float_rules),
+        cmocka_unit_test(test_float_rounding), cmocka_unit_test(test_speed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -85,6 +86,26 @@ static void test_float_rule(void **state)
         const size_t bytes = rn_json_print_float(value, got);
         if (!rn_text_equals((rn_text){got, bytes}, wanted)) fail_msg("%.*s, expected %s", (int)bytes, got, wanted);
     }
+}
+
+/* Prints the speed of a thousand probabilities; no assertion, machines differ. */
+static void test_float_speed(void **state)
+{
+    (void)state;
+    enum { COUNT = 1000, ROUNDS = 200 };
+    static float values[COUNT];
+    for (int i = 0; i < COUNT; i++) values[i] = expf(-(float)(i * 7919 % COUNT) / 100.0f);
+    struct timespec begin, end;
+    double best = 1e9;
+    size_t bytes = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        char out[RN_JSON_FLOAT_BYTES];
+        clock_gettime(CLOCK_MONOTONIC, &begin);
+        for (int i = 0; i < COUNT; i++) bytes += rn_json_print_float(values[i], out);
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        best = fmin(best, (double)(end.tv_sec - begin.tv_sec) * 1e9 + (double)(end.tv_nsec - begin.tv_nsec));
+    }
+    print_message("%.0f ns a float (%zu bytes)\n", best / COUNT, bytes);
 }
 
 static void test_layout_row(void **state)
@@ -183,9 +204,13 @@ static void test_echo(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_floats),     cmocka_unit_test(test_float_rule),
-        cmocka_unit_test(test_layout_row), cmocka_unit_test(test_layout_columns_and_objects),
-        cmocka_unit_test(test_escapes),    cmocka_unit_test(test_echo),
+        cmocka_unit_test(test_floats),
+        cmocka_unit_test(test_float_rule),
+        cmocka_unit_test(test_float_speed),
+        cmocka_unit_test(test_layout_row),
+        cmocka_unit_test(test_layout_columns_and_objects),
+        cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_echo),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

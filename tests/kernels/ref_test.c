@@ -20,7 +20,8 @@ static rn_map dense(float *data, int32_t h, int32_t w, int32_t c)
 static void assert_floats(const float *got, const float *expected, int count)
 {
     for (int i = 0; i < count; i++) {
-        if (isnan(expected[i]) ? !isnan(got[i]) : got[i] != expected[i]) fail_msg("element %d is %g, expected %g", i, (double)got[i], (double)expected[i]);
+        const bool equal = isnan(expected[i]) ? isnan(got[i]) : got[i] == expected[i];
+        if (!equal) fail_msg("element %d is %g, expected %g", i, (double)got[i], (double)expected[i]);
     }
 }
 

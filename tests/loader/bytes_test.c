@@ -113,8 +113,10 @@ static void arena_keeps_its_limit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(varints_of_every_length), cmocka_unit_test(varints_past_64_bits_are_refused),
-        cmocka_unit_test(crc_vectors),             cmocka_unit_test(crc_forms_agree),
+        cmocka_unit_test(varints_of_every_length),
+        cmocka_unit_test(varints_past_64_bits_are_refused),
+        cmocka_unit_test(crc_vectors),
+        cmocka_unit_test(crc_forms_agree),
         cmocka_unit_test(arena_keeps_its_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -159,6 +159,9 @@ static void test_load(void **state)
     rn_plan_destroy(plan);
     assert_int_equal(rn_repository_load(at(b, "2"), NULL, &loaded, &err), RN_STATUS_NOT_FOUND);
     assert_non_null(strstr(err.message, at(b, "2")));
+    assert_int_equal(rn_repository_load(b->path, NULL, &loaded, &err), RN_STATUS_NOT_FOUND);
+    assert_non_null(strstr(err.message, "a directory of versions"));
+    assert_non_null(strstr(err.message, at(b, "1")));
     mkdir(at(b, "3"), 0777);
     assert_int_equal(rn_repository_load(at(b, "3"), NULL, &loaded, &err), RN_STATUS_NOT_FOUND);
     assert_non_null(strstr(err.message, at(b, "3")));

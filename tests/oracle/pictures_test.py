@@ -43,6 +43,11 @@ class Dump:
 
 
 @pytest.fixture(scope='module')
+def pictures():
+    return dict(every_picture())
+
+
+@pytest.fixture(scope='module')
 def dump(tmp_path_factory):
     process = Dump(tmp_path_factory.mktemp('pictures'))
     yield process
@@ -94,8 +99,8 @@ def worst(ours, theirs):
     return f', {numpy.count_nonzero(gap)} of {gap.size} values, by up to {gap.max()}'
 
 
-def test_every_form_of_picture(dump):
-    wrong = differences(dump, every_picture(), (0, 1, 3, 4))
+def test_every_form_of_picture(dump, pictures):
+    wrong = differences(dump, pictures.items(), (0, 1, 3, 4))
     assert not wrong, '\n'.join(wrong[:40])
 
 
@@ -106,8 +111,8 @@ def test_damaged_pictures(dump):
 
 @pytest.mark.parametrize('shape', [(3000, 4000), (4000, 3000)])
 def test_large_pictures(dump, shape):
-    pixels = photo(*shape, 3)
-    files = [('jpeg', pillow(pixels, 'RGB', 'JPEG', quality=90)), ('png', pillow(pixels, 'RGB', 'PNG', compress_level=1))]
+    pixels = numpy.tile(photo(500, 500, 3), (shape[0] // 500, shape[1] // 500, 1))
+    files = [('jpeg', pillow(pixels, 'RGB', 'JPEG', quality=90)), ('progressive', pillow(pixels, 'RGB', 'JPEG', progressive=True)), ('png', pillow(pixels, 'RGB', 'PNG', compress_level=1))]
     assert not differences(dump, files, (0,))
     for name, data in files:
         for round_up in (1, 0):
@@ -128,6 +133,12 @@ def test_whole_front_end(dump):
     print(f'{count} pictures equal to the bit')
 
 
+def test_real_pictures(dump):
+    """The files that the sample model is asked about."""
+    files = [(path.name, path.read_bytes()) for path in sorted((ROOT / 'tests/data/pictures').iterdir()) if path.suffix in ('.jpg', '.png')]
+    assert files and not differences(dump, files, (0, 1, 3))
+
+
 def test_resize(dump):
     """Any size to any size, noise, with 1, 3 and 4 channels."""
     random = numpy.random.default_rng(7)
@@ -142,10 +153,9 @@ def test_resize(dump):
 
 @pytest.mark.parametrize('name', ['text', 'empty', 'bmp-too-long', 'bmp-1-bit', 'gif-no-colours', 'gif-one', 'png-palette-missing',
                                   'webp-lossless-7x9', 'jpeg-cmyk-7x9', 'bmp-24-7x9', 'bmp-31-bytes', 'gif-index-too-large'])
-def test_refusals_begin_with_tensorflows_words(dump, name):
+def test_refusals_begin_with_tensorflows_words(dump, pictures, name):
     """TensorFlow puts the operation's name around its message; ours goes on with what we know. channels=1 is refused by most formats."""
-    data = dict(every_picture())[name]
-    ours, theirs = dump.ask('decode 1', data), tf_decode(data, 1)
+    ours, theirs = dump.ask('decode 1', pictures[name]), tf_decode(pictures[name], 1)
     assert isinstance(ours, str) and isinstance(theirs, str)
     words = theirs.removeprefix('{{function_node __wrapped__DecodeImage_device_/job:localhost/replica:0/task:0/device:CPU:0}} ')
     words = words.split(' [Op:')[0].rstrip()

@@ -3,8 +3,8 @@
  *   model_run MODEL                                 architecture, load time, signatures, operations
  *   model_run MODEL SIGNATURE INPUT OUT             runs it once on the CPU backend
  *
- * INPUT: raw rows of the signature's numeric input, or for pictures a text file with one path a line. Writes OUT.<output name>: raw rows, labels as
- * int32 indexes.
+ * INPUT: raw rows of the signature's numeric input, or for pictures a text file with one path a line. Writes OUT.<output name>: raw rows,
+ * labels as int32 indexes.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,7 +79,8 @@ static void *read_rows(const rn_plan *plan, const rn_signature *signature, const
         char *picture = read_file(line, &picture_bytes);
         pixels = realloc(pixels, (size_t)(*rows + 1) * row_bytes);
         if (!pixels) fail("no memory");
-        if (rn_image_run(&plan->ops[signature->image_op].u.image, picture, picture_bytes, pixels + (size_t)*rows * row_bytes, &err) != RN_STATUS_OK) {
+        if (rn_image_run(&plan->ops[signature->image_op].u.image, picture, picture_bytes, pixels + (size_t)*rows * row_bytes, &err) !=
+            RN_STATUS_OK) {
             fail(err.message);
         }
         free(picture);
@@ -130,8 +131,10 @@ int main(int argc, char **argv)
         return 1;
     }
     printf("%s\nloaded in %.3f s\n", plan->architecture, now() - start);
-    if (argc == 2) show(plan);
-    else run(plan, argv[2], argv[3], argv[4]);
+    if (argc == 2)
+        show(plan);
+    else
+        run(plan, argv[2], argv[3], argv[4]);
     rn_plan_destroy(plan);
     return 0;
 }

@@ -1,0 +1,116 @@
+"""The server process for tests that talk to it as clients do.
+
+start_server(base_path, "--flag=value", ..., name=..., env=...) starts build/resnetd (RN_BUILD names another build directory) on free ports, waits until
+it is ready and returns a Server. `server` is one with the bundled model that all tests share: tests that stop or overload a server start their own.
+"""
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+MODEL = ROOT / "tests/data/fashion_resnet101"
+PATIENCE_S = 60  # for anything that should take a moment: sanitizer builds on a busy machine
+SANITIZER_OPTIONS = {"LSAN_OPTIONS": f"suppressions={ROOT}/tests/lsan.supp:print_suppressions=0"}
+SANITIZER_REPORT = re.compile(r"(AddressSanitizer|LeakSanitizer|ThreadSanitizer|UndefinedBehaviorSanitizer|runtime error:)")
+
+
+class Server:
+    """A resnetd process. Its log grows in `lines`."""
+
+    def __init__(self, command, env):
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**SANITIZER_OPTIONS, **os.environ, **env})
+        self.lines = []
+        self._reader = threading.Thread(target=lambda: self.lines.extend(self.process.stderr), daemon=True)
+        self._reader.start()
+
+    @property
+    def log(self):
+        return "".join(self.lines)
+
+    def wait_for(self, pattern):
+        """The first group of `pattern` in the log, once it is there."""
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            if found := re.search(pattern, self.log):
+                return found.group(1)
+            if self.process.poll() is not None:
+                self._reader.join(PATIENCE_S)
+                if re.search(pattern, self.log) is None:
+                    break
+            time.sleep(0.01)
+        raise AssertionError(f"no {pattern!r} in the log; exit code {self.process.poll()}:\n{self.log}")
+
+    @property
+    def port(self):
+        return int(self.wait_for(r"ready: REST on port (\d+)\n"))
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def monitoring_url(self):
+        port = self.wait_for(r"health on port (\d+)\n")
+        return f"http://127.0.0.1:{port}"
+
+    def wait(self):
+        """The exit code."""
+        code = self.process.wait(PATIENCE_S)
+        self._reader.join(PATIENCE_S)
+        return code
+
+    def stop(self):
+        """SIGTERM; the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+
+@pytest.fixture(scope="session")
+def build_dir():
+    return ROOT / os.environ.get("RN_BUILD", "build")
+
+
+@pytest.fixture(scope="session")
+def launch(build_dir):
+    """launch(*arguments, env={}) starts resnetd with exactly these arguments and does not wait for anything."""
+    servers = []
+
+    def start(*arguments, env={}):
+        servers.append(Server([build_dir / "resnetd", *map(str, arguments)], env))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        if server.process.poll() is None:
+            assert server.stop() == 0, server.log
+        assert not SANITIZER_REPORT.search(server.log), server.log
+
+
+@pytest.fixture(scope="session")
+def start_server(launch):
+    def start(base_path=MODEL, *flags, name="fashion", env={}):
+        server = launch(f"--model_name={name}", f"--model_base_path={base_path}", "--rest_api_port=0", "--monitoring_port=0", *flags, env=env)
+        assert server.port
+        return server
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def server(start_server):
+    return start_server()
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]

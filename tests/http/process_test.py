@@ -1,0 +1,136 @@
+"""The process: flags, environment, exit codes."""
+import os
+import shutil
+import socket
+
+import pytest
+import requests
+
+from client import MODEL
+
+BASE = [f"--model_base_path={MODEL}", "--rest_api_port=0", "--monitoring_port=0"]
+
+
+@pytest.fixture(scope="module")
+def fails(launch):
+    """fails(code, text, *arguments, env={}): the process must end with that code and say that."""
+
+    def check(code, text, *arguments, env={}):
+        process = launch(*arguments, env=env)
+        assert process.wait() == code, process.log
+        assert text in process.log
+        assert all(line.startswith("resnetd: ") for line in process.lines)
+
+    return check
+
+
+def test_usage(fails):
+    fails(2, "unknown flag --nonsense", "--nonsense=1")
+    fails(2, "unknown flag --nonsense", *BASE, "--nonsense")
+    fails(2, "unknown flag -x", "-x")
+    fails(2, 'unexpected argument "word"', *BASE, "word")
+    fails(2, "--model_base_path is needed")
+    fails(2, '--rest_api_port: expected a number, found "http"', "--rest_api_port=http")
+    fails(2, "--rest_api_port: expected 0 to 65535, found 65536", "--rest_api_port", "65536")
+    fails(2, "--port: expected a value", "--port")
+    fails(2, '--rest_api_enable_cors_support: expected true or false, found "maybe"', "--rest_api_enable_cors_support=maybe")
+    fails(2, "RESNETD_MAX_BATCH_SIZE: --max_batch_size: expected 1 to 4096, found 0", *BASE, env={"RESNETD_MAX_BATCH_SIZE": "0"})
+
+
+def test_reference_that_was_not_replaced(fails):
+    fails(2, '--model_name: "$(MODEL_NAME)" holds a reference that was not replaced', "--model_name=$(MODEL_NAME)")
+    fails(2, "--rest_api_port:", "--rest_api_port=$(PORT)")
+    fails(2, "RESNETD_MODEL_BASE_PATH: --model_base_path:", env={"RESNETD_MODEL_BASE_PATH": "/models/$(MODEL_NAME)"})
+
+
+def test_version_and_help(build_dir):
+    import subprocess
+    run = lambda flag: subprocess.run([build_dir / "resnetd", flag], capture_output=True, text=True, check=True).stdout
+    assert run("--version").startswith("resnetd 0.")
+    text = run("--help")
+    assert "--rest_api_port=8501" in text and "--saved_model_tags" in text and max(map(len, text.splitlines())) < 160
+
+
+def test_spellings_of_tensorflow_serving(launch):
+    server = launch("--model_name", "m", "--model_base_path", MODEL, "--rest_api_port", "0", "--monitoring_port", "0", "--port=0",
+                    "--enable_batching", "--batching_parameters_file", "/x", "--saved_model_tags=serve", "--flush_filesystem_caches=true",
+                    "--rest_api_num_threads=64", "--tensorflow_session_parallelism", "4")
+    assert requests.get(f"{server.url}/v1/models/m").status_code == 200
+    for name in ("enable_batching", "batching_parameters_file", "saved_model_tags", "tensorflow_session_parallelism"):
+        assert f"--{name} has no effect here" in server.log
+    assert "gRPC" not in server.log
+    assert server.stop() == 0
+
+
+def test_environment(launch):
+    env = {"RESNETD_MODEL_BASE_PATH": str(MODEL), "RESNETD_MODEL_NAME": "from_environment", "RESNETD_REST_API_PORT": "0", "RESNETD_MONITORING_PORT": "0"}
+    server = launch(env=env)
+    assert requests.get(f"{server.url}/v1/models/from_environment").status_code == 200
+    assert server.stop() == 0
+    server = launch("--model_name=from_flag", env=env)
+    assert requests.get(f"{server.url}/v1/models/from_flag").status_code == 200
+    assert server.stop() == 0
+
+
+def test_base_paths(launch, tmp_path):
+    """The highest version, and a model directory itself."""
+    for version in ("1", "7", "notes"):
+        (tmp_path / version).mkdir()
+    shutil.copytree(MODEL / "1", tmp_path / "7", dirs_exist_ok=True)
+    for base, version in ((tmp_path, "7"), (MODEL / "1", "1")):
+        server = launch("--model_name=m", f"--model_base_path={base}", "--rest_api_port=0", "--monitoring_port=0")
+        assert requests.get(f"{server.url}/v1/models/m").json()["model_version_status"][0]["version"] == version
+        assert server.stop() == 0
+
+
+def test_no_model(fails, tmp_path):
+    fails(66, "nowhere", f"--model_base_path={tmp_path}/nowhere", *BASE[1:])
+    fails(66, str(tmp_path), f"--model_base_path={tmp_path}", *BASE[1:])
+
+
+def test_corrupt_model(fails, tmp_path):
+    version = tmp_path / "1"
+    shutil.copytree(MODEL / "1", version)
+    for path in version.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    weights = next((version / "variables").glob("*.data*"))
+    weights.write_bytes(weights.read_bytes()[:1000000])
+    fails(65, str(version), f"--model_base_path={tmp_path}", *BASE[1:])
+    (version / "saved_model.pb").write_bytes(b"not a protobuf")
+    fails(65, str(version), f"--model_base_path={tmp_path}", *BASE[1:])
+
+
+def test_forbidden_model(fails, tmp_path):
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    (tmp_path / "1").mkdir(mode=0)
+    fails(77, str(tmp_path), f"--model_base_path={tmp_path}", *BASE[1:])
+
+
+def test_device(fails):
+    fails(70, "cuda", *BASE, "--device=cuda")
+    fails(2, "device nonsense is not known", *BASE, "--device=nonsense")
+
+
+def test_port_in_use(fails, launch, free_port):
+    with socket.socket() as s:
+        s.bind(("0.0.0.0", free_port))
+        s.listen()
+        fails(69, f"port {free_port}: Address already in use", *BASE[:2], f"--monitoring_port={free_port}")
+        fails(69, f"port {free_port}: Address already in use", BASE[0], f"--rest_api_port={free_port}", "--monitoring_port=0")
+
+
+def test_health_opens_first(launch):
+    server = launch(*BASE)
+    assert requests.get(f"{server.monitoring_url}/healthz").status_code == 200
+    assert requests.get(f"{server.url}/readyz").status_code == 200  # open means ready
+    events = [line.split()[1] for line in server.lines]
+    assert events.index("health") < events.index("model") < events.index("ready:")
+    assert server.stop() == 0
+
+
+def test_stop_before_the_model_is_loaded(launch):
+    for _ in range(5):
+        server = launch(*BASE)
+        server.wait_for("(health) on port")
+        assert server.stop() == 0
