@@ -14,9 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/cuda/conv_cudnn.h"
 #include "engine/cuda/cuda_backend.h"
 #include "engine/passes.h"
 #include "engine/synthetic.h"
+#include "tests/cuda/cudnn_rules.h"
 #include "tests/cuda_emulation/emulation_control.h"
 #include "tests/support/plan_reference.h"
 
@@ -440,9 +442,21 @@ static void choices_are_kept_between_starts(void **state)
     free_problem(&p);
 }
 
+/* As tests/cuda_libraries checks of the real one. */
+static void the_emulated_library_keeps_the_rules(void **state)
+{
+    (void)state;
+    cudnnBackendDescriptor_t device;
+    assert_int_equal(rn__cudnn_device_create(0, &device, NULL), RN_STATUS_OK);
+    check_cudnn_rules(device);
+    cudnnBackendDestroyDescriptor(device);
+    assert_int_equal(rn_emulation_live_objects(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_emulated_library_keeps_the_rules),
         cmocka_unit_test(networks_match_the_reference),
         cmocka_unit_test(two_signatures_share_a_network),
         cmocka_unit_test(every_call_may_fail),

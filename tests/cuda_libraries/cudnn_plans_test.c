@@ -21,6 +21,7 @@
 #include "engine/cuda/cuda_executor.h"
 #include "engine/passes.h"
 #include "engine/synthetic.h"
+#include "tests/cuda/cudnn_rules.h"
 
 typedef struct {
     const char *name;
@@ -178,9 +179,20 @@ static void what_cudnn_does_not_do(void **state)
     cudnnBackendDestroyDescriptor(device);
 }
 
+static void the_library_keeps_its_rules(void **state)
+{
+    (void)state;
+    for (size_t g = 0; g < sizeof generations / sizeof *generations; g++) {
+        cudnnBackendDescriptor_t device = describe_device(&generations[g]);
+        check_cudnn_rules(device);
+        cudnnBackendDestroyDescriptor(device);
+    }
+}
+
 int main(void)
 {
     printf("cuDNN %zu\n", cudnnGetVersion());
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_convolution_can_be_planned), cmocka_unit_test(what_cudnn_does_not_do)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_convolution_can_be_planned), cmocka_unit_test(what_cudnn_does_not_do),
+                                       cmocka_unit_test(the_library_keeps_its_rules)};
     return cmocka_run_group_tests_name("cuDNN plans", tests, NULL, NULL);
 }
