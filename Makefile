@@ -58,11 +58,10 @@ TESTS := $(TEST_SRC:%.c=$(B)/%)
 # Programs that tests written in Python drive.
 TEST_TOOLS := $(TEST_TOOL_SRC:%.c=$(B)/%)
 
-comma := ,
 # ---- CUDA: found, never required ----
 #
-# `make cuda` builds the plug-in that the programs open when they are asked for a GPU. The toolkit's headers alone are enough for the tests: kernels and
-# backend are compiled for the host, over the stand-ins of tests/cuda_emulation.
+# `make cuda` builds the plug-in that the programs open when they are asked for a GPU. The toolkit's headers alone are enough for the tests:
+# kernels and backend are compiled for the host, over the stand-ins of tests/cuda_emulation.
 ifndef CUDA_HOME
 CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(or $(shell command -v nvcc 2>/dev/null),$(wildcard /usr/local/cuda/bin/nvcc))))
 endif
@@ -74,16 +73,23 @@ NVCC := $(wildcard $(CUDA_HOME:%=%/bin/nvcc))
 CUDA_INCLUDE := $(addprefix -isystem ,$(sort $(CUDA_HOME:%=%/include) $(filter-out /usr/include,$(CUDNN_HOME:%=%/include))))
 CUDA_MISSING := $(strip $(if $(wildcard $(CUDA_HOME:%=%/include/cuda_runtime_api.h)),,CUDA toolkit (CUDA_HOME="$(CUDA_HOME)")) \
     $(if $(wildcard $(CUDNN_HOME:%=%/include/cudnn.h)),,cuDNN (CUDNN_HOME="$(CUDNN_HOME)")))
-CUDA_SKIP := $(if $(CUDA_MISSING),not found: $(CUDA_MISSING),$(if $(findstring thread,$(SANITIZE)),ThreadSanitizer does not know the fibers of the emulation))
+CUDA_SKIP := $(if $(CUDA_MISSING),not found: $(CUDA_MISSING),$(if $(findstring thread,$(SANITIZE)),\
+    ThreadSanitizer does not know the fibers of the emulation))
 
 CUDA_KERNELS_SRC := $(wildcard kernels/cuda/*.cu)
 CUDA_HOST_SRC := $(wildcard kernels/cuda/*.c engine/cuda/*.c)
 CUDA_TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/cuda/*_test.c)) $(patsubst %.cpp,$(B)/%,$(wildcard tests/cuda_emulation/*_test.cpp))
-CUDNN_LIBRARY := $(firstword $(wildcard $(foreach d,lib lib64 lib/x86_64-linux-gnu lib/aarch64-linux-gnu,$(CUDNN_HOME)/$(d)/libcudnn.so.9)))
+CUDNN_FOLDERS := $(addprefix $(CUDNN_HOME)/,lib lib64 lib/x86_64-linux-gnu lib/aarch64-linux-gnu)
+CUDNN_LIBRARY := $(firstword $(wildcard $(CUDNN_FOLDERS:%=%/libcudnn.so.9)))
+CUDA_RPATH := $(CUDA_HOME)/lib64:$(patsubst %/,%,$(dir $(CUDNN_LIBRARY)))
 # These ask the real cuDNN, which plans for devices that are only described.
 CUDNN_TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/cuda_libraries/*_test.c))
-CUDNN_SKIP := $(or $(CUDA_SKIP),$(if $(SANITIZE),the library is not built for sanitizers),$(if $(CUDNN_LIBRARY),,no libcudnn.so.9 in $(CUDNN_HOME)))
+CUDNN_SKIP := $(or $(CUDA_SKIP),$(if $(SANITIZE),the library is not built for sanitizers),\
+    $(if $(CUDNN_LIBRARY),,no libcudnn.so.9 in $(CUDNN_HOME)))
 TESTS += $(if $(CUDA_SKIP),,$(CUDA_TESTS)) $(if $(CUDNN_SKIP),,$(CUDNN_TESTS))
+comma := ,
+CUDA_FOUND := $(if $(CUDA_MISSING),not found: $(subst ",,$(CUDA_MISSING)),\
+    toolkit $(CUDA_HOME)$(comma) cuDNN $(CUDNN_HOME): $(if $(NVCC),'make cuda' builds the plug-in,no nvcc$(comma) tests only))
 
 .PHONY: all check tests asan tsan clean help format check-format detected
 .SECONDARY:
@@ -93,7 +99,7 @@ detected:
 	@echo "compiler    $$($(CC) --version | head -n 1)"
 	@echo "target      $(ARCH), hand-written kernels: $(or $(ISAS),none: reference kernels and OpenBLAS)"
 	@echo "libraries   $(foreach p,$(PKGS) openblas $(HTTP_PKG),$(p) $(shell pkg-config --modversion $(p)))"
-	@echo "cuda        $(if $(CUDA_MISSING),not found: $(subst ",,$(CUDA_MISSING)),toolkit $(CUDA_HOME)$(comma) cuDNN $(CUDNN_HOME): $(if $(NVCC),'make cuda' builds the plug-in,no nvcc$(comma) tests only))"
+	@echo "cuda        $(strip $(CUDA_FOUND))"
 	@echo "output      $(B)/$(if $(SANITIZE), with $(SANITIZE))"
 
 tests: $(TESTS) $(TEST_TOOLS)
@@ -162,7 +168,8 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(TEST_SUPPORT) $(HTTP) $(LOADER) $(ENGINE) $(K
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(HTTP_LDLIBS) $(LDLIBS)
 
 # Kernels, backend and stand-ins for the host: what the CUDA tests are linked with.
-CXXFLAGS += -std=c++17 $(OPT) -g -Wall -Wextra -Werror -ffp-contract=off $(SANITIZE) $(if $(findstring address,$(SANITIZE)),-fsanitize-sections=rn_shared)
+CXXFLAGS += -std=c++17 $(OPT) -g -Wall -Wextra -Werror -ffp-contract=off $(SANITIZE)
+CXXFLAGS += $(if $(findstring address,$(SANITIZE)),-fsanitize-sections=rn_shared)
 EMULATION := $(B)/libcudaemulation.a
 EMULATION_SRC := $(CUDA_KERNELS_SRC) $(filter-out %_test.cpp,$(wildcard tests/cuda_emulation/*.cpp)) $(wildcard tests/cuda_emulation/*.c) \
     $(filter-out engine/cuda/cuda_libraries.c,$(CUDA_HOST_SRC)) $(filter-out %_test.c,$(wildcard tests/cuda/*.c))
@@ -185,9 +192,10 @@ $(B)/tests/cuda_emulation/%: $(B)/emulation/tests/cuda_emulation/%.cpp.o $(EMULA
 # Real cuDNN first: of the stand-ins, only that of the runtime is taken, for code that is linked and never runs.
 $(B)/tests/cuda_libraries/%: $(B)/emulation/tests/cuda_libraries/%.c.o $(EMULATION) $(TEST_SUPPORT) $(ENGINE) $(KERNELS)
 	@mkdir -p $(@D)
-	$(CXX) $(LDFLAGS) -Wl,-rpath,$(CUDA_HOME)/lib64:$(patsubst %/,%,$(dir $(CUDNN_LIBRARY))) -o $@ $< $(CUDNN_LIBRARY) $(filter %.a,$^) -lcmocka $(LDLIBS)
+	$(CXX) $(LDFLAGS) -Wl,-rpath,$(CUDA_RPATH) -o $@ $< $(CUDNN_LIBRARY) $(filter %.a,$^) -lcmocka $(LDLIBS)
 
-# The plug-in: native code for each architecture and PTX of the last one, so that newer devices work too. `make cuda SM=90a` is quick.
+# The plug-in: native code for each architecture and PTX of the last one, so that newer devices work too. `make cuda SM=90a` is quick; all
+# six take some 40 s of one processor, which is why `make` leaves them out.
 SM ?= 80 86 89 90a 100 120
 PLUGIN := $(B)/libresnetd-cuda.so
 NVCC_FLAGS := -std=c++17 -O3 -I. -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra -Werror all-warnings \
@@ -208,19 +216,21 @@ $(B)/plugin/%.c.o: %.c
 $(B)/plugin/architectures: force
 	@mkdir -p $(@D); echo "$(SM)" | cmp -s - $@ || echo "$(SM)" > $@
 $(PLUGIN): $(PLUGIN_OBJ)
-	$(CXX) -shared -Wl,-z,defs -Wl,--exclude-libs,ALL -Wl,--gc-sections -Wl,-rpath,'$$ORIGIN:$(CUDA_HOME)/lib64:$(patsubst %/,%,$(dir $(CUDNN_LIBRARY)))' \
-	    -o $@ $^ -L$(CUDA_HOME)/lib64 $(CUDNN_LIBRARY) -lcublasLt -lcudart_static -lpthread -lrt -ldl -lm
+	$(CXX) -shared -Wl,-z,defs -Wl,--exclude-libs,ALL -Wl,--gc-sections -Wl,-rpath,'$$ORIGIN:$(CUDA_RPATH)' -o $@ $^ \
+	    -L$(CUDA_HOME)/lib64 $(CUDNN_LIBRARY) -lcublasLt -lcudart_static -lpthread -lrt -ldl -lm
 
 # What tools/gpu-check.sh runs: plug-in, reference kernels and synthetic networks, without any library but CUDA's.
-GPU_CHECK_SRC := tools/gpu/gpu_check.c tests/support/plan_reference.c engine/cuda_plugin.c engine/synthetic.c $(wildcard engine/plan*.c engine/pass_*.c \
-    kernels/base/*.c kernels/ref/*.c)
+GPU_CHECK_SRC := tools/gpu/gpu_check.c tests/support/plan_reference.c engine/cuda_plugin.c engine/synthetic.c \
+    $(wildcard engine/plan*.c engine/pass_*.c kernels/base/*.c kernels/ref/*.c)
 gpu-check: cuda $(B)/gpu-check
 .PHONY: gpu-check
 $(B)/gpu-check: $(GPU_CHECK_SRC:%=$(B)/plugin/%.o)
 	$(CC) $(LDFLAGS) -o $@ $^ -ldl -lm
 
 # Both sides of the plug-in's door know what the structs that pass through it were compiled from.
-CONTRACT := $(shell cat engine/plan.h engine/backend.h kernels/base/error.h kernels/base/status.h kernels/base/dtype.h | cksum | cut -d' ' -f1)
-$(B)/obj/engine/cuda_plugin.o $(B)/plugin/engine/cuda_plugin.c.o $(B)/plugin/engine/cuda/plugin_entry.c.o $(B)/emulation/engine/cuda/plugin_entry.c.o: CPPFLAGS += -DRN_BACKEND_CONTRACT=$(CONTRACT)
+CONTRACT := $(shell cat engine/plan.h engine/backend.h $(addprefix kernels/base/,error.h status.h dtype.h) | cksum | cut -d' ' -f1)
+DOOR := $(B)/obj/engine/cuda_plugin.o $(addprefix $(B)/plugin/,engine/cuda_plugin.c.o engine/cuda/plugin_entry.c.o) \
+    $(B)/emulation/engine/cuda/plugin_entry.c.o
+$(DOOR): CPPFLAGS += -DRN_BACKEND_CONTRACT=$(CONTRACT)
 
 -include $(shell find $(B)/obj $(B)/gen $(B)/emulation $(B)/plugin -name '*.d' 2>/dev/null)

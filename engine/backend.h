@@ -51,8 +51,8 @@ typedef struct rn_backend {
     void (*destroy)(rn_executor *executor); /* NULL allowed */
 } rn_backend;
 
-/* What a plug-in exports, as RN_BACKEND_ENTRY. contract: RN_BACKEND_CONTRACT of the program, a checksum of the headers that both sides were compiled with;
- * NULL when the plug-in's is another. The result is static. */
+/* What a plug-in exports, as RN_BACKEND_ENTRY. contract: RN_BACKEND_CONTRACT of the program, a checksum of the headers that both sides were
+ * compiled with; NULL when the plug-in's is another. The result is static. */
 #define RN_BACKEND_ENTRY "rn_backend_entry"
 typedef const rn_backend *rn_backend_entry_fn(unsigned long contract);
 

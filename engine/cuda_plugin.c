@@ -1,7 +1,7 @@
 /* See cuda_plugin.h.
  *
- * The programs link no CUDA library, so that one build runs on every machine. The plug-in lies beside the program or, when that is in a bin folder, in the
- * lib folder next to it. It stays open until the process ends.
+ * The programs link no CUDA library, so that one build runs on every machine. The plug-in lies beside the program or, when that is in a bin
+ * folder, in the lib folder next to it. It stays open until the process ends.
  */
 #include "engine/cuda_plugin.h"
 

@@ -29,6 +29,7 @@ typedef struct {
     rn__matmul *matmul;    /* NULL when it is no matrix product */
     way ways[MAX_WAYS];    /* planned; the chosen one comes first in the end */
     int32_t way_count;
+    bool known;       /* the cache said which way, and the library still offers it */
     rn_status status; /* of planning */
     rn_error error;
 } conv;
@@ -131,7 +132,8 @@ static rn_status plan(const rn__conv_set *set, const rn__tuning_cache *cache, co
     rn__conv_choice known;
     if (rn__tuning_cache_find(cache, &c->shape, &known)) {
         RN_TRY(plan_known(set, c, &known, err));
-        if (c->way_count > 0) return RN_STATUS_OK;
+        c->known = c->way_count > 0;
+        if (c->known) return RN_STATUS_OK;
         drop_plans(c);
     }
     RN_TRY(plan_all(set, c, err));
@@ -251,23 +253,19 @@ static rn_status measure_all(rn__conv_set *set, rn__tuning_cache *cache, rn_erro
     const rn__conv_shape **unknown = calloc((size_t)set->count + 1, sizeof *unknown);
     if (!unknown) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory to measure %d convolutions", set->count);
     int32_t count = 0;
-    rn__conv_choice known;
     for (int32_t i = 0; i < set->count; i++) {
-        const conv *c = &set->convs[i];
-        if (!rn__tuning_cache_find(cache, &c->shape, &known) || known.library != c->ways[0].choice.library ||
-            known.way != c->ways[0].choice.way) {
-            unknown[count++] = &c->shape;
-        }
+        if (!set->convs[i].known) unknown[count++] = &set->convs[i].shape;
     }
     set->measured = count;
     rn_status status = RN_STATUS_OK;
-    if (count > 0)
-        RN_TRY_CLEANUP(status, rn__conv_timer_create(unknown, count, rn__conv_set_workspace_bytes(set), set->context.device,
-                                                     set->context.stream, &timer, err));
-    for (int32_t i = 0, next = 0; i < set->count && next < count; i++) {
+    if (count > 0) {
+        const size_t workspace_bytes = rn__conv_set_workspace_bytes(set);
+        RN_TRY_CLEANUP(status,
+                       rn__conv_timer_create(unknown, count, workspace_bytes, set->context.device, set->context.stream, &timer, err));
+    }
+    for (int32_t i = 0; i < set->count; i++) {
         conv *c = &set->convs[i];
-        if (unknown[next] != &c->shape) continue;
-        next++;
+        if (c->known) continue;
         RN_TRY_CLEANUP(status, measure(set, c, timer, err));
         RN_TRY_CLEANUP(status, rn__tuning_cache_put(cache, &c->shape, &c->ways[0].choice, err));
     }

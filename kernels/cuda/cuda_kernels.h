@@ -4,10 +4,10 @@
  * nothing and touches no state, so any thread may call it, also while the stream is being captured. Arguments are copied: they may lie on
  * the caller's stack, the pointers in them are device memory. Nothing is checked: engine/plan.c checked every shape once.
  *
- * T is the storage type of the feature maps: f32, f16 or bf16. Arithmetic is f32. Maps are NHWC and dense, [n][h][w][c]; outputs do not overlap
- * inputs unless a line says so. Pointers to T are 16-byte aligned. When c is a multiple of RN_CUDA_VECTOR_BYTES / sizeof(T), memory moves 16 bytes at a time,
- * otherwise element by element: the engine pads channels so that the first holds, and keeps the padding zero. A picture's map has fewer
- * than 2^31 elements, n is at most 65535.
+ * T is the storage type of the feature maps: f32, f16 or bf16. Arithmetic is f32. Maps are NHWC and dense, [n][h][w][c]; outputs do not
+ * overlap inputs unless a line says so. Pointers to T are 16-byte aligned. When c is a multiple of RN_CUDA_VECTOR_BYTES / sizeof(T), memory
+ * moves 16 bytes at a time, otherwise element by element: the engine pads channels so that the first holds, and keeps the padding zero. A
+ * picture's map has fewer than 2^31 elements, n is at most 65535.
  */
 #ifndef RN_KERNELS_CUDA_CUDA_KERNELS_H
 #define RN_KERNELS_CUDA_CUDA_KERNELS_H
