@@ -43,7 +43,7 @@ typedef struct rn_cuda_pack_args {
     const void *x;              /* u8 or f32 [pixels][channels], 4-byte aligned */
     const float *scale, *shift; /* [channels]; both NULL: only the type and the padding change */
     void *y;                    /* T [pixels][c], c >= channels; the channels beyond are zero */
-    int64_t pixels;             /* n * h * w, below 2^31 */
+    int64_t pixels;             /* n * h * w; pixels * c below 2^31 */
     int32_t channels, c;
     bool relu;
 } rn_cuda_pack_args;
@@ -52,7 +52,7 @@ typedef struct rn_cuda_pack_args {
 typedef struct rn_cuda_unpack_args {
     const void *x;              /* T [pixels][c] */
     float *y;                   /* [pixels][channels], channels <= c */
-    int64_t pixels;             /* below 2^31 */
+    int64_t pixels;             /* n * h * w; pixels * c below 2^31 */
     int32_t channels, c;
 } rn_cuda_unpack_args;
 

@@ -10,12 +10,12 @@ namespace
 
 constexpr int BLOCK = 256; /* bound by memory: eight blocks fill an SM's 2048 threads at 32 registers */
 
-template <class T, class X> __global__ void __launch_bounds__(BLOCK) pack(rn_cuda_pack_args a, int64_t vectors, int groups)
+template <class T, class X> __global__ void __launch_bounds__(BLOCK) pack(rn_cuda_pack_args a, uint32_t vectors, uint32_t groups)
 {
-    const int64_t i = static_cast<int64_t>(blockIdx.x) * BLOCK + threadIdx.x;
+    const uint32_t i = blockIdx.x * BLOCK + threadIdx.x;
     if (i >= vectors) return;
     const int64_t pixel = i / groups;
-    const int first = static_cast<int>(i - pixel * groups) * WIDE<T>;
+    const int first = static_cast<int>(i % groups) * WIDE<T>;
     const X *x = static_cast<const X *>(a.x) + pixel * a.channels;
     Vector<WIDE<T>> y = {};
 #pragma unroll
@@ -41,7 +41,7 @@ template <class T, class X> rn_status launch_pack(const rn_cuda_pack_args &a, cu
 {
     const int groups = (a.c + WIDE<T> - 1) / WIDE<T>;
     const int64_t vectors = a.pixels * groups;
-    RN_LAUNCH((pack<T, X>), blocks_for(vectors, BLOCK), BLOCK, 0, stream, a, vectors, groups);
+    RN_LAUNCH((pack<T, X>), blocks_for(vectors, BLOCK), BLOCK, 0, stream, a, static_cast<uint32_t>(vectors), static_cast<uint32_t>(groups));
     return launch_status();
 }
 
@@ -55,18 +55,18 @@ template <class T> rn_status launch_pack_f32(const rn_cuda_pack_args &a, cudaStr
     return launch_pack<T, float>(a, stream);
 }
 
-template <class T> __global__ void __launch_bounds__(BLOCK) unpack(rn_cuda_unpack_args a, int64_t elements)
+template <class T> __global__ void __launch_bounds__(BLOCK) unpack(rn_cuda_unpack_args a, uint32_t elements)
 {
-    const int64_t i = static_cast<int64_t>(blockIdx.x) * BLOCK + threadIdx.x;
+    const uint32_t i = blockIdx.x * BLOCK + threadIdx.x, channels = static_cast<uint32_t>(a.channels);
     if (i >= elements) return;
-    const int64_t pixel = i / a.channels;
-    a.y[i] = to_float(__ldg(static_cast<const T *>(a.x) + pixel * a.c + (i - pixel * a.channels)));
+    const int64_t pixel = i / channels;
+    a.y[i] = to_float(__ldg(static_cast<const T *>(a.x) + pixel * a.c + i % channels));
 }
 
 template <class T> rn_status launch_unpack(const rn_cuda_unpack_args &a, cudaStream_t stream)
 {
     const int64_t elements = a.pixels * a.channels;
-    RN_LAUNCH(unpack<T>, blocks_for(elements, BLOCK), BLOCK, 0, stream, a, elements);
+    RN_LAUNCH(unpack<T>, blocks_for(elements, BLOCK), BLOCK, 0, stream, a, static_cast<uint32_t>(elements));
     return launch_status();
 }
 
