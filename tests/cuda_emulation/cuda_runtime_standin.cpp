@@ -123,7 +123,10 @@ void drain_all()
 
 void reach(CUevent_st *event)
 {
+    if (!event->stream) return;
+    if (draining++ == 0) open_device_memory(true);
     while (event->stream) run_one(event->stream);
+    if (--draining == 0) open_device_memory(false);
 }
 
 bool capturing()
