@@ -9,7 +9,7 @@ OPT ?= -O3
 SANITIZE ?=
 
 PKGS := libprotobuf-c jansson libpng libjpeg libwebp libwebpdemux openssl zlib
-HTTP_PKG := libh2o-evloop
+HTTP_PKG := libh2o-evloop grpc
 MISSING := $(strip $(foreach p,$(PKGS) openblas $(HTTP_PKG),$(shell pkg-config --exists $(p) || echo $(p))))
 ifneq ($(filter-out help clean format check-format cuda gpu-check,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(MISSING),)
@@ -29,13 +29,15 @@ CPPFLAGS += -I. -I$(B)/gen -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) ope
 CPPFLAGS += -DH2O_USE_LIBUV=0
 LDFLAGS += -pthread $(SANITIZE)
 LDLIBS := $(shell pkg-config --libs $(PKGS) openblas) -lgif -ldl -lm
-HTTP_LDLIBS := $(shell pkg-config --libs $(HTTP_PKG))
+# libgrpc's pkg-config file lists what a static link would take; the shared library brings its own.
+HTTP_LDLIBS := $(shell pkg-config --libs libh2o-evloop) -lgrpc -lgpr
 
 VERSION := 0.1.0
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
-PROTO := $(wildcard loader/proto/*.proto)
-PROTO_C := $(PROTO:%.proto=$(B)/gen/%.pb-c.c)
+proto_c = $(patsubst %.proto,$(B)/gen/%.pb-c.c,$(wildcard $(1)/proto/*.proto))
+LOADER_PROTO_C := $(call proto_c,loader)
+HTTP_PROTO_C := $(call proto_c,http)
 
 KERNELS_SRC := $(wildcard kernels/base/*.c kernels/ref/*.c kernels/cpu/*.c) $(foreach i,$(ISAS),$(wildcard kernels/cpu/$(i)/*.c))
 ENGINE_SRC := $(wildcard engine/*.c engine/cpu/*.c engine/image/*.c)
@@ -128,7 +130,7 @@ $(B)/gen/%.pb-c.c: %.proto
 	@mkdir -p $(@D)
 	protoc-c --proto_path=. --c_out=$(B)/gen $<
 
-$(B)/obj/%.o: %.c | $(PROTO_C)
+$(B)/obj/%.o: %.c | $(LOADER_PROTO_C) $(HTTP_PROTO_C)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(ISA_FLAGS) -MMD -MP -c -o $@ $<
 $(B)/gen/%.o: $(B)/gen/%.c
@@ -148,8 +150,8 @@ $(B)/commit: force
 
 $(KERNELS): $(call obj,$(KERNELS_SRC))
 $(ENGINE): $(call obj,$(ENGINE_SRC))
-$(LOADER): $(call obj,$(LOADER_SRC)) $(PROTO_C:.c=.o)
-$(HTTP): $(call obj,$(HTTP_SRC))
+$(LOADER): $(call obj,$(LOADER_SRC)) $(LOADER_PROTO_C:.c=.o)
+$(HTTP): $(call obj,$(HTTP_SRC)) $(HTTP_PROTO_C:.c=.o)
 $(TEST_SUPPORT): $(call obj,$(TEST_SUPPORT_SRC))
 %.a:
 	@rm -f $@

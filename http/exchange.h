@@ -19,6 +19,7 @@ typedef struct rn_service {
     int64_t timeout_us;       /* of a predict call; 0: none */
     size_t max_request_bytes; /* of a body, also once inflated */
     bool cors;                /* answer pages of other origins */
+    bool tensor_content;      /* gRPC answers hold raw bytes instead of lists of values */
 } rn_service;
 
 /* Where the time of a call went, in microseconds; -1: not measured. */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <zlib.h>
 
-enum { GZIP_WINDOW = 15 + 16 }; /* zlib: the largest window, gzip framing only */
+enum { GZIP_WINDOW = 15 + 32 }; /* zlib: the largest window, gzip or zlib framing */
 
 /* Inflates what fits; Z_STREAM_END, Z_OK when the output is full, or an error. */
 static int inflate_step(z_stream *stream, char *out, size_t used, size_t capacity)

@@ -14,6 +14,7 @@
 
 #include "engine/clock.h"
 #include "http/flags.h"
+#include "http/grpc_server.h"
 #include "http/server.h"
 #include "kernels/base/version.h"
 
@@ -29,7 +30,7 @@ enum {
     EXIT_CUT_SHORT = 124, /* the time for draining was over, or somebody lost patience */
 };
 
-enum { MAX_LOOPS = 16 };
+enum { MAX_LOOPS = 16, GRPC_LOOPS = 2 };
 
 static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void say(const char *format, ...)
@@ -129,6 +130,7 @@ typedef struct {
     rn_serving *serving;
     rn_service service;
     rn_server *monitoring, *rest;
+    rn_grpc_server *grpc; /* NULL: not wanted */
 } composition;
 
 static int32_t usable_processors(void)
@@ -146,7 +148,8 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
                               .workers = c->workers,
                               .timeout_us = flags->rest_api_timeout_in_ms * 1000,
                               .max_request_bytes = (size_t)flags->max_request_bytes,
-                              .cors = flags->rest_api_enable_cors_support};
+                              .cors = flags->rest_api_enable_cors_support,
+                              .tensor_content = flags->enable_serialization_as_tensor_content};
     const rn_server_options options = {
         .port = (uint16_t)flags->monitoring_port, .serves = RN_PORT_MONITORING, .loop_count = 1, .service = &c->service};
     RN_TRY(rn_server_create(&options, &c->monitoring, err));
@@ -174,6 +177,16 @@ static rn_status load_model(const rn_flags *flags, composition *c, rn_error *err
     return RN_STATUS_OK;
 }
 
+static rn_status start_grpc(const rn_flags *flags, composition *c, rn_error *err)
+{
+    if (flags->port == 0) return RN_STATUS_OK;
+    const rn_grpc_server_options options = {
+        .port = flags->port < 0 ? 0 : (uint16_t)flags->port, .loop_count = GRPC_LOOPS, .service = &c->service};
+    RN_TRY(rn_grpc_server_create(&options, &c->grpc, err));
+    say("ready: gRPC on port %u", rn_grpc_server_port(c->grpc));
+    return RN_STATUS_OK;
+}
+
 static rn_status start_rest(const rn_flags *flags, composition *c, rn_error *err)
 {
     const int64_t loops = flags->rest_api_num_threads < MAX_LOOPS ? flags->rest_api_num_threads : MAX_LOOPS;
@@ -191,9 +204,8 @@ static rn_status start(const rn_flags *flags, composition *c, rn_error *err)
     RN_TRY(start_signals(err));
     RN_TRY(start_monitoring(flags, c, err));
     RN_TRY(load_model(flags, c, err));
-    RN_TRY(start_rest(flags, c, err));
-    if (flags->port) say("gRPC is not served by this version: port %lld stays closed", (long long)flags->port);
-    return RN_STATUS_OK;
+    RN_TRY(start_grpc(flags, c, err));
+    return start_rest(flags, c, err);
 }
 
 /* Serves until a signal comes. Returns the exit code. */
@@ -202,7 +214,9 @@ static int serve(const rn_flags *flags, composition *c)
     while (sem_wait(&process.stop) != 0) continue;
     rn_serving_set_ready(c->serving, false);
     sleep((unsigned)flags->drain_delay);
-    if (!rn_server_drain(c->rest, flags->drain_timeout * 1000000)) {
+    const int64_t deadline = rn_clock_us() + flags->drain_timeout * 1000000;
+    rn_grpc_server_refuse(c->grpc);
+    if (!rn_server_drain(c->rest, deadline - rn_clock_us()) || !rn_grpc_server_drain(c->grpc, deadline - rn_clock_us())) {
         say("requests were still under way after %lld s", (long long)flags->drain_timeout);
         _exit(EXIT_CUT_SHORT);
     }
@@ -212,6 +226,7 @@ static int serve(const rn_flags *flags, composition *c)
 
 static void take_apart(composition *c)
 {
+    rn_grpc_server_destroy(c->grpc);
     rn_server_destroy(c->rest);
     rn_server_destroy(c->monitoring);
     rn_serving_destroy(c->serving);

@@ -7,6 +7,7 @@
 #define MAP(X)                                              \
     X(OK,                  OK,                  0,   200)   \
     X(INVALID_ARGUMENT,    INVALID_ARGUMENT,    3,   400)   \
+    X(FAILED_PRECONDITION, FAILED_PRECONDITION, 9,   400)   \
     X(NOT_FOUND,           NOT_FOUND,           5,   404)   \
     X(PERMISSION_DENIED,   PERMISSION_DENIED,   7,   403)   \
     X(UNSUPPORTED,         UNIMPLEMENTED,       12,  501)   \

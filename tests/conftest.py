@@ -56,6 +56,11 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def grpc_target(self):
+        port = self.wait_for(r"ready: gRPC on port (\d+)\n")
+        return f"127.0.0.1:{port}"
+
+    @property
     def monitoring_url(self):
         port = self.wait_for(r"health on port (\d+)\n")
         return f"http://127.0.0.1:{port}"
@@ -97,7 +102,7 @@ def launch(build_dir):
 @pytest.fixture(scope="session")
 def start_server(launch):
     def start(base_path=MODEL, *flags, name="fashion", env={}):
-        server = launch(f"--model_name={name}", f"--model_base_path={base_path}", "--rest_api_port=0", "--monitoring_port=0", *flags, env=env)
+        server = launch(f"--model_name={name}", f"--model_base_path={base_path}", "--rest_api_port=0", "--port=-1", "--monitoring_port=0", *flags, env=env)
         assert server.port
         return server
 

@@ -4,7 +4,7 @@
 # usage: sh tools/install-deps.sh [build|test]      build: what the programs need; test: that and what the tests need (default: build)
 set -eu
 
-BUILD="gcc make libc6-dev pkg-config libh2o-evloop-dev libprotobuf-c-dev protobuf-c-compiler libopenblas-dev libjpeg-dev libpng-dev libgif-dev
+BUILD="gcc make libc6-dev pkg-config libh2o-evloop-dev libgrpc-dev libprotobuf-c-dev protobuf-c-compiler libopenblas-dev libjpeg-dev libpng-dev libgif-dev
 libwebp-dev libjansson-dev libssl-dev zlib1g-dev curl ca-certificates"
 TEST="git libcmocka-dev python3 python3-venv dataset-fashion-mnist"
 

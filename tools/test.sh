@@ -19,11 +19,12 @@ step() { printf '\n\033[1m[%4d s] %s\033[0m\n' "$(($(date +%s) - started))" "$*"
 step "What the tests need"
 sh tools/install-deps.sh test
 venv=${RN_VENV:-build/venv}
-if ! cmp -s tests/requirements.txt "$venv/installed.txt"; then
+if ! cat tests/requirements*.txt | cmp -s - "$venv/installed.txt"; then
   mkdir -p "$(dirname "$venv")"
   python3 -m venv "$venv"
   "$venv/bin/pip" install -q --disable-pip-version-check -r tests/requirements.txt
-  cp tests/requirements.txt "$venv/installed.txt"
+  "$venv/bin/pip" install -q --disable-pip-version-check --no-deps -r tests/requirements-no-deps.txt
+  cat tests/requirements*.txt >"$venv/installed.txt"
 fi
 python=$venv/bin/python
 export TF_CPP_MIN_LOG_LEVEL=3 PYTHONDONTWRITEBYTECODE=1

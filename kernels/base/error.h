@@ -9,7 +9,7 @@
 
 #include "kernels/base/status.h"
 
-enum { RN_ERROR_MESSAGE_BYTES = 1024 };
+enum { RN_ERROR_MESSAGE_BYTES = 2048 };
 
 typedef struct rn_error {
     rn_status status;

@@ -9,6 +9,7 @@
 #define RN_STATUS_LIST(X)                                                                                                      \
     X(OK, "ok")                                                                                                                \
     X(INVALID_ARGUMENT, "invalid argument")     /* the caller's input is wrong: a request, a flag, a picture */                \
+    X(FAILED_PRECONDITION, "failed precondition") /* a good request for something that what is loaded does not offer */        \
     X(NOT_FOUND, "not found")                   /* a model, version, file or signature does not exist */                       \
     X(PERMISSION_DENIED, "permission denied")   /* it exists and may not be read */                                            \
     X(UNSUPPORTED, "unsupported")               /* well-formed, outside what this software does */                             \

@@ -18,7 +18,8 @@ LOADER_USERS = {"http/serving.c", "http/resnetd.c"}
 VENDOR = {
     r"(openblas/)?cblas(_f77)?\.h": ["engine/cpu/"],
     r"(jpeglib|jerror|png|gif_lib|webp/.*)\.?h?": ["engine/image/"],
-    r"protobuf-c/.*": ["loader/"],
+    r"protobuf-c/.*": ["loader/", "http/grpc_"],
+    r"grpc/.*": ["http/grpc_"],
     r"h2o(/.*|\.h)": ["http/"],
     r"curl/.*": ["loader/storage_"],
     r"(cudnn|cublas|cuda).*\.h": ["engine/cuda/", "kernels/cuda/"],
@@ -56,7 +57,7 @@ def test_includes_run_one_way():
 
 
 def test_includes_are_written_from_the_root():
-    generated = re.compile(r"loader/proto/.*\.pb-c\.h")
+    generated = re.compile(r"(loader|http)/proto/.*\.pb-c\.h")
     wrong = [f"{path} includes {included}" for _, path, text in sources()
              for quote, included in INCLUDE.findall(text)
              if quote == '"' and not generated.fullmatch(included) and not (ROOT / included).is_file()]

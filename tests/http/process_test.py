@@ -8,7 +8,7 @@ import requests
 
 from client import MODEL
 
-BASE = [f"--model_base_path={MODEL}", "--rest_api_port=0", "--monitoring_port=0"]
+BASE = [f"--model_base_path={MODEL}", "--rest_api_port=0", "--port=0", "--monitoring_port=0"]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,8 @@ def test_spellings_of_tensorflow_serving(launch):
 
 
 def test_environment(launch):
-    env = {"RESNETD_MODEL_BASE_PATH": str(MODEL), "RESNETD_MODEL_NAME": "from_environment", "RESNETD_REST_API_PORT": "0", "RESNETD_MONITORING_PORT": "0"}
+    env = {"RESNETD_MODEL_BASE_PATH": str(MODEL), "RESNETD_MODEL_NAME": "from_environment", "RESNETD_REST_API_PORT": "0", "RESNETD_PORT": "0",
+           "RESNETD_MONITORING_PORT": "0"}
     server = launch(env=env)
     assert requests.get(f"{server.url}/v1/models/from_environment").status_code == 200
     assert server.stop() == 0
@@ -78,7 +79,7 @@ def test_base_paths(launch, tmp_path):
         (tmp_path / version).mkdir()
     shutil.copytree(MODEL / "1", tmp_path / "7", dirs_exist_ok=True)
     for base, version in ((tmp_path, "7"), (MODEL / "1", "1")):
-        server = launch("--model_name=m", f"--model_base_path={base}", "--rest_api_port=0", "--monitoring_port=0")
+        server = launch("--model_name=m", f"--model_base_path={base}", "--rest_api_port=0", "--port=0", "--monitoring_port=0")
         assert requests.get(f"{server.url}/v1/models/m").json()["model_version_status"][0]["version"] == version
         assert server.stop() == 0
 
@@ -117,7 +118,8 @@ def test_port_in_use(fails, launch, free_port):
         s.bind(("0.0.0.0", free_port))
         s.listen()
         fails(69, f"port {free_port}: Address already in use", *BASE[:2], f"--monitoring_port={free_port}")
-        fails(69, f"port {free_port}: Address already in use", BASE[0], f"--rest_api_port={free_port}", "--monitoring_port=0")
+        fails(69, f"port {free_port}: Address already in use", BASE[0], f"--rest_api_port={free_port}", *BASE[2:])
+        fails(69, f"port {free_port}: Address already in use", *BASE[:2], f"--port={free_port}", "--monitoring_port=0")
 
 
 def test_health_opens_first(launch):

@@ -1,0 +1,210 @@
+/* The life of one call: made on the loop on which it arrived, read there, handed to a worker, answered from any thread, freed on the loop.
+ *
+ * Three things are asked of libgrpc for a call: its message, word of its end, and the sending of an answer. Each is reported once on the
+ * loop's thread, in any order, and the last report frees the call. */
+#include "http/grpc_call.h"
+
+#include <assert.h>
+#include <grpc/support/time.h>
+#include <stdlib.h>
+
+#include "engine/clock.h"
+#include "http/grpc_message.h"
+#include "http/proto/health.pb-c.h"
+#include "http/proto/tfs.pb-c.h"
+#include "http/status_map.h"
+
+struct rn__grpc_method {
+    const char *path;
+    const ProtobufCMessageDescriptor *request;
+    void (*handler)(rn__grpc_call *call);
+    rn_runs_on runs_on;
+};
+
+#define RN_GRPC(path, request, handler, runs_on) void handler(rn__grpc_call *call);
+#include "http/grpc_list.def"
+#undef RN_GRPC
+
+static const rn__grpc_method methods[] = {
+#define RN_GRPC(path, request, handler, where) {path, &request##__descriptor, handler, RN_RUNS_ON_##where},
+#include "http/grpc_list.def"
+#undef RN_GRPC
+};
+
+enum {
+    SMALL_MESSAGE_BYTES = 16 << 10, /* what a loop decodes itself */
+    MAX_TEXT_BYTES = 1024,          /* of an error: grpc_status_util.cc */
+};
+
+#define CALL_OF(event, member) ((rn__grpc_call *)((char *)(event) - offsetof(rn__grpc_call, member)))
+
+static void start(rn__grpc_call *call, const grpc_op *ops, size_t count, rn__grpc_event *event)
+{
+    const grpc_call_error error = grpc_call_start_batch(call->call, ops, count, event, NULL);
+    assert(error == GRPC_CALL_OK);
+    (void)error;
+}
+
+/* ---- the end ---- */
+
+static void one_event_less(rn__grpc_call *call)
+{
+    if (--call->events_left > 0) return;
+    grpc_byte_buffer_destroy(call->message);
+    grpc_byte_buffer_destroy(call->answer);
+    grpc_call_unref(call->call);
+    free(call);
+}
+
+static void on_answered(rn__grpc_event *event, bool ok)
+{
+    (void)ok;
+    one_event_less(CALL_OF(event, answered));
+}
+
+static void on_closed(rn__grpc_event *event, bool ok)
+{
+    (void)ok;
+    rn__grpc_call *call = CALL_OF(event, closed);
+    if (call->client_gone) atomic_store_explicit(&call->cancelled, true, memory_order_relaxed);
+    one_event_less(call);
+}
+
+/* ---- the answer, from any thread ---- */
+
+static void drop_request(rn__grpc_call *call)
+{
+    rn__grpc_free_message(call->decoded);
+    call->decoded = NULL;
+}
+
+/* The call may be gone when this returns. */
+static void send_answer(rn__grpc_call *call, int32_t code, rn_text text)
+{
+    drop_request(call);
+    grpc_slice details = grpc_slice_from_copied_buffer(text.at, text.bytes);
+    grpc_op ops[3] = {{.op = GRPC_OP_SEND_INITIAL_METADATA}, {.op = GRPC_OP_SEND_STATUS_FROM_SERVER}, {.op = GRPC_OP_SEND_MESSAGE}};
+    ops[1].data.send_status_from_server.status = (grpc_status_code)code;
+    ops[1].data.send_status_from_server.status_details = &details;
+    ops[2].data.send_message.send_message = call->answer;
+    start(call, ops, call->answer ? 3 : 2, &call->answered);
+    grpc_slice_unref(details);
+}
+
+void rn__grpc_answer(rn__grpc_call *call, const ProtobufCMessage *message)
+{
+    call->answer = rn__grpc_pack(message);
+    send_answer(call, rn_status_grpc_code(RN_STATUS_OK), rn_text_of(""));
+}
+
+void rn__grpc_fail(rn__grpc_call *call, const rn_error *err)
+{
+    static const char mark[] = "...TRUNCATED";
+    char text[MAX_TEXT_BYTES + sizeof mark];
+    size_t bytes = strlen(err->message);
+    if (bytes <= MAX_TEXT_BYTES) {
+        memcpy(text, err->message, bytes);
+    } else {
+        memcpy(text, err->message, MAX_TEXT_BYTES);
+        memcpy(text + MAX_TEXT_BYTES, mark, strlen(mark));
+        bytes = MAX_TEXT_BYTES + strlen(mark);
+    }
+    send_answer(call, rn_status_grpc_code(err->status), (rn_text){text, bytes});
+}
+
+/* ---- the beginning ---- */
+
+static void run_handler(rn_job *job)
+{
+    rn__grpc_call *call = CALL_OF(job, job);
+    rn_error err;
+    const size_t max_bytes = call->service->max_request_bytes;
+    if (rn__grpc_unpack(call->method->request, call->message, max_bytes, &call->decoded, &err) != RN_STATUS_OK) {
+        rn__grpc_fail(call, &err);
+        return;
+    }
+    grpc_byte_buffer_destroy(call->message);
+    call->message = NULL;
+    call->request = call->decoded;
+    call->method->handler(call);
+}
+
+static void hand_over(rn__grpc_call *call)
+{
+    rn_error err;
+    call->job.run = run_handler;
+    if (call->method->runs_on == RN_RUNS_ON_LOOP && grpc_byte_buffer_length(call->message) <= SMALL_MESSAGE_BYTES)
+        run_handler(&call->job);
+    else if (rn_workers_submit(call->service->workers, &call->job, &err) != RN_STATUS_OK)
+        rn__grpc_fail(call, &err);
+}
+
+/* The message, or NULL when there will be none: the client has ended the call without one, or libgrpc has refused it for its size. */
+static void on_received(rn__grpc_event *event, bool ok)
+{
+    (void)ok;
+    rn__grpc_call *call = CALL_OF(event, received);
+    if (call->message) {
+        hand_over(call);
+    } else {
+        rn_error err;
+        RN_FAIL(&err, RN_STATUS_UNSUPPORTED, "%s takes one message, none came.", call->method->path);
+        rn__grpc_fail(call, &err);
+    }
+    one_event_less(call);
+}
+
+static const rn__grpc_method *find_method(rn_text path)
+{
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
+        if (rn_text_equals(path, methods[i].path)) return &methods[i];
+    return NULL;
+}
+
+/* libgrpc's deadline on the clock of rn_clock_us. */
+static int64_t deadline_us(gpr_timespec deadline)
+{
+    if (gpr_time_cmp(deadline, gpr_inf_future(deadline.clock_type)) == 0) return 0;
+    const gpr_timespec left = gpr_time_sub(deadline, gpr_now(deadline.clock_type));
+    return rn_clock_us() + left.tv_sec * 1000000 + left.tv_nsec / 1000;
+}
+
+static void receive_message(rn__grpc_call *call)
+{
+    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
+    op.data.recv_message.recv_message = &call->message;
+    start(call, &op, 1, &call->received);
+}
+
+static void await_close(rn__grpc_call *call)
+{
+    grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
+    op.data.recv_close_on_server.cancelled = &call->client_gone;
+    start(call, &op, 1, &call->closed);
+}
+
+void rn__grpc_begin(const rn_service *service, grpc_call *accepted, const grpc_call_details *details)
+{
+    rn__grpc_call *call = calloc(1, sizeof *call);
+    if (!call) {
+        grpc_call_unref(accepted); /* resets the stream */
+        return;
+    }
+    const rn_text path = {(const char *)GRPC_SLICE_START_PTR(details->method), GRPC_SLICE_LENGTH(details->method)};
+    call->service = service;
+    call->call = accepted;
+    call->method = find_method(path);
+    call->deadline_us = deadline_us(details->deadline);
+    call->received.happened = on_received;
+    call->answered.happened = on_answered;
+    call->closed.happened = on_closed;
+    call->events_left = call->method ? 3 : 2; /* no message is asked for when nobody would read it */
+    await_close(call);
+    if (call->method) {
+        receive_message(call);
+    } else {
+        rn_error err;
+        RN_FAIL(&err, RN_STATUS_UNSUPPORTED, "Method not found: %.*s", RN_TEXT_ARG(path));
+        rn__grpc_fail(call, &err);
+    }
+}

@@ -1,0 +1,40 @@
+/* One gRPC call and its answer, as handlers see them.
+ *
+ * A handler is called once for each call, on a loop (it must not block then) or on a worker, as grpc_list.def says. Somebody, on any thread,
+ * then calls one of the two functions that answer, exactly once; the call and its request are gone afterwards.
+ */
+#ifndef RN_HTTP_GRPC_CALL_H
+#define RN_HTTP_GRPC_CALL_H
+
+#include <grpc/grpc.h>
+#include <protobuf-c/protobuf-c.h>
+
+#include "http/exchange.h"
+#include "http/grpc_private.h"
+
+typedef struct rn__grpc_call rn__grpc_call;
+typedef struct rn__grpc_method rn__grpc_method;
+
+struct rn__grpc_call {
+    const rn_service *service;
+    const ProtobufCMessage *request; /* of the type that grpc_list.def names */
+    int64_t deadline_us;             /* the client's, by rn_clock_us(); 0: none */
+    atomic_bool cancelled;           /* the client does not want the answer any more: it is gone, or its deadline is over */
+
+    /* Private to grpc_call.c. */
+    const rn__grpc_method *method;
+    grpc_call *call;
+    grpc_byte_buffer *message, *answer;
+    ProtobufCMessage *decoded; /* what `request` points to */
+    rn_job job;                /* the call of the handler on a worker */
+    rn__grpc_event received, answered, closed;
+    int32_t events_left; /* of those three; only the loop's thread counts */
+    int client_gone;
+};
+
+/* OK with `message`, which is encoded before this returns. */
+void rn__grpc_answer(rn__grpc_call *call, const ProtobufCMessage *message);
+/* The status's gRPC code with its message, cut where TensorFlow Serving cuts. */
+void rn__grpc_fail(rn__grpc_call *call, const rn_error *err);
+
+#endif

@@ -1,0 +1,48 @@
+/* Which model a call means: model_servers/server_core.cc (ServableRequestFromModelSpec), core/manager.h. */
+#include "http/grpc_tfs.h"
+
+rn_status rn__grpc_acquire(const rn_service *service, const Tfs__ModelSpec *spec, rn_model **out, int64_t *version, rn_error *err)
+{
+    if (!spec) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Missing ModelSpec");
+    if (spec->name.len == 0) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "ModelSpec has no name specified.");
+    const rn_text name = rn__grpc_text(spec->name);
+    switch (spec->version_choice_case) {
+    case TFS__MODEL_SPEC__VERSION_CHOICE_VERSION_LABEL:
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Unrecognized servable version label: %.*s",
+                       RN_TEXT_ARG(rn__grpc_text(spec->version_label)));
+    case TFS__MODEL_SPEC__VERSION_CHOICE_VERSION: {
+        const int64_t wanted = spec->version->value;
+        *out = wanted < 0 ? NULL : rn_serving_acquire(service->serving, name, wanted, version); /* RN_LATEST_VERSION is negative */
+        if (*out) return RN_STATUS_OK;
+        return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Servable not found for request: Specific(%.*s, %lld)", RN_TEXT_ARG(name),
+                       (long long)wanted);
+    }
+    default:
+        *out = rn_serving_acquire(service->serving, name, RN_LATEST_VERSION, version);
+        if (*out) return RN_STATUS_OK;
+        return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Servable not found for request: Latest(%.*s)", RN_TEXT_ARG(name));
+    }
+}
+
+rn_text rn__grpc_signature_name(const Tfs__ModelSpec *spec)
+{
+    return spec->signature_name.len > 0 ? rn__grpc_text(spec->signature_name) : rn_text_of("serving_default");
+}
+
+const rn_signature *rn__grpc_signature(const rn_model *model, rn_text name)
+{
+    const rn_plan *plan = rn_model_plan(model);
+    for (int32_t i = 0; i < plan->signature_count; i++)
+        if (rn_text_equals(name, plan->signatures[i].name)) return &plan->signatures[i];
+    return NULL;
+}
+
+void rn__grpc_model_spec_init(rn__grpc_model_spec *out, ProtobufCBinaryData name, int64_t version)
+{
+    tfs__model_spec__init(&out->message);
+    tfs__int64_value__init(&out->version);
+    out->version.value = version;
+    out->message.name = name;
+    out->message.version_choice_case = TFS__MODEL_SPEC__VERSION_CHOICE_VERSION;
+    out->message.version = &out->version;
+}

@@ -1,0 +1,19 @@
+/* What grpc_server.c and grpc_call.c share: the events that a completion queue reports. */
+#ifndef RN_HTTP_GRPC_PRIVATE_H
+#define RN_HTTP_GRPC_PRIVATE_H
+
+#include <grpc/grpc.h>
+#include <stdbool.h>
+
+typedef struct rn_service rn_service;
+
+/* Given to libgrpc as the tag of an operation, part of whatever waits for it. */
+typedef struct rn__grpc_event rn__grpc_event;
+struct rn__grpc_event {
+    void (*happened)(rn__grpc_event *event, bool ok); /* on the thread of the loop that owns the completion queue */
+};
+
+/* Takes a call that has just arrived; its events go to the queue whose thread this is called on. */
+void rn__grpc_begin(const rn_service *service, grpc_call *call, const grpc_call_details *details);
+
+#endif

@@ -1,0 +1,211 @@
+/* Listener, completion queues and their threads.
+ *
+ * A loop is one completion queue with one thread. It always has one slot open for the next call of any method; a call keeps the queue on
+ * which it arrived, so that everything that happens to it happens on one thread. The loops only pass things on: messages are decoded and
+ * handlers run on the workers.
+ *
+ * The largest message that is accepted follows --max_request_bytes, as for REST: TensorFlow Serving's limit of 2^31 - 1 is the largest value
+ * of the flag. There is no limit on what is sent. */
+#include "http/grpc_server.h"
+
+#include <errno.h>
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+#include <grpc/support/log.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "engine/clock.h"
+#include "http/grpc_private.h"
+
+enum { DRAIN_STEP_US = 5 * 1000 };
+
+typedef struct {
+    rn_grpc_server *owner;
+    grpc_completion_queue *queue;
+    pthread_t thread;
+    /* The slot for the next call. */
+    rn__grpc_event arrived;
+    grpc_call *call;
+    grpc_call_details details;
+    grpc_metadata_array metadata;
+} loop;
+
+struct rn_grpc_server {
+    grpc_server *server;
+    const rn_service *service;
+    uint16_t port;
+    bool refusing;
+    rn__grpc_event stopped;
+    atomic_bool has_stopped;
+    int32_t loop_count, thread_count; /* thread_count <= loop_count: threads that run */
+    loop loops[];
+};
+
+/* ---- loops ---- */
+
+static void open_slot(loop *l)
+{
+    grpc_call_details_init(&l->details);
+    grpc_metadata_array_init(&l->metadata);
+    grpc_server_request_call(l->owner->server, &l->call, &l->details, &l->metadata, l->queue, l->queue, &l->arrived);
+}
+
+/* Not ok: the server takes no more calls. */
+static void on_arrived(rn__grpc_event *event, bool ok)
+{
+    loop *l = (loop *)((char *)event - offsetof(loop, arrived));
+    if (ok) rn__grpc_begin(l->owner->service, l->call, &l->details);
+    grpc_call_details_destroy(&l->details);
+    grpc_metadata_array_destroy(&l->metadata);
+    if (ok) open_slot(l);
+}
+
+static void on_stopped(rn__grpc_event *event, bool ok)
+{
+    (void)ok;
+    rn_grpc_server *server = (rn_grpc_server *)((char *)event - offsetof(rn_grpc_server, stopped));
+    atomic_store(&server->has_stopped, true);
+}
+
+static void *run_loop(void *argument)
+{
+    const loop *l = argument;
+    for (;;) {
+        const grpc_event happening = grpc_completion_queue_next(l->queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+        if (happening.type == GRPC_QUEUE_SHUTDOWN) return NULL;
+        rn__grpc_event *event = happening.tag;
+        event->happened(event, happening.success);
+    }
+}
+
+/* ---- life ---- */
+
+/* Libraries do not log here, libgrpc included: what matters is reported by status. */
+static void drop_log_line(gpr_log_func_args *line)
+{
+    (void)line;
+}
+
+static grpc_server *create_grpc(const rn_service *service)
+{
+    grpc_arg args[] = {
+        {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_ALLOW_REUSEPORT}, /* 0: a port that is in use is an error */
+        {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION}, /* 0: grpc_message.c does it within bounds */
+        {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH},
+    };
+    args[2].value.integer = (int)service->max_request_bytes;
+    const grpc_channel_args all = {.num_args = sizeof args / sizeof args[0], .args = args};
+    return grpc_server_create(&all, NULL);
+}
+
+/* libgrpc does not say why it could not bind a port: try it once more by hand. */
+static rn_status explain_port(uint16_t port, rn_error *err)
+{
+    const struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(port)};
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int reason = fd >= 0 && bind(fd, (const struct sockaddr *)&any, sizeof any) == 0 ? EADDRINUSE : errno;
+    if (fd >= 0) close(fd);
+    const bool forbidden = reason == EACCES || reason == EPERM;
+    return RN_FAIL(err, forbidden ? RN_STATUS_PERMISSION_DENIED : RN_STATUS_UNAVAILABLE, "port %u: %s", port, strerror(reason));
+}
+
+static rn_status bind_port(rn_grpc_server *server, uint16_t port, rn_error *err)
+{
+    char address[32];
+    snprintf(address, sizeof address, "[::]:%u", port); /* libgrpc falls back to IPv4 where there is no IPv6 */
+    grpc_server_credentials *plaintext = grpc_insecure_server_credentials_create();
+    const int bound = grpc_server_add_http2_port(server->server, address, plaintext);
+    grpc_server_credentials_release(plaintext);
+    if (bound <= 0) return explain_port(port, err);
+    server->port = (uint16_t)bound;
+    return RN_STATUS_OK;
+}
+
+static void init_loop(rn_grpc_server *server, loop *l)
+{
+    l->owner = server;
+    l->arrived.happened = on_arrived;
+    l->queue = grpc_completion_queue_create_for_next(NULL);
+    grpc_server_register_completion_queue(server->server, l->queue, NULL);
+}
+
+static rn_status start_threads(rn_grpc_server *server, rn_error *err)
+{
+    grpc_server_start(server->server);
+    for (; server->thread_count < server->loop_count; server->thread_count++) {
+        loop *l = &server->loops[server->thread_count];
+        if (pthread_create(&l->thread, NULL, run_loop, l) != 0)
+            return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "gRPC: the system allows %d of %d threads", server->thread_count,
+                           server->loop_count);
+        open_slot(l);
+    }
+    return RN_STATUS_OK;
+}
+
+rn_status rn_grpc_server_create(const rn_grpc_server_options *options, rn_grpc_server **out, rn_error *err)
+{
+    rn_grpc_server *server = calloc(1, sizeof *server + (size_t)options->loop_count * sizeof server->loops[0]);
+    if (!server) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for %d gRPC loops", options->loop_count);
+    gpr_set_log_function(drop_log_line);
+    grpc_init();
+    server->service = options->service;
+    server->stopped.happened = on_stopped;
+    server->server = create_grpc(options->service);
+    server->loop_count = options->loop_count;
+    for (int32_t i = 0; i < server->loop_count; i++) init_loop(server, &server->loops[i]);
+    rn_status status = bind_port(server, options->port, err);
+    if (status == RN_STATUS_OK) status = start_threads(server, err);
+    if (status != RN_STATUS_OK) {
+        rn_grpc_server_destroy(server);
+        return status;
+    }
+    *out = server;
+    return RN_STATUS_OK;
+}
+
+uint16_t rn_grpc_server_port(const rn_grpc_server *server)
+{
+    return server->port;
+}
+
+void rn_grpc_server_refuse(rn_grpc_server *server)
+{
+    if (!server) return;
+    server->refusing = true;
+    grpc_server_shutdown_and_notify(server->server, server->loops[0].queue, &server->stopped);
+}
+
+bool rn_grpc_server_drain(rn_grpc_server *server, int64_t timeout_us)
+{
+    if (!server) return true;
+    const int64_t deadline = rn_clock_us() + timeout_us;
+    while (!atomic_load(&server->has_stopped)) {
+        if (rn_clock_us() > deadline) return false;
+        usleep(DRAIN_STEP_US);
+    }
+    return true;
+}
+
+void rn_grpc_server_destroy(rn_grpc_server *server)
+{
+    if (!server) return;
+    if (!server->refusing) rn_grpc_server_refuse(server);
+    grpc_server_cancel_all_calls(server->server);
+    if (server->thread_count > 0) rn_grpc_server_drain(server, INT64_MAX / 2); /* queues may be shut down when no call is left */
+    for (int32_t i = 0; i < server->loop_count; i++) {
+        loop *l = &server->loops[i];
+        grpc_completion_queue_shutdown(l->queue);
+        if (i < server->thread_count)
+            pthread_join(l->thread, NULL);
+        else
+            run_loop(l); /* takes out what is left, as it has to be */
+        grpc_completion_queue_destroy(l->queue);
+    }
+    grpc_server_destroy(server->server);
+    grpc_shutdown();
+    free(server);
+}
