@@ -53,6 +53,7 @@ static void one_event_less(rn__grpc_call *call)
     grpc_byte_buffer_destroy(call->message);
     grpc_byte_buffer_destroy(call->answer);
     grpc_call_unref(call->call);
+    atomic_fetch_sub(&call->calls->count, 1);
     free(call);
 }
 
@@ -183,7 +184,7 @@ static void await_close(rn__grpc_call *call)
     start(call, &op, 1, &call->closed);
 }
 
-void rn__grpc_begin(const rn_service *service, grpc_call *accepted, const grpc_call_details *details)
+void rn__grpc_begin(rn__grpc_calls *calls, grpc_call *accepted, const grpc_call_details *details)
 {
     rn__grpc_call *call = calloc(1, sizeof *call);
     if (!call) {
@@ -191,7 +192,9 @@ void rn__grpc_begin(const rn_service *service, grpc_call *accepted, const grpc_c
         return;
     }
     const rn_text path = {(const char *)GRPC_SLICE_START_PTR(details->method), GRPC_SLICE_LENGTH(details->method)};
-    call->service = service;
+    atomic_fetch_add(&calls->count, 1);
+    call->calls = calls;
+    call->service = calls->service;
     call->call = accepted;
     call->method = find_method(path);
     call->deadline_us = deadline_us(details->deadline);

@@ -23,6 +23,7 @@ struct rn__grpc_call {
 
     /* Private to grpc_call.c. */
     const rn__grpc_method *method;
+    rn__grpc_calls *calls;
     grpc_call *call;
     grpc_byte_buffer *message, *answer;
     ProtobufCMessage *decoded; /* what `request` points to */

@@ -3,6 +3,7 @@
 #define RN_HTTP_GRPC_PRIVATE_H
 
 #include <grpc/grpc.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 typedef struct rn_service rn_service;
@@ -13,7 +14,13 @@ struct rn__grpc_event {
     void (*happened)(rn__grpc_event *event, bool ok); /* on the thread of the loop that owns the completion queue */
 };
 
+/* What all calls of a server share. */
+typedef struct rn__grpc_calls {
+    const rn_service *service;
+    atomic_int count; /* of calls that exist */
+} rn__grpc_calls;
+
 /* Takes a call that has just arrived; its events go to the queue whose thread this is called on. */
-void rn__grpc_begin(const rn_service *service, grpc_call *call, const grpc_call_details *details);
+void rn__grpc_begin(rn__grpc_calls *calls, grpc_call *call, const grpc_call_details *details);
 
 #endif

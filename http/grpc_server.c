@@ -21,7 +21,11 @@
 #include "engine/clock.h"
 #include "http/grpc_private.h"
 
-enum { DRAIN_STEP_US = 5 * 1000 };
+enum {
+    DRAIN_STEP_US = 5 * 1000,
+    /* While draining, libgrpc gives a silent connection 20 s to take notice. One that has had no call for so long is closed. */
+    IDLE_GRACE_US = 1000 * 1000,
+};
 
 typedef struct {
     rn_grpc_server *owner;
@@ -36,7 +40,7 @@ typedef struct {
 
 struct rn_grpc_server {
     grpc_server *server;
-    const rn_service *service;
+    rn__grpc_calls calls;
     uint16_t port;
     bool refusing;
     rn__grpc_event stopped;
@@ -58,7 +62,7 @@ static void open_slot(loop *l)
 static void on_arrived(rn__grpc_event *event, bool ok)
 {
     loop *l = (loop *)((char *)event - offsetof(loop, arrived));
-    if (ok) rn__grpc_begin(l->owner->service, l->call, &l->details);
+    if (ok) rn__grpc_begin(&l->owner->calls, l->call, &l->details);
     grpc_call_details_destroy(&l->details);
     grpc_metadata_array_destroy(&l->metadata);
     if (ok) open_slot(l);
@@ -152,7 +156,7 @@ rn_status rn_grpc_server_create(const rn_grpc_server_options *options, rn_grpc_s
     if (!server) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for %d gRPC loops", options->loop_count);
     gpr_set_log_function(drop_log_line);
     grpc_init();
-    server->service = options->service;
+    server->calls.service = options->service;
     server->stopped.happened = on_stopped;
     server->server = create_grpc(options->service);
     server->loop_count = options->loop_count;
@@ -183,8 +187,12 @@ bool rn_grpc_server_drain(rn_grpc_server *server, int64_t timeout_us)
 {
     if (!server) return true;
     const int64_t deadline = rn_clock_us() + timeout_us;
+    int64_t last_call_us = rn_clock_us();
     while (!atomic_load(&server->has_stopped)) {
-        if (rn_clock_us() > deadline) return false;
+        const int64_t now = rn_clock_us();
+        if (now > deadline) return false;
+        if (atomic_load(&server->calls.count) > 0) last_call_us = now;
+        if (now > last_call_us + IDLE_GRACE_US) grpc_server_cancel_all_calls(server->server); /* there are none: closes connections */
         usleep(DRAIN_STEP_US);
     }
     return true;

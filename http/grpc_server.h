@@ -17,7 +17,8 @@ typedef struct rn_grpc_server_options {
 rn_status rn_grpc_server_create(const rn_grpc_server_options *options, rn_grpc_server **out, rn_error *err);
 uint16_t rn_grpc_server_port(const rn_grpc_server *server);
 
-/* Takes no more connections and calls, tells clients so, and returns at once; calls that have arrived go on. Once. NULL allowed. */
+/* Takes no more connections and calls, tells clients so, and returns at once; calls that have arrived go on. A call that crosses with this
+ * news is cancelled by libgrpc unread: --drain_delay gives clients time to leave before. Once. NULL allowed. */
 void rn_grpc_server_refuse(rn_grpc_server *server);
 /* Waits, after rn_grpc_server_refuse, until all calls have been answered and all connections closed: true when that took no longer than
  * timeout_us. NULL allowed: true. */
