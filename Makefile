@@ -11,7 +11,7 @@ SANITIZE ?=
 PKGS := libprotobuf-c jansson libpng libjpeg libwebp libwebpdemux openssl zlib
 HTTP_PKG := libh2o-evloop grpc
 MISSING := $(strip $(foreach p,$(PKGS) openblas $(HTTP_PKG),$(shell pkg-config --exists $(p) || echo $(p))))
-ifneq ($(filter-out help clean format check-format,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help clean format check-format cuda gpu-check,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(MISSING),)
 $(error not found by pkg-config: $(MISSING). `sh tools/install-deps.sh` installs what the build needs)
 endif
@@ -24,7 +24,7 @@ ISA_FLAGS_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mpr
 
 # -ffp-contract=off: results that must equal TensorFlow's to the bit may not get fused multiply-adds that nobody wrote; kernels write theirs.
 CFLAGS += -std=c17 $(OPT) -g -Wall -Wextra -Werror -ffp-contract=off -fno-math-errno -fvisibility=hidden $(SANITIZE)
-CPPFLAGS += -I. -I$(B)/gen -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) openblas $(HTTP_PKG))
+CPPFLAGS += -I. -I$(B)/gen -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) openblas $(HTTP_PKG) 2>/dev/null)
 # h2o's header chooses its event loop by this macro: it has to agree with the library that is linked.
 CPPFLAGS += -DH2O_USE_LIBUV=0
 LDFLAGS += -pthread $(SANITIZE)
@@ -43,7 +43,7 @@ KERNELS_SRC := $(wildcard kernels/base/*.c kernels/ref/*.c kernels/cpu/*.c) $(fo
 ENGINE_SRC := $(wildcard engine/*.c engine/cpu/*.c engine/image/*.c)
 LOADER_SRC := $(wildcard loader/*.c)
 HTTP_SRC := $(filter-out http/resnetd.c,$(wildcard http/*.c))
-TEST_SRC := $(wildcard tests/*/*_test.c)
+TEST_SRC := $(filter-out tests/cuda/%,$(wildcard tests/*/*_test.c))
 TEST_SUPPORT_SRC := $(wildcard tests/support/*.c)
 TEST_TOOL_SRC := $(wildcard tests/tools/*.c)
 
@@ -60,6 +60,39 @@ TESTS := $(TEST_SRC:%.c=$(B)/%)
 # Programs that tests written in Python drive.
 TEST_TOOLS := $(TEST_TOOL_SRC:%.c=$(B)/%)
 
+# ---- CUDA: found, never required ----
+#
+# `make cuda` builds the plug-in that the programs open when they are asked for a GPU. The toolkit's headers alone are enough for the tests:
+# kernels and backend are compiled for the host, over the stand-ins of tests/cuda_emulation.
+ifndef CUDA_HOME
+CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(or $(shell command -v nvcc 2>/dev/null),$(wildcard /usr/local/cuda/bin/nvcc))))
+endif
+ifndef CUDNN_HOME
+CUDNN_HOME := $(patsubst %/include/cudnn.h,%,$(firstword $(wildcard $(CUDA_HOME:%=%/include/cudnn.h) /usr/include/cudnn.h)))
+CUDNN_HOME := $(or $(CUDNN_HOME),$(shell python3 -c 'import nvidia.cudnn as c; print(c.__path__[0])' 2>/dev/null))
+endif
+NVCC := $(wildcard $(CUDA_HOME:%=%/bin/nvcc))
+CUDA_INCLUDE := $(addprefix -isystem ,$(sort $(CUDA_HOME:%=%/include) $(filter-out /usr/include,$(CUDNN_HOME:%=%/include))))
+CUDA_MISSING := $(strip $(if $(wildcard $(CUDA_HOME:%=%/include/cuda_runtime_api.h)),,CUDA toolkit (CUDA_HOME="$(CUDA_HOME)")) \
+    $(if $(wildcard $(CUDNN_HOME:%=%/include/cudnn.h)),,cuDNN (CUDNN_HOME="$(CUDNN_HOME)")))
+CUDA_SKIP := $(if $(CUDA_MISSING),not found: $(CUDA_MISSING),$(if $(findstring thread,$(SANITIZE)),\
+    ThreadSanitizer does not know the fibers of the emulation))
+
+CUDA_KERNELS_SRC := $(wildcard kernels/cuda/*.cu)
+CUDA_HOST_SRC := $(wildcard kernels/cuda/*.c engine/cuda/*.c)
+CUDA_TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/cuda/*_test.c)) $(patsubst %.cpp,$(B)/%,$(wildcard tests/cuda_emulation/*_test.cpp))
+CUDNN_FOLDERS := $(addprefix $(CUDNN_HOME)/,lib lib64 lib/x86_64-linux-gnu lib/aarch64-linux-gnu)
+CUDNN_LIBRARY := $(firstword $(wildcard $(CUDNN_FOLDERS:%=%/libcudnn.so.9)))
+CUDA_RPATH := $(CUDA_HOME)/lib64:$(patsubst %/,%,$(dir $(CUDNN_LIBRARY)))
+# These ask the real cuDNN, which plans for devices that are only described.
+CUDNN_TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/cuda_libraries/*_test.c))
+CUDNN_SKIP := $(or $(CUDA_SKIP),$(if $(SANITIZE),the library is not built for sanitizers),\
+    $(if $(CUDNN_LIBRARY),,no libcudnn.so.9 in $(CUDNN_HOME)))
+TESTS += $(if $(CUDA_SKIP),,$(CUDA_TESTS)) $(if $(CUDNN_SKIP),,$(CUDNN_TESTS))
+comma := ,
+CUDA_FOUND := $(if $(CUDA_MISSING),not found: $(subst ",,$(CUDA_MISSING)),\
+    toolkit $(CUDA_HOME)$(comma) cuDNN $(CUDNN_HOME): $(if $(NVCC),'make cuda' builds the plug-in,no nvcc$(comma) tests only))
+
 .PHONY: all check tests asan tsan clean help format check-format detected
 .SECONDARY:
 all: detected $(PROGRAMS)
@@ -68,11 +101,14 @@ detected:
 	@echo "compiler    $$($(CC) --version | head -n 1)"
 	@echo "target      $(ARCH), hand-written kernels: $(or $(ISAS),none: reference kernels and OpenBLAS)"
 	@echo "libraries   $(foreach p,$(PKGS) openblas $(HTTP_PKG),$(p) $(shell pkg-config --modversion $(p)))"
+	@echo "cuda        $(strip $(CUDA_FOUND))"
 	@echo "output      $(B)/$(if $(SANITIZE), with $(SANITIZE))"
 
 tests: $(TESTS) $(TEST_TOOLS)
 check: tests
 	@set -e; for t in $(sort $(TESTS)); do echo "== $$t"; $$t; done
+	@$(if $(CUDA_SKIP),echo 'SKIP $(words $(CUDA_TESTS)) test programs in tests/cuda and tests/cuda_emulation: $(CUDA_SKIP)')
+	@$(if $(CUDNN_SKIP),echo 'SKIP $(words $(CUDNN_TESTS)) test programs in tests/cuda_libraries: $(CUDNN_SKIP)')
 
 asan:
 	$(MAKE) B=$(B)/asan OPT="-O1" SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" all tests
@@ -86,6 +122,7 @@ clean:
 help:
 	@echo "make            programs in $(B)/"
 	@echo "make check      C unit tests"
+	@echo "make cuda       the GPU plug-in, for SM=\"$(SM)\""
 	@echo "make asan|tsan  programs and tests with sanitizers, in $(B)/asan, $(B)/tsan"
 	@echo "make format     clang-format over all sources;   make clean"
 
@@ -105,8 +142,8 @@ endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
 
 # The version and commit live in one object, which is rebuilt when either changes.
-$(B)/obj/kernels/base/version.o: CPPFLAGS += -DRN_VERSION='"$(VERSION)"' -DRN_COMMIT='"$(COMMIT)"'
-$(B)/obj/kernels/base/version.o: $(B)/commit
+$(B)/obj/kernels/base/version.o $(B)/plugin/kernels/base/version.c.o: CPPFLAGS += -DRN_VERSION='"$(VERSION)"' -DRN_COMMIT='"$(COMMIT)"'
+$(B)/obj/kernels/base/version.o $(B)/plugin/kernels/base/version.c.o: $(B)/commit
 $(B)/commit: force
 	@mkdir -p $(B); echo "$(VERSION) $(COMMIT)" | cmp -s - $@ || echo "$(VERSION) $(COMMIT)" > $@
 .PHONY: force
@@ -132,4 +169,70 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(TEST_SUPPORT) $(HTTP) $(LOADER) $(ENGINE) $(K
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(HTTP_LDLIBS) $(LDLIBS)
 
--include $(shell find $(B)/obj $(B)/gen -name '*.d' 2>/dev/null)
+# Kernels, backend and stand-ins for the host: what the CUDA tests are linked with.
+CXXFLAGS += -std=c++17 $(OPT) -g -Wall -Wextra -Werror -ffp-contract=off $(SANITIZE)
+CXXFLAGS += $(if $(findstring address,$(SANITIZE)),-fsanitize-sections=rn_shared)
+EMULATION := $(B)/libcudaemulation.a
+EMULATION_SRC := $(CUDA_KERNELS_SRC) $(filter-out %_test.cpp,$(wildcard tests/cuda_emulation/*.cpp)) $(wildcard tests/cuda_emulation/*.c) \
+    $(filter-out engine/cuda/cuda_libraries.c,$(CUDA_HOST_SRC)) $(filter-out %_test.c,$(wildcard tests/cuda/*.c))
+$(EMULATION): $(addprefix $(B)/emulation/,$(addsuffix .o,$(EMULATION_SRC)))
+$(B)/emulation/%.cu.o: %.cu
+	@mkdir -p $(@D)
+	$(CXX) -I. -Itests/cuda_emulation $(CUDA_INCLUDE) $(CXXFLAGS) -Wno-unknown-pragmas -MMD -MP -x c++ -c -o $@ $<
+$(B)/emulation/%.cpp.o: %.cpp
+	@mkdir -p $(@D)
+	$(CXX) -I. -Itests/cuda_emulation $(CUDA_INCLUDE) $(CXXFLAGS) -MMD -MP -c -o $@ $<
+$(B)/emulation/%.c.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CUDA_INCLUDE) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(B)/tests/cuda/%: $(B)/emulation/tests/cuda/%.c.o $(EMULATION) $(TEST_SUPPORT) $(ENGINE) $(KERNELS)
+	@mkdir -p $(@D)
+	$(CXX) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+$(B)/tests/cuda_emulation/%: $(B)/emulation/tests/cuda_emulation/%.cpp.o $(EMULATION) $(ENGINE) $(KERNELS)
+	@mkdir -p $(@D)
+	$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+# Real cuDNN first: of the stand-ins, only that of the runtime is taken, for code that is linked and never runs.
+$(B)/tests/cuda_libraries/%: $(B)/emulation/tests/cuda_libraries/%.c.o $(EMULATION) $(TEST_SUPPORT) $(ENGINE) $(KERNELS)
+	@mkdir -p $(@D)
+	$(CXX) $(LDFLAGS) -Wl,-rpath,$(CUDA_RPATH) -o $@ $< $(CUDNN_LIBRARY) $(filter %.a,$^) -lcmocka $(LDLIBS)
+
+# The plug-in: native code for each architecture and PTX of the last one, so that newer devices work too. `make cuda SM=90a` is quick; all
+# six take some 40 s of one processor, which is why `make` leaves them out.
+SM ?= 80 86 89 90a 100 120
+PLUGIN := $(B)/libresnetd-cuda.so
+NVCC_FLAGS := -std=c++17 -O3 -I. -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra -Werror all-warnings \
+    $(foreach s,$(SM),-gencode arch=compute_$(s),code=sm_$(s)) -gencode arch=compute_$(lastword $(SM)),code=compute_$(lastword $(SM))
+PLUGIN_SRC := $(CUDA_HOST_SRC) engine/plan.c engine/pass_layout_arena.c engine/cpu/cpu_count.c $(addprefix kernels/base/,dtype.c error.c status.c)
+PLUGIN_OBJ := $(CUDA_KERNELS_SRC:%=$(B)/plugin/%.o) $(PLUGIN_SRC:%=$(B)/plugin/%.o)
+
+cuda: $(if $(or $(CUDA_MISSING),$(if $(NVCC),,nvcc)),cuda-missing,$(PLUGIN))
+cuda-missing:
+	@echo 'the CUDA plug-in needs what was not found: $(or $(CUDA_MISSING),nvcc in $(CUDA_HOME)/bin)'; exit 1
+.PHONY: cuda cuda-missing
+$(B)/plugin/%.cu.o: %.cu $(B)/plugin/architectures
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCC_FLAGS) -DRN_CUDA_ARCHITECTURES='"$(SM:%=sm_%)"' -MMD -MP -c -o $@ $<
+$(B)/plugin/%.c.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CUDA_INCLUDE) $(CFLAGS) -fPIC -MMD -MP -c -o $@ $<
+$(B)/plugin/architectures: force
+	@mkdir -p $(@D); echo "$(SM)" | cmp -s - $@ || echo "$(SM)" > $@
+$(PLUGIN): $(PLUGIN_OBJ)
+	$(CXX) -shared -Wl,-z,defs -Wl,--exclude-libs,ALL -Wl,--gc-sections -Wl,-rpath,'$$ORIGIN:$(CUDA_RPATH)' -o $@ $^ \
+	    -L$(CUDA_HOME)/lib64 $(CUDNN_LIBRARY) -lcublasLt -lcudart_static -lpthread -lrt -ldl -lm
+
+# What tools/gpu-check.sh runs: plug-in, reference kernels and synthetic networks, without any library but CUDA's.
+GPU_CHECK_SRC := tools/gpu/gpu_check.c tests/support/plan_reference.c engine/cuda_plugin.c engine/synthetic.c \
+    $(wildcard engine/plan*.c engine/pass_*.c kernels/base/*.c kernels/ref/*.c)
+gpu-check: cuda $(B)/gpu-check
+.PHONY: gpu-check
+$(B)/gpu-check: $(GPU_CHECK_SRC:%=$(B)/plugin/%.o)
+	$(CC) $(LDFLAGS) -o $@ $^ -ldl -lm
+
+# Both sides of the plug-in's door know what the structs that pass through it were compiled from.
+CONTRACT := $(shell cat engine/plan.h engine/backend.h $(addprefix kernels/base/,error.h status.h dtype.h) | cksum | cut -d' ' -f1)
+DOOR := $(B)/obj/engine/cuda_plugin.o $(addprefix $(B)/plugin/,engine/cuda_plugin.c.o engine/cuda/plugin_entry.c.o) \
+    $(B)/emulation/engine/cuda/plugin_entry.c.o
+$(DOOR): CPPFLAGS += -DRN_BACKEND_CONTRACT=$(CONTRACT)
+
+-include $(shell find $(B)/obj $(B)/gen $(B)/emulation $(B)/plugin -name '*.d' 2>/dev/null)

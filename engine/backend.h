@@ -14,6 +14,15 @@ typedef struct rn_backend_options {
     int32_t max_batch;      /* largest number of rows of one run; at least 1 */
     int32_t thread_count;   /* host threads for one run; 0: as many as the process may use */
     const char *isa;        /* CPU: highest instruction set to use ("scalar", "avx2", "avx512"); NULL: the machine's best */
+
+    /* CUDA; the zeros are defaults. */
+    int32_t device;         /* which GPU, as the process sees them */
+    const char *precision;  /* "fp32", "tf32", "fp16" or "bf16"; NULL: fp16 */
+    size_t memory_limit_bytes;   /* most device memory to take; 0: what is free */
+    const char *cache_directory; /* where measured choices are kept between runs; NULL: nowhere */
+
+    void (*log)(void *context, const char *line); /* what is worth knowing and no failure, during prepare; NULL: nobody listens */
+    void *log_context;
 } rn_backend_options;
 
 /* A request's share of a batch: rows consecutive rows, in host memory that the caller owns until run returns. */
@@ -41,6 +50,11 @@ typedef struct rn_backend {
 
     void (*destroy)(rn_executor *executor); /* NULL allowed */
 } rn_backend;
+
+/* What a plug-in exports, as RN_BACKEND_ENTRY. contract: RN_BACKEND_CONTRACT of the program, a checksum of the headers that both sides were
+ * compiled with; NULL when the plug-in's is another. The result is static. */
+#define RN_BACKEND_ENTRY "rn_backend_entry"
+typedef const rn_backend *rn_backend_entry_fn(unsigned long contract);
 
 /* The backend of that name, "auto" for the best one that works here. *out is static. NOT_FOUND lists the names; DEVICE_FAILED says why
  * the one that was asked for cannot be used: there is never a fall-back from a backend asked for by name. */

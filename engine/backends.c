@@ -3,23 +3,9 @@
 
 #include "engine/backend.h"
 #include "engine/cpu/cpu_backend.h"
+#include "engine/cuda_plugin.h"
 
-static rn_status probe_cuda(rn_error *err)
-{
-    return RN_FAIL(err, RN_STATUS_DEVICE_FAILED, "device cuda was asked for, and this build has no CUDA backend");
-}
-
-/* The name is known in every build, so that asking for it never means anything but what it says. Nothing but probe is ever called. */
-static const rn_backend no_cuda_backend = {
-    .name = "cuda",
-    .probe = probe_cuda,
-    .prepare = NULL,
-    .run = NULL,
-    .describe = NULL,
-    .destroy = NULL,
-};
-
-static const rn_backend *const backends[] = {&no_cuda_backend, &rn_cpu_backend};
+static const rn_backend *const backends[] = {&rn_cuda_plugin, &rn_cpu_backend};
 enum { BACKEND_COUNT = sizeof backends / sizeof *backends };
 
 rn_status rn_backend_select(const char *name, const rn_backend **out, rn_error *err)

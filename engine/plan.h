@@ -138,7 +138,7 @@ typedef struct rn_op {
 typedef struct rn_tensor_spec {
     char name[RN_PLAN_NAME_BYTES];      /* key in the signature: "inputs" */
     char tf_name[RN_PLAN_NAME_BYTES];   /* graph tensor, for metadata: "serving_default_inputs:0" */
-    rn_dtype dtype;
+    rn_dtype dtype;                     /* the tensor's own; I64 over a tensor of i32: whoever writes the output widens it */
     int32_t rank;
     int64_t dims[RN_PLAN_MAX_RANK];     /* -1: any */
     int32_t tensor;                     /* of the plan */

@@ -423,7 +423,7 @@ static rn_status check_spec(const rn_plan *plan, const rn_signature *signature, 
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "signature %s: %s has rank %d and %lld elements a row, expected [-1, ...] with the %lld of %s",
                        signature->name, spec->name, spec->rank, (long long)elements, (long long)rn_plan_tensor_elements(tensor), tensor->name);
     }
-    const rn_dtype expected = spec->labels ? RN_DTYPE_I32 : spec->dtype;
+    const rn_dtype expected = spec->labels || spec->dtype == RN_DTYPE_I64 ? RN_DTYPE_I32 : spec->dtype;
     if (tensor->dtype != expected || (spec->labels && spec->dtype != RN_DTYPE_STRING)) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "signature %s: %s is %s, tensor %s holds %s", signature->name, spec->name,
                        rn_dtype_tf_name(spec->dtype), tensor->name, rn_dtype_tf_name(tensor->dtype));

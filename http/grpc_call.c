@@ -36,7 +36,7 @@ enum {
     MAX_TEXT_BYTES = 1024,          /* of an error: grpc_status_util.cc */
 };
 
-#define CALL_OF(event, member) ((rn__grpc_call *)((char *)(event) - offsetof(rn__grpc_call, member)))
+#define CALL_OF(event, member) ((rn__grpc_call *)((char *)(event)-offsetof(rn__grpc_call, member)))
 
 static void start(rn__grpc_call *call, const grpc_op *ops, size_t count, rn__grpc_event *event)
 {

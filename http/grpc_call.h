@@ -1,7 +1,7 @@
 /* One gRPC call and its answer, as handlers see them.
  *
- * A handler is called once for each call, on a loop (it must not block then) or on a worker, as grpc_list.def says. Somebody, on any thread,
- * then calls one of the two functions that answer, exactly once; the call and its request are gone afterwards.
+ * A handler is called once for each call, on a loop (it must not block then) or on a worker, as grpc_list.def says. Somebody, on any
+ * thread, then calls one of the two functions that answer, exactly once; the call and its request are gone afterwards.
  */
 #ifndef RN_HTTP_GRPC_CALL_H
 #define RN_HTTP_GRPC_CALL_H

@@ -36,8 +36,7 @@ static rn_status check_tasks(const rn__grpc_call *call, rn_error *err)
     const rn_text name = rn__grpc_signature_name(spec), method = rn__grpc_text(task->method_name);
     const bool known = rn__grpc_signature(model, name) != NULL;
     rn_model_release(model);
-    if (!known)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Requested signature not found in model graph: %.*s", RN_TEXT_ARG(name));
+    if (!known) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Requested signature not found in model graph: %.*s", RN_TEXT_ARG(name));
     if (rn_text_equals(method, "tensorflow/serving/classify")) return refuse("classification", name, err);
     if (rn_text_equals(method, "tensorflow/serving/regress")) return refuse("regression", name, err);
     return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "Unsupported signature method_name: %.*s", RN_TEXT_ARG(method));

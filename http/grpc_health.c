@@ -23,7 +23,7 @@ void rn__grpc_health_check(rn__grpc_call *call)
         return;
     }
     Health__CheckResponse response = HEALTH__CHECK_RESPONSE__INIT;
-    response.status = rn_serving_is_ready(call->service->serving) ? HEALTH__CHECK_RESPONSE__STATUS__SERVING
-                                                                  : HEALTH__CHECK_RESPONSE__STATUS__NOT_SERVING;
+    response.status =
+        rn_serving_is_ready(call->service->serving) ? HEALTH__CHECK_RESPONSE__STATUS__SERVING : HEALTH__CHECK_RESPONSE__STATUS__NOT_SERVING;
     rn__grpc_answer(call, &response.base);
 }

@@ -7,9 +7,9 @@
 
 #include "kernels/base/error.h"
 
-/* Decodes `bytes`, which may be compressed, as a message of `type`, which must not be able to contain itself. The caller frees *out. INTERNAL,
- * as gRPC wants it, when the bytes are no such message; OUT_OF_MEMORY when it would take far more memory than its bytes; INVALID_ARGUMENT
- * when it cannot be inflated to at most max_bytes. */
+/* Decodes `bytes`, which may be compressed, as a message of `type`, which must not be able to contain itself. The caller frees *out.
+ * INTERNAL, as gRPC wants it, when the bytes are no such message; OUT_OF_MEMORY when it would take far more memory than its bytes;
+ * INVALID_ARGUMENT when it cannot be inflated to at most max_bytes. */
 rn_status rn__grpc_unpack(const ProtobufCMessageDescriptor *type, const grpc_byte_buffer *bytes, size_t max_bytes, ProtobufCMessage **out,
                           rn_error *err);
 void rn__grpc_free_message(ProtobufCMessage *message); /* NULL allowed */

@@ -1,5 +1,5 @@
-/* PredictionService.GetModelMetadata: servables/tensorflow/get_model_metadata_impl.cc. The signatures travel as a packed SignatureDefMap inside
- * an Any. */
+/* PredictionService.GetModelMetadata: servables/tensorflow/get_model_metadata_impl.cc. The signatures travel as a packed SignatureDefMap
+ * inside an Any. */
 #include <stdlib.h>
 
 #include "http/grpc_tfs.h"

@@ -54,7 +54,8 @@ void rn__grpc_reload_config(rn__grpc_call *call)
     const Tfs__ReloadConfigRequest__Config *config = ((const Tfs__ReloadConfigRequest *)call->request)->config;
     rn_error err;
     if (config && config->config_case == TFS__RELOAD_CONFIG_REQUEST__CONFIG__CONFIG_MODEL_CONFIG_LIST)
-        RN_FAIL(&err, RN_STATUS_UNSUPPORTED, "Models are named when the server starts, by --model_name and --model_base_path; start it anew.");
+        RN_FAIL(&err, RN_STATUS_UNSUPPORTED,
+                "Models are named when the server starts, by --model_name and --model_base_path; start it anew.");
     else
         RN_FAIL(&err, RN_STATUS_INVALID_ARGUMENT,
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported");

@@ -25,8 +25,7 @@ static const Tfs__PredictRequest *message_of(const rn__grpc_call *call)
 static rn_status write_tensors(const predict *p, rn__grpc_tensor *tensors, rn_error *err)
 {
     const bool as_content = p->call->service->tensor_content;
-    for (int32_t i = 0; i < p->output_count; i++)
-        RN_TRY(rn__grpc_tensor_init(&tensors[i], p->request, p->outputs[i], as_content, err));
+    for (int32_t i = 0; i < p->output_count; i++) RN_TRY(rn__grpc_tensor_init(&tensors[i], p->request, p->outputs[i], as_content, err));
     return RN_STATUS_OK;
 }
 
@@ -116,14 +115,16 @@ static rn_status find_input(const Tfs__PredictRequest *message, const rn_tensor_
     char all[RN_ERROR_MESSAGE_BYTES], extra[RN_ERROR_MESSAGE_BYTES];
     rn_status status = RN_STATUS_OK;
     if (count != 1)
-        status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
-                         "input size does not match signature: %zu!=1 len({%s}) != len({%s}). Sent extra: {%s}. Missing but required: {%s}.",
-                         count, join(all, keys, count, NULL), spec->name, join(extra, keys, count, spec->name), found ? "" : spec->name);
+        status =
+            RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
+                    "input size does not match signature: %zu!=1 len({%s}) != len({%s}). Sent extra: {%s}. Missing but required: {%s}.",
+                    count, join(all, keys, count, NULL), spec->name, join(extra, keys, count, spec->name), found ? "" : spec->name);
     else if (!found)
-        status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
-                         "Signature input alias: %s(feed name: %s) not found in request and no default value provided. Inputs expected to be in "
-                         "the request {%s}, or default input alias set: ",
-                         spec->name, spec->tf_name, join(all, keys, count, NULL));
+        status =
+            RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
+                    "Signature input alias: %s(feed name: %s) not found in request and no default value provided. Inputs expected to be in "
+                    "the request {%s}, or default input alias set: ",
+                    spec->name, spec->tf_name, join(all, keys, count, NULL));
     else
         *out = found->value;
     free(keys);

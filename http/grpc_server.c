@@ -4,8 +4,8 @@
  * which it arrived, so that everything that happens to it happens on one thread. The loops only pass things on: messages are decoded and
  * handlers run on the workers.
  *
- * The largest message that is accepted follows --max_request_bytes, as for REST: TensorFlow Serving's limit of 2^31 - 1 is the largest value
- * of the flag. There is no limit on what is sent. */
+ * The largest message that is accepted follows --max_request_bytes, as for REST: TensorFlow Serving's limit of 2^31 - 1 is the largest
+ * value of the flag. There is no limit on what is sent. */
 #include "http/grpc_server.h"
 
 #include <errno.h>
@@ -97,7 +97,7 @@ static void drop_log_line(gpr_log_func_args *line)
 static grpc_server *create_grpc(const rn_service *service)
 {
     grpc_arg args[] = {
-        {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_ALLOW_REUSEPORT}, /* 0: a port that is in use is an error */
+        {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_ALLOW_REUSEPORT},                  /* 0: a port that is in use is an error */
         {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION}, /* 0: grpc_message.c does it within bounds */
         {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH},
     };

@@ -1,5 +1,5 @@
-/* From a TensorProto to a request: core/framework/tensor.cc (Tensor::FromProto). A tensor holds its values as raw bytes in tensor_content, or
- * in a list for its type, of which the last value stands for all that are left out; an empty list stands for zeros. */
+/* From a TensorProto to a request: core/framework/tensor.cc (Tensor::FromProto). A tensor holds its values as raw bytes in tensor_content,
+ * or in a list for its type, of which the last value stands for all that are left out; an empty list stands for zeros. */
 #include <stdio.h>
 
 #include "http/grpc_tfs.h"
@@ -7,8 +7,8 @@
 static const char *type_name(int32_t type)
 {
     /* Types that no input here has and that clients send all the same. */
-    static const char *const others[] = {[2] = "double", [5] = "int16", [6] = "int8", [8] = "complex64", [10] = "bool", [17] = "uint16",
-                                         [18] = "complex128", [22] = "uint32", [23] = "uint64"};
+    static const char *const others[] = {[2] = "double",  [5] = "int16",       [6] = "int8",    [8] = "complex64", [10] = "bool",
+                                         [17] = "uint16", [18] = "complex128", [22] = "uint32", [23] = "uint64"};
     rn_dtype known;
     if (rn_dtype_from_tf(type, &known)) return rn_dtype_tf_name(known);
     return type > 0 && type < (int32_t)(sizeof others / sizeof others[0]) && others[type] ? others[type] : "an unknown type";
@@ -56,8 +56,9 @@ static rn_status check_shape(const rn_tensor_spec *spec, const Sm__TensorShape *
 static rn_status check_size(const rn_tensor_spec *spec, int64_t rows, size_t row_bytes, size_t max_bytes, rn_error *err)
 {
     if (rows <= INT32_MAX && (size_t)rows <= max_bytes / row_bytes) return RN_STATUS_OK;
-    return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "Input %s: %lld rows of %zu bytes are more than %zu bytes. The limit is set by --max_request_bytes.",
-                   spec->name, (long long)rows, row_bytes, max_bytes);
+    return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY,
+                   "Input %s: %lld rows of %zu bytes are more than %zu bytes. The limit is set by --max_request_bytes.", spec->name,
+                   (long long)rows, row_bytes, max_bytes);
 }
 
 /* ---- numbers ---- */

@@ -1,5 +1,5 @@
-/* From the outputs of a request to TensorProtos: core/framework/tensor.cc (AsProtoField, AsProtoTensorContent). Numbers are encoded straight
- * from the request's memory. */
+/* From the outputs of a request to TensorProtos: core/framework/tensor.cc (AsProtoField, AsProtoTensorContent). Numbers are encoded
+ * straight from the request's memory. */
 #include <stdlib.h>
 
 #include "http/grpc_tfs.h"

@@ -1,5 +1,4 @@
-/* One event loop: a thread with its own h2o context. It is opened, run and closed on that thread, because h2o keeps its buffers by thread.
- */
+/* One event loop: a thread with its own h2o context, opened, run and closed on that thread because h2o keeps its buffers by thread. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>

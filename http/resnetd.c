@@ -192,6 +192,7 @@ static rn_status start_rest(const rn_flags *flags, composition *c, rn_error *err
     const int64_t loops = flags->rest_api_num_threads < MAX_LOOPS ? flags->rest_api_num_threads : MAX_LOOPS;
     const rn_server_options options = {
         .port = (uint16_t)flags->rest_api_port, .serves = RN_PORT_REST, .loop_count = (int32_t)loops, .service = &c->service};
+    atomic_store(&process.phase, SERVING); /* from here on a signal has to wait for requests */
     RN_TRY(rn_server_create(&options, &c->rest, err));
     rn_serving_set_ready(c->serving, true);
     say("ready: REST on port %u", rn_server_port(c->rest));
@@ -210,7 +211,6 @@ static rn_status start(const rn_flags *flags, composition *c, rn_error *err)
 /* Serves until a signal comes. Returns the exit code. */
 static int serve(const rn_flags *flags, composition *c)
 {
-    atomic_store(&process.phase, SERVING);
     while (sem_wait(&process.stop) != 0) continue;
     rn_serving_set_ready(c->serving, false);
     sleep((unsigned)flags->drain_delay);

@@ -68,12 +68,12 @@ static rn_status find_version(const char *base, char *path, size_t path_bytes, i
         *version = 1;
         written = snprintf(path, path_bytes, "%s", base);
     } else {
-        int64_t *versions;
+        rn_repository_version *versions;
         int32_t count;
         RN_TRY(rn_repository_versions(base, &versions, &count, err));
-        *version = versions[0];
+        *version = versions[0].number;
+        written = snprintf(path, path_bytes, "%s/%s", base, versions[0].name);
         free(versions);
-        written = snprintf(path, path_bytes, "%s/%lld", base, (long long)*version);
     }
     if (written >= (int)path_bytes) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%.200s...: path too long", base);
     return RN_STATUS_OK;

@@ -1,5 +1,6 @@
 /* h2o reads nothing from an HTTP/1 connection while a request is in work, so that it would notice a client that has gone away only when it
- * writes the answer. A second epoll instance, itself a member of the loop, is told of those hang-ups. */
+ * writes the answer. A second epoll instance, itself a member of the loop, is told of those hang-ups. A client that closes its sending half
+ * only looks the same: what it asked for is dropped while it waits, and answered once it runs. */
 #include <errno.h>
 #include <sys/epoll.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 /* A TensorFlow graph with its function library, as one web of references.
  *
- * A frame is one activation of a function: the graph itself, a called function, a chosen branch, a loop body. References are resolved
+ * A frame is one run of a function: the graph itself, a called function, a chosen branch, a loop body. References are resolved
  * through calls and arguments, so whoever follows inputs never sees where a function begins or ends. Nothing here knows what operations
  * mean, but that calls and branches lead into frames.
  */

@@ -54,6 +54,7 @@ rn_status rn__op_arg_max(const rn__op_call *call)
     if (dimension != 1) return RN__REFUSE(call, "over the batch");
     RN_TRY(sort(call, 1, &sorted));
     sorted.indexes = true;
+    sorted.is_int64 = rn__attr_type(call->node, "output_type", RN__DT_INT64) == RN__DT_INT64;
     sorted.rank = 1;
     call->out[0] = (rn__value){.kind = RN__SORTED, .u.sorted = sorted};
     return RN_STATUS_OK;

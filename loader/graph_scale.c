@@ -135,6 +135,7 @@ rn_status rn__op_cast(const rn__op_call *call)
     if (in->kind == RN__PICTURE) return rn__picture_cast(call, dtype);
     if (in->kind == RN__SORTED && in->u.sorted.indexes && (dtype == RN__DT_INT32 || dtype == RN__DT_INT64)) {
         call->out[0] = *in;
+        call->out[0].u.sorted.is_int64 = dtype == RN__DT_INT64;
         return RN_STATUS_OK;
     }
     if (in->kind != RN__ACTIVATION) return RN__REFUSE(call, "a cast of %s", rn__value_text(in));

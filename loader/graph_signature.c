@@ -144,7 +144,8 @@ static rn_status make_output(rn__import *import, const rn__value *value, rn_tens
         return RN_STATUS_OK;
     case RN__LABELS: RN_TRY(use_labels(import, sorted->labels, err)); /* fall through */
     case RN__SORTED:
-        *spec = (rn_tensor_spec){.dtype = sorted->indexes ? RN_DTYPE_I32 : RN_DTYPE_F32, .rank = sorted->rank, .dims = {-1, sorted->k}};
+        *spec = (rn_tensor_spec){.dtype = RN_DTYPE_F32, .rank = sorted->rank, .dims = {-1, sorted->k}};
+        if (sorted->indexes) spec->dtype = sorted->is_int64 ? RN_DTYPE_I64 : RN_DTYPE_I32;
         if (value->kind == RN__LABELS) spec->dtype = RN_DTYPE_STRING, spec->labels = true;
         return emit_top_k(import, "top_k", sorted, &spec->tensor, err);
     default: return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s as an output", rn__value_text(value));

@@ -44,6 +44,7 @@ typedef struct rn__sorted {
     int32_t tensor;             /* [1,1,c], what is sorted */
     int32_t classes, k;         /* k <= classes */
     bool indexes;               /* else values */
+    bool is_int64;              /* the graph's type of the indexes, int32 otherwise */
     int32_t rank;               /* 2: [-1,k]; 1: [-1], k being 1 */
     const rn__constant *labels; /* LABELS only: string [classes] */
 } rn__sorted;

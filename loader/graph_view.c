@@ -122,8 +122,8 @@ rn_status rn__op_transpose(const rn__op_call *call)
     int32_t count;
     RN_TRY(take_any(call, &x));
     RN_TRY(rn__fold_ints(call, 1, axes, 4, &count));
-    for (int32_t i = 0; i < count; i++) {
-        if (axes[i] != i) return RN__REFUSE(call, "dimensions in another order than [batch,height,width,channels]");
+    for (int32_t i = 0; i < x.rank; i++) {
+        if (count != x.rank || axes[i] != i) return RN__REFUSE(call, "dimensions in another order than [batch,height,width,channels]");
     }
     return view(call, &x, x.rank, x.dims);
 }

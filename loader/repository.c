@@ -1,7 +1,7 @@
 /* Versions under a base path, and the one place that knows in which forms a version may be stored.
  *
- * A directory is a version when its name is a decimal number as a program would print it: "7", not "007" or "+7", so that no two
- * directories are the same version. One that holds no model yet is being written, and is not listed.
+ * A directory is a version when its name is all digits; leading zeros are allowed, as TensorFlow Serving's own examples have them ("00000123").
+ * One that holds no model yet is being written, and is not listed.
  */
 #include "loader/repository.h"
 
@@ -46,29 +46,42 @@ static rn_status holds_model(const char *folder, bool *out, rn_error *err)
     return RN_STATUS_OK;
 }
 
-static bool parse_version(const char *name, int64_t *out)
+static bool parse_version(const char *name, rn_repository_version *out)
 {
-    char canonical[32], *end;
+    const size_t digits = strspn(name, "0123456789");
+    if (digits == 0 || name[digits] != '\0' || digits >= sizeof out->name) return false;
     errno = 0;
-    *out = strtoll(name, &end, 10);
-    snprintf(canonical, sizeof canonical, "%" PRId64, *out);
-    return errno == 0 && *out >= 0 && strcmp(canonical, name) == 0;
+    out->number = strtoll(name, NULL, 10);
+    memcpy(out->name, name, digits + 1);
+    return errno == 0;
 }
 
 static int descending(const void *a, const void *b)
 {
-    const int64_t first = *(const int64_t *)a, second = *(const int64_t *)b;
+    const int64_t first = ((const rn_repository_version *)a)->number, second = ((const rn_repository_version *)b)->number;
     return (first < second) - (first > second);
 }
 
-static rn_status append(int64_t **versions, int32_t *count, int64_t version, rn_error *err)
+static rn_status append(rn_repository_version **versions, int32_t *count, const rn_repository_version *version, rn_error *err)
 {
     if ((*count & (*count - 1)) == 0) { /* full at every power of two */
-        int64_t *grown = realloc(*versions, (*count ? 2 * (size_t)*count : 1) * sizeof *grown);
+        rn_repository_version *grown = realloc(*versions, (*count ? 2 * (size_t)*count : 1) * sizeof *grown);
         if (!grown) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a list of %d versions", *count);
         *versions = grown;
     }
-    (*versions)[(*count)++] = version;
+    (*versions)[(*count)++] = *version;
+    return RN_STATUS_OK;
+}
+
+/* Sorts the list; two spellings of one number are somebody's mistake, and which of them is meant is not for us to guess. */
+static rn_status sort_versions(const char *base, rn_repository_version *versions, int32_t count, rn_error *err)
+{
+    qsort(versions, (size_t)count, sizeof *versions, descending);
+    for (int32_t i = 1; i < count; i++) {
+        if (versions[i].number != versions[i - 1].number) continue;
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%s: directories %s and %s are both version %" PRId64, base, versions[i - 1].name,
+                       versions[i].name, versions[i].number);
+    }
     return RN_STATUS_OK;
 }
 
@@ -83,10 +96,10 @@ static rn_status fail_empty(const char *base, rn_error *err)
                    model_names[1], model_names[0]);
 }
 
-rn_status rn_repository_versions(const char *base, int64_t **out, int32_t *count, rn_error *err)
+rn_status rn_repository_versions(const char *base, rn_repository_version **out, int32_t *count, rn_error *err)
 {
     rn_status status = RN_STATUS_OK;
-    int64_t *versions = NULL, version;
+    rn_repository_version *versions = NULL, version;
     int32_t found = 0;
     DIR *folder = opendir(base);
     if (!folder) return rn__io_error(base, err);
@@ -96,12 +109,14 @@ rn_status rn_repository_versions(const char *base, int64_t **out, int32_t *count
         if (!parse_version(entry->d_name, &version)) continue;
         RN_TRY_CLEANUP(status, join(base, entry->d_name, path, err));
         RN_TRY_CLEANUP(status, holds_model(path, &model, err));
-        if (model) RN_TRY_CLEANUP(status, append(&versions, &found, version, err));
+        if (model) RN_TRY_CLEANUP(status, append(&versions, &found, &version, err));
     }
     if (errno != 0)
         status = rn__io_error(base, err);
     else if (found == 0)
         status = fail_empty(base, err);
+    else
+        status = sort_versions(base, versions, found, err);
 
 cleanup:
     closedir(folder);
@@ -109,7 +124,6 @@ cleanup:
         free(versions);
         return status;
     }
-    qsort(versions, (size_t)found, sizeof *versions, descending);
     *out = versions;
     *count = found;
     return RN_STATUS_OK;
@@ -124,10 +138,10 @@ rn_status rn_repository_load(const char *path, const rn_progress *progress, rn_p
     RN_TRY(join(path, model_names[CONVERTED], converted, err));
     if (may_exist(converted)) return rn_model_file_load(converted, true, out, err);
     const rn_status status = rn_saved_model_load(path, progress, out, err);
-    int64_t *versions;
+    rn_repository_version *versions;
     int32_t count;
     if (status != RN_STATUS_NOT_FOUND || rn_repository_versions(path, &versions, &count, NULL) != RN_STATUS_OK) return status;
-    const int64_t highest = versions[0];
+    const rn_repository_version highest = versions[0];
     free(versions);
-    return RN_FAIL(err, RN_STATUS_NOT_FOUND, "%s: a directory of versions, expected one of them, such as %s/%" PRId64, path, path, highest);
+    return RN_FAIL(err, RN_STATUS_NOT_FOUND, "%s: a directory of versions, expected one of them, such as %s/%s", path, path, highest.name);
 }

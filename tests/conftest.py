@@ -85,7 +85,7 @@ def build_dir():
 
 @pytest.fixture(scope="session")
 def sanitized(build_dir):
-    """Whether this build is too slow for a statement about time."""
+    """Whether this build is too slow for large loads."""
     return build_dir.name in ("asan", "tsan")
 
 

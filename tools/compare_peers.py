@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Paired comparison of resnet-bench with onnxruntime on this machine: the same network, batch and thread count, in turns (A B A B ...).
+"""Paired comparison of resnet-bench with onnxruntime or OpenVINO on this machine: the same network, batch and thread count, in turns (A B A B ...).
 
 Both sides run ResNet-101 V1 at 224x224 with random weights, batch norm folded. A round runs ours for some seconds, then the peer; the ratio of
 a pair is peer time / our time, so that 1.2 means that we are 1.2 times as fast. The medians over all pairs are printed, and each pair.
 
-    python tools/compare_peers.py --bench build/resnet-bench --batch 1 --threads 2 --rounds 7
+    pip install numpy onnx onnxruntime openvino
+    python tools/compare_peers.py --peer openvino --batch 1 --threads 2 --rounds 7
 """
 import argparse
 import json
@@ -13,7 +14,6 @@ import subprocess
 import time
 
 import numpy
-import onnxruntime
 from onnx import TensorProto, helper
 
 STAGES = ((64, 3), (128, 4), (256, 23), (512, 3))
@@ -67,20 +67,38 @@ class Network:
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
-def peer_session(batch, threads):
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = threads
-    settings.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(Network(batch).build().SerializeToString(), settings, providers=["CPUExecutionProvider"])
+class OnnxRuntime:
+    """`run(pixels)` answers one batch; `name` says who did."""
+
+    def __init__(self, model, threads):
+        import onnxruntime
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = threads
+        settings.inter_op_num_threads = 1
+        session = onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
+        self.name = f"onnxruntime {onnxruntime.__version__}"
+        self.run = lambda pixels: session.run(None, {"inputs": pixels})
 
 
-def time_peer(session, pixels, seconds):
+class OpenVino:
+    def __init__(self, model, threads):
+        import openvino
+        settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        request = openvino.compile_model(openvino.Core().read_model(model), "CPU", settings).create_infer_request()
+        self.name = f"OpenVINO {openvino.__version__.split('-')[0]} f32"
+        self.run = lambda pixels: request.infer({"inputs": pixels}, share_inputs=True)
+
+
+PEERS = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}
+
+
+def time_peer(peer, pixels, seconds):
     """Median milliseconds of a run."""
-    session.run(None, {"inputs": pixels})
+    peer.run(pixels)
     times, start = [], time.perf_counter()
     while len(times) < 5 or time.perf_counter() - start < seconds:
         before = time.perf_counter()
-        session.run(None, {"inputs": pixels})
+        peer.run(pixels)
         times.append(time.perf_counter() - before)
     return 1e3 * statistics.median(times)
 
@@ -93,6 +111,7 @@ def time_ours(options, extra):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer", choices=PEERS, default="onnxruntime")
     parser.add_argument("--bench", default="build/resnet-bench")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
@@ -102,17 +121,17 @@ def main():
     options = parser.parse_args()
     extra = [f"--isa={options.isa}"] if options.isa else []
 
-    session = peer_session(options.batch, options.threads)
+    peer = PEERS[options.peer](Network(options.batch).build().SerializeToString(), options.threads)
     pixels = numpy.random.default_rng(2).uniform(-1, 1, (options.batch, 3, 224, 224)).astype(numpy.float32)
-    ours, peer = [], []
+    ours, theirs = [], []
     for i in range(options.rounds):
         result = time_ours(options, extra)
         ours.append(result["median_ms"])
-        peer.append(time_peer(session, pixels, options.seconds))
-        print(f"pair {i + 1}: resnetd {ours[-1]:8.2f} ms  onnxruntime {peer[-1]:8.2f} ms  ratio {peer[-1] / ours[-1]:.3f}", flush=True)
-    ratios = [p / o for p, o in zip(peer, ours)]
+        theirs.append(time_peer(peer, pixels, options.seconds))
+        print(f"pair {i + 1}: resnetd {ours[-1]:8.2f} ms  {options.peer} {theirs[-1]:8.2f} ms  ratio {theirs[-1] / ours[-1]:.3f}", flush=True)
+    ratios = [t / o for t, o in zip(theirs, ours)]
     print(f"batch {options.batch}, {options.threads} threads, {options.rounds} pairs: resnetd {statistics.median(ours):.2f} ms "
-          f"({result['backend']}, commit {result['commit']}), onnxruntime {onnxruntime.__version__} {statistics.median(peer):.2f} ms, "
+          f"({result['backend']}, commit {result['commit']}), {peer.name} {statistics.median(theirs):.2f} ms, "
           f"median ratio {statistics.median(ratios):.3f} ({min(ratios):.3f} .. {max(ratios):.3f}) on {result['processor']}")
 
 

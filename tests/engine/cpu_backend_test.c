@@ -164,6 +164,11 @@ static void networks_match_the_reference(void **state)
 static void full_size_networks(void **state)
 {
     (void)state;
+#if defined(__SANITIZE_THREAD__)
+    printf("SKIP full-size networks: the thread sanitizer takes minutes for the reference\n");
+    skipped++;
+    return;
+#endif
     const char *const names[] = {"resnet101_v1", "resnet101_v2"};
     for (int i = 0; i < 2; i++) {
         rn_plan *plan;

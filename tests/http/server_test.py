@@ -253,7 +253,7 @@ def test_drain_under_load(start_server):
         while not stop.is_set():
             try:
                 connection = Connection(port)
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, ConnectionResetError):  # reset: the listener closed during the handshake
                 refused.append(1)
                 return
             try:
@@ -263,7 +263,8 @@ def test_drain_under_load(start_server):
                     if answer is None:
                         lost.append("closed without an answer")
                         break
-                    assert answer[0] == 200
+                    if answer[0] != 200:
+                        lost.append(answer)
                     answered.append(1)
                     if answer[1]["connection"] == "close":
                         break

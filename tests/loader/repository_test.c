@@ -66,17 +66,20 @@ static int teardown(void **state)
 
 static void assert_versions(const base *b, const int64_t *expected, int32_t expected_count)
 {
-    int64_t *versions;
+    rn_repository_version *versions;
     int32_t count;
     assert_int_equal(rn_repository_versions(b->path, &versions, &count, NULL), RN_STATUS_OK);
     assert_int_equal(count, expected_count);
-    assert_memory_equal(versions, expected, (size_t)count * sizeof *versions);
+    for (int32_t i = 0; i < count; i++) {
+        assert_int_equal(versions[i].number, expected[i]);
+        assert_int_equal(strtoll(versions[i].name, NULL, 10), expected[i]);
+    }
     free(versions);
 }
 
 static void assert_no_versions(const char *path, rn_status expected, const char *words)
 {
-    int64_t *versions = NULL;
+    rn_repository_version *versions = NULL;
     int32_t count;
     rn_error err;
     assert_int_equal(rn_repository_versions(path, &versions, &count, &err), expected);
@@ -96,8 +99,8 @@ static void test_highest_first(void **state)
 static void test_what_is_no_version(void **state)
 {
     const base *b = *state;
-    static const char *const names[] = {"007", "+7", "-7", "7a", "v7", " 7", "7 ", "0x7", "9223372036854775808", "99999999999999999999",
-                                        "7.0", ".7"};
+    static const char *const names[] = {"+7", "-7", "7a", "v7", " 7", "7 ", "0x7", "9223372036854775808", "99999999999999999999",
+                                        "00000000000000000000000000000000", "7.0", ".7"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) put_version(b, names[i], "saved_model.pb");
     put_file(b, "5");        /* a file */
     mkdir(at(b, "6"), 0777); /* still being written */
@@ -105,6 +108,23 @@ static void test_what_is_no_version(void **state)
     assert_no_versions(b->path, RN_STATUS_NOT_FOUND, "no versions");
     put_version(b, "7", "saved_model.pb");
     assert_versions(b, (int64_t[]){7}, 1);
+}
+
+static void test_leading_zeros(void **state)
+{
+    const base *b = *state;
+    put_version(b, "00000123", "saved_model.pb");
+    put_version(b, "0099", "model.safetensors");
+    rn_repository_version *versions;
+    int32_t count;
+    assert_int_equal(rn_repository_versions(b->path, &versions, &count, NULL), RN_STATUS_OK);
+    assert_int_equal(count, 2);
+    assert_int_equal(versions[0].number, 123);
+    assert_string_equal(versions[0].name, "00000123");
+    assert_string_equal(versions[1].name, "0099");
+    free(versions);
+    put_version(b, "123", "saved_model.pb");
+    assert_no_versions(b->path, RN_STATUS_INVALID_ARGUMENT, "are both version 123");
 }
 
 static void test_linked_versions(void **state)
@@ -174,6 +194,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_highest_first, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_no_version, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_leading_zeros, setup, teardown),
         cmocka_unit_test_setup_teardown(test_linked_versions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_base, setup, teardown),
         cmocka_unit_test_setup_teardown(test_permissions, setup, teardown),

@@ -1,0 +1,91 @@
+/* A plan prepared for one GPU: what the files of this folder share. */
+#ifndef RN_ENGINE_CUDA_CUDA_EXECUTOR_H
+#define RN_ENGINE_CUDA_CUDA_EXECUTOR_H
+
+#include "engine/backend.h"
+#include "engine/cuda/conv_set.h"
+#include "engine/cuda/cuda_device.h"
+#include "kernels/cuda/cuda_kernels.h"
+
+enum {
+    RN__CUDA_MAX_BUCKETS = 33, /* the powers of two and the largest batch itself */
+    RN__CUDA_ALIGNMENT = 256   /* of everything that has an address of its own in a block of device memory */
+};
+
+/* How a tensor lies in device memory: [rows][h][w][c] of dtype. */
+typedef struct rn__cuda_tensor {
+    rn_dtype dtype;     /* of storage; U8 and I32 as in the plan */
+    int32_t h, w, c;    /* c: padded to 16 bytes, but for U8, I32 and the values of top-k, which are dense */
+    int32_t channels;   /* of which these exist */
+    size_t row_bytes;   /* of one batch row */
+    char *data;         /* in the arena; NULL when no operation touches it there */
+} rn__cuda_tensor;
+
+/* What one operation has on the device beside its tensors. Pointers lie in the executor's block of weights. */
+typedef struct rn__cuda_step {
+    void *filter, *bias;        /* CONV2D, DENSE: [k][r][s][c / groups] and [k], padded channels and all */
+    float *scale, *shift;       /* SCALE_SHIFT, CONV2D with a second output: [c], expanded */
+    int32_t conv[RN__CUDA_MAX_BUCKETS]; /* CONV2D, DENSE: in the set, for each bucket */
+} rn__cuda_step;
+
+struct rn_executor {
+    const rn_plan *plan;
+    rn__cuda_device device;
+    const char *precision;      /* "fp16" */
+    rn_dtype storage;           /* of feature maps */
+    bool tf32;
+    int32_t bucket_count, buckets[RN__CUDA_MAX_BUCKETS]; /* rising; the last one is the largest batch */
+
+    rn__cuda_tensor *tensors;   /* [tensor] */
+    rn__cuda_step *steps;       /* [operation] */
+    char *weights, *arena, *workspace; /* device memory */
+    size_t weight_bytes, arena_bytes, workspace_bytes;
+    char *upload, *download;    /* device memory: rows as callers have them; outputs that have to be unpacked, one after the other */
+    char *host_in, *host_out;   /* pinned, of the same sizes */
+    size_t upload_bytes, download_bytes;
+    size_t device_bytes, memory_limit_bytes; /* taken so far; 0: no limit */
+
+    cudaStream_t stream;
+    rn__conv_context context;
+    rn__conv_set *convs;
+    cudaGraphExec_t *graphs;    /* [signature][bucket] */
+
+    bool broken;                /* the device does not answer any more: every run fails with `reason` */
+    char reason[RN_ERROR_MESSAGE_BYTES];
+    char description[512];
+};
+
+/* cuda_memory.c: takes device memory, *(void **)address is where; the executor owns it. OUT_OF_MEMORY, also when the limit would be passed. */
+rn_status rn__cuda_take(rn_executor *e, size_t bytes, const char *what, void *address, rn_error *err);
+
+/* cuda_tensors.c: decides how every tensor lies, then gives each its place in the arena. UNSUPPORTED names the operation that cannot be run. */
+rn_status rn__cuda_tensors_lay_out(rn_executor *e, rn_error *err);
+rn_status rn__cuda_tensors_place(rn_executor *e, rn_error *err);
+/* Where the rows of an output lie when a signature has run: in the tensor itself when that is what callers want, else unpacked. */
+typedef struct rn__cuda_output {
+    const char *data;
+    size_t row_bytes;           /* f32 or i32, dense */
+    size_t offset;              /* in host_out, and in `download` when unpacked */
+    bool unpacked;
+} rn__cuda_output;
+rn__cuda_output rn__cuda_output_of(const rn_executor *e, const rn_signature *signature, int32_t index);
+
+/* cuda_weights.c: repacks all weights, uploads them and fills the steps' pointers. */
+rn_status rn__cuda_weights_upload(rn_executor *e, rn_error *err);
+
+/* cuda_convs.c: adds every convolution and dense layer, for every bucket, to the set. */
+rn_status rn__cuda_convs_add(rn_executor *e, rn_error *err);
+/* One of them: `op` is a CONV2D or DENSE, tensors are laid out. */
+rn__conv_shape rn__cuda_conv_shape(const rn_executor *e, const rn_op *op, int32_t rows);
+/* Groups of a convolution on the device: as in the plan, or 1 when padded channels would cut through them. */
+int32_t rn__cuda_conv_groups(int32_t groups, const rn__cuda_tensor *x, const rn__cuda_tensor *y);
+
+/* cuda_schedule.c: puts a signature's work for a bucket on the stream, from the uploaded rows to the outputs in the download block. */
+rn_status rn__cuda_schedule_run(rn_executor *e, const rn_signature *signature, int32_t bucket, rn_error *err);
+/* The same recorded: fills e->graphs for every signature and bucket, after one run of each that loads what is loaded lazily. */
+rn_status rn__cuda_schedule_record(rn_executor *e, rn_error *err);
+
+/* Whether the plan's tensor is read by this signature's operations otherwise than by a scale_shift, which takes it from the upload. */
+bool rn__cuda_feed_is_packed(const rn_plan *plan, const rn_signature *signature);
+
+#endif
