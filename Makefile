@@ -11,7 +11,7 @@ SANITIZE ?=
 PKGS := libprotobuf-c jansson libpng libjpeg libwebp libwebpdemux openssl zlib
 HTTP_PKG := libh2o-evloop grpc
 MISSING := $(strip $(foreach p,$(PKGS) openblas $(HTTP_PKG),$(shell pkg-config --exists $(p) || echo $(p))))
-ifneq ($(filter-out help clean format check-format cuda gpu-check,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help clean format cuda gpu-check,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(MISSING),)
 $(error not found by pkg-config: $(MISSING). `sh tools/install-deps.sh` installs what the build needs)
 endif
@@ -93,7 +93,7 @@ comma := ,
 CUDA_FOUND := $(if $(CUDA_MISSING),not found: $(subst ",,$(CUDA_MISSING)),\
     toolkit $(CUDA_HOME)$(comma) cuDNN $(CUDNN_HOME): $(if $(NVCC),'make cuda' builds the plug-in,no nvcc$(comma) tests only))
 
-.PHONY: all check tests asan tsan clean help format check-format detected
+.PHONY: all check tests asan tsan clean help format detected
 .SECONDARY:
 all: detected $(PROGRAMS)
 

@@ -19,7 +19,7 @@ struct rn__checkpoint {
     char prefix[PATH_ROOM];
     rn__arena *arena; /* of the index */
     rn__checkpoint_index index;
-    rn__file_map *shards; /* shard_count of them */
+    rn__file_bytes *shards; /* shard_count of them */
     bool *summed;         /* entries whose checksum was right */
     const rn_progress *progress;
     uint64_t bytes, bytes_done; /* of all shards; of the entries that were summed */
@@ -28,7 +28,7 @@ struct rn__checkpoint {
 rn_status rn__checkpoint_open(const char *prefix, const rn_progress *progress, rn__checkpoint **out, rn_error *err)
 {
     rn_status status = RN_STATUS_OK;
-    rn__file_map file = {0};
+    rn__file_bytes file = {0};
     char path[PATH_ROOM + 32];
     rn__checkpoint *checkpoint = calloc(1, sizeof *checkpoint);
     if (!checkpoint) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "%s: no memory for a checkpoint", prefix);
@@ -38,7 +38,7 @@ rn_status rn__checkpoint_open(const char *prefix, const rn_progress *progress, r
         goto cleanup;
     }
     snprintf(path, sizeof path, "%s.index", prefix);
-    RN_TRY_CLEANUP(status, rn__file_map_open(path, &file, err));
+    RN_TRY_CLEANUP(status, rn__file_bytes_open(path, &file, err));
     /* An entry takes 5 bytes at least and becomes some 300; 128 times the file covers every table that TensorFlow writes ten times over. */
     checkpoint->arena = rn__arena_create(((size_t)1 << 20) + 128 * file.size_bytes);
     if (!checkpoint->arena) {
@@ -55,11 +55,11 @@ rn_status rn__checkpoint_open(const char *prefix, const rn_progress *progress, r
     }
     for (int32_t i = 0; i < index->shard_count; i++) {
         snprintf(path, sizeof path, "%s.data-%05d-of-%05d", prefix, i, index->shard_count);
-        RN_TRY_CLEANUP(status, rn__file_map_open(path, &checkpoint->shards[i], err));
+        RN_TRY_CLEANUP(status, rn__file_bytes_open(path, &checkpoint->shards[i], err));
         checkpoint->bytes += checkpoint->shards[i].size_bytes;
     }
 cleanup:
-    rn__file_map_close(&file);
+    rn__file_bytes_close(&file);
     if (status == RN_STATUS_OK)
         *out = checkpoint;
     else
@@ -70,7 +70,7 @@ cleanup:
 void rn__checkpoint_close(rn__checkpoint *checkpoint)
 {
     if (!checkpoint) return;
-    for (int32_t i = 0; checkpoint->shards && i < checkpoint->index.shard_count; i++) rn__file_map_close(&checkpoint->shards[i]);
+    for (int32_t i = 0; checkpoint->shards && i < checkpoint->index.shard_count; i++) rn__file_bytes_close(&checkpoint->shards[i]);
     free(checkpoint->shards);
     free(checkpoint->summed);
     rn__arena_destroy(checkpoint->arena);
@@ -100,7 +100,7 @@ static rn_status fail_entry(const rn__checkpoint *checkpoint, const rn__checkpoi
 
 static rn_status locate(const rn__checkpoint *checkpoint, const rn__checkpoint_entry *entry, const uint8_t **out, rn_error *err)
 {
-    const rn__file_map *shard = &checkpoint->shards[entry->shard];
+    const rn__file_bytes *shard = &checkpoint->shards[entry->shard];
     if (entry->size_bytes > shard->size_bytes || entry->offset > shard->size_bytes - entry->size_bytes) {
         return FAIL_ENTRY(checkpoint, entry, "lies outside the file", err);
     }
@@ -327,16 +327,16 @@ rn_status rn__checkpoint_read(rn__checkpoint *checkpoint, const rn__checkpoint_e
 
 static void release_mapping(void *memory, size_t bytes)
 {
-    rn__file_map_close(&(rn__file_map){memory, bytes});
+    rn__file_bytes_close(&(rn__file_bytes){memory, bytes});
 }
 
 rn_status rn__checkpoint_give_shards(rn__checkpoint *checkpoint, rn_plan *plan, rn_error *err)
 {
     for (int32_t i = 0; i < checkpoint->index.shard_count; i++) {
-        rn__file_map *shard = &checkpoint->shards[i];
+        rn__file_bytes *shard = &checkpoint->shards[i];
         if (!shard->bytes) continue;
-        const rn__file_map given = *shard;
-        *shard = (rn__file_map){0}; /* the plan unmaps it, even when it refuses it */
+        const rn__file_bytes given = *shard;
+        *shard = (rn__file_bytes){0}; /* the plan unmaps it, even when it refuses it */
         RN_TRY(rn_plan_adopt(plan, (void *)given.bytes, given.size_bytes, release_mapping, err));
     }
     return RN_STATUS_OK;

@@ -20,7 +20,7 @@ static const uint64_t magic = 0xdb4775248b80fb57u;
 
 typedef struct reader {
     const char *path;
-    const rn__file_map *file;
+    const rn__file_bytes *file;
     rn__arena *arena;
     rn__checkpoint_index *index;
     int64_t capacity;
@@ -199,7 +199,7 @@ static rn_status read_data_block(reader *r, span block, uint8_t *key, size_t key
     return RN_STATUS_OK;
 }
 
-rn_status rn__checkpoint_index_read(const char *path, const rn__file_map *file, rn__arena *arena, rn__checkpoint_index *out, rn_error *err)
+rn_status rn__checkpoint_index_read(const char *path, const rn__file_bytes *file, rn__arena *arena, rn__checkpoint_index *out, rn_error *err)
 {
     *out = (rn__checkpoint_index){0};
     reader *r = &(reader){.path = path, .file = file, .arena = arena, .index = out, .err = err};

@@ -7,7 +7,7 @@
 #define RN_LOADER_CHECKPOINT_INDEX_H
 
 #include "loader/arena.h"
-#include "loader/file_map.h"
+#include "loader/file_bytes.h"
 #include "loader/proto/checkpoint.pb-c.h"
 
 enum { RN__CHECKPOINT_MAX_RANK = 8 };
@@ -34,7 +34,7 @@ typedef struct rn__checkpoint_index {
 
 /* Reads the table `file`, named `path` in messages; everything it keeps lies in `arena`. DATA_LOSS names the file and the byte at which it
  * is damaged. */
-rn_status rn__checkpoint_index_read(const char *path, const rn__file_map *file, rn__arena *arena, rn__checkpoint_index *out, rn_error *err);
+rn_status rn__checkpoint_index_read(const char *path, const rn__file_bytes *file, rn__arena *arena, rn__checkpoint_index *out, rn_error *err);
 
 /* The entry under a key, or NULL. */
 const rn__checkpoint_entry *rn__checkpoint_index_find(const rn__checkpoint_index *index, const void *key, size_t key_bytes);

@@ -1,4 +1,4 @@
-/* model.safetensors: a plan, its labels and its weights in one file that maps into memory.
+/* model.safetensors: a plan, its labels and its weights in one file that is used as it lies.
  *
  * safetensors allows no gap between tensors, and we want each on a 64-byte boundary: where one ends between boundaries, a tensor of zeros
  * called __padding__ fills the gap. Readers that know nothing of plans see one more small tensor.
@@ -16,13 +16,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <jansson.h>
 #include <openssl/evp.h>
 
 #include "kernels/base/version.h"
-#include "loader/file_map.h"
+#include "loader/file_bytes.h"
 #include "loader/io_error.h"
 #include "loader/plan_json.h"
 
@@ -218,6 +219,10 @@ static bool sync_folder(const char *path)
 
 rn_status rn_model_file_write(const rn_plan *plan, const char *source, const char *path, rn_error *err)
 {
+    struct stat info;
+    if (lstat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%s: exists and is not a regular file, which is all that is replaced", path);
+    }
     char *header = NULL, beside[4096];
     if (snprintf(beside, sizeof beside, "%s.%ld.tmp", path, (long)getpid()) >= (int)sizeof beside) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%.100s...: the path is too long", path);
@@ -243,7 +248,7 @@ cleanup:
 
 /* ---- reading ---- */
 
-/* The file being loaded. The plan owns the mapping. */
+/* The file being loaded. The plan owns its bytes. */
 typedef struct model_reader {
     const uint8_t *bytes, *data;
     size_t size_bytes, data_bytes;
@@ -469,17 +474,17 @@ static void unmap(void *memory, size_t bytes)
 
 rn_status rn_model_file_load(const char *path, bool verify_hash, rn_plan **out, rn_error *err)
 {
-    rn__file_map map;
-    RN_TRY(rn__file_map_open(path, &map, err));
-    if (map.size_bytes == 0) return CORRUPT("%s: an empty file", path);
+    rn__file_bytes file;
+    RN_TRY(rn__file_bytes_open(path, &file, err));
+    if (file.size_bytes == 0) return CORRUPT("%s: an empty file", path);
     rn_plan *plan = rn_plan_create();
     if (!plan) {
-        rn__file_map_close(&map);
+        rn__file_bytes_close(&file);
         return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "%s: no memory for a plan", path);
     }
     rn_error cause = {0};
-    model_reader reader = {.bytes = map.bytes, .size_bytes = map.size_bytes};
-    rn_status status = rn_plan_adopt(plan, (void *)map.bytes, map.size_bytes, unmap, &cause);
+    model_reader reader = {.bytes = file.bytes, .size_bytes = file.size_bytes};
+    rn_status status = rn_plan_adopt(plan, (void *)file.bytes, file.size_bytes, unmap, &cause);
     if (status == RN_STATUS_OK) status = read_model(&reader, verify_hash, plan, &cause);
     json_decref(reader.header);
     if (status == RN_STATUS_OK) {
@@ -506,12 +511,12 @@ static rn_status read_origin(model_reader *reader, rn_model_file_origin *out, rn
 
 rn_status rn_model_file_read_origin(const char *path, rn_model_file_origin *out, rn_error *err)
 {
-    rn__file_map map;
-    RN_TRY(rn__file_map_open(path, &map, err));
-    model_reader reader = {.bytes = map.bytes, .size_bytes = map.size_bytes};
+    rn__file_bytes file;
+    RN_TRY(rn__file_bytes_open(path, &file, err));
+    model_reader reader = {.bytes = file.bytes, .size_bytes = file.size_bytes};
     const rn_status status = read_origin(&reader, out, err);
     if (status != RN_STATUS_OK) rn_error_prefix(err, "%s", path);
     json_decref(reader.header);
-    rn__file_map_close(&map);
+    rn__file_bytes_close(&file);
     return status;
 }

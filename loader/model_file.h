@@ -16,7 +16,7 @@
  * bytes. */
 rn_status rn_model_file_write(const rn_plan *plan, const char *source, const char *path, rn_error *err);
 
-/* Maps `path` and builds its plan on the mapping, no copy of the weights. Every extent is checked before use; verify_hash also compares the data
+/* Reads `path` and builds its plan on the bytes, no second copy of the weights. Every extent is checked before use; verify_hash also compares the data
  * with its SHA-256. DATA_LOSS says what does not fit and at which byte. The caller owns *out. While it lives the file must not be
  * changed in place; replacing it by rename, as rn_model_file_write does, is safe. */
 rn_status rn_model_file_load(const char *path, bool verify_hash, rn_plan **out, rn_error *err);

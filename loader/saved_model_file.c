@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "loader/file_map.h"
+#include "loader/file_bytes.h"
 #include "loader/proto_unpack.h"
 
 enum { PATH_ROOM = 4096, MEMORY_FACTOR = 40, MEMORY_BASE = 1 << 20 };
@@ -34,19 +34,19 @@ static const Sm__MetaGraph *find_serve(const Sm__SavedModel *model)
     return NULL;
 }
 
-static rn_status decode(const char *path, const rn__file_map *map, rn__saved_model_file *out, rn_error *err)
+static rn_status decode(const char *path, const rn__file_bytes *file, rn__saved_model_file *out, rn_error *err)
 {
-    out->size_bytes = map->size_bytes;
-    out->arena = rn__arena_create(MEMORY_BASE + MEMORY_FACTOR * map->size_bytes);
+    out->size_bytes = file->size_bytes;
+    out->arena = rn__arena_create(MEMORY_BASE + MEMORY_FACTOR * file->size_bytes);
     if (!out->arena) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "%s: no memory to read it", path);
     bool out_of_memory;
-    const Sm__SavedModel *model = rn__proto_unpack(&sm__saved_model__descriptor, out->arena, map->bytes, map->size_bytes, &out_of_memory);
+    const Sm__SavedModel *model = rn__proto_unpack(&sm__saved_model__descriptor, out->arena, file->bytes, file->size_bytes, &out_of_memory);
     if (out_of_memory) {
-        return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "%s: decoding its %zu bytes takes more than %d times their size", path, map->size_bytes,
+        return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "%s: decoding its %zu bytes takes more than %d times their size", path, file->size_bytes,
                        MEMORY_FACTOR);
     }
-    if (!model) return RN_FAIL(err, RN_STATUS_DATA_LOSS, "%s: %zu bytes that are no SavedModel message: truncated or corrupt", path, map->size_bytes);
-    if (model->n_meta_graphs == 0) return RN_FAIL(err, RN_STATUS_DATA_LOSS, "%s: holds no graph (%zu bytes)", path, map->size_bytes);
+    if (!model) return RN_FAIL(err, RN_STATUS_DATA_LOSS, "%s: %zu bytes that are no SavedModel message: truncated or corrupt", path, file->size_bytes);
+    if (model->n_meta_graphs == 0) return RN_FAIL(err, RN_STATUS_DATA_LOSS, "%s: holds no graph (%zu bytes)", path, file->size_bytes);
     out->meta_graph = find_serve(model);
     if (!out->meta_graph) {
         return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s: none of its %zu graphs has the tag set {serve}", path, model->n_meta_graphs);
@@ -58,16 +58,16 @@ static rn_status decode(const char *path, const rn__file_map *map, rn__saved_mod
 rn_status rn__saved_model_file_open(const char *directory, rn__saved_model_file *out, rn_error *err)
 {
     char path[PATH_ROOM];
-    rn__file_map map;
+    rn__file_bytes file;
     *out = (rn__saved_model_file){0};
     if ((size_t)snprintf(path, sizeof path, "%s/saved_model.pb", directory) >= sizeof path) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%.100s...: the path is too long", directory);
     }
-    rn_status status = rn__file_map_open(path, &map, err);
+    rn_status status = rn__file_bytes_open(path, &file, err);
     if (status == RN_STATUS_NOT_FOUND) return explain_missing(directory, err);
     if (status != RN_STATUS_OK) return status;
-    status = decode(path, &map, out, err);
-    rn__file_map_close(&map);
+    status = decode(path, &file, out, err);
+    rn__file_bytes_close(&file);
     if (status != RN_STATUS_OK) rn__saved_model_file_close(out);
     return status;
 }

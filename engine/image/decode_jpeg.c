@@ -18,6 +18,7 @@
 /* A progressive file may hold any number of scans, and each costs a pass over the whole picture: a small file could keep a worker busy for
  * hours. Encoders write about ten. */
 enum { MAX_SCANS = 500 };
+static const int64_t MAX_SCANNED_PIXELS = INT64_C(20) * RN_IMAGE_MAX_PIXELS;
 
 typedef struct jpeg_reader {
     struct jpeg_decompress_struct info;
@@ -53,7 +54,9 @@ static void on_message(j_common_ptr info, int level)
 
 static void on_progress(j_common_ptr info)
 {
-    if (((j_decompress_ptr)info)->input_scan_number > MAX_SCANS) {
+    const j_decompress_ptr picture = (j_decompress_ptr)info;
+    const int64_t pixels = (int64_t)picture->image_width * picture->image_height;
+    if (picture->input_scan_number > MAX_SCANS || picture->input_scan_number * pixels > MAX_SCANNED_PIXELS) {
         fail(info, RN_STATUS_INVALID_ARGUMENT, "more scans than any encoder writes");
     }
 }

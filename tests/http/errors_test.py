@@ -1,8 +1,10 @@
 """Predict calls that are refused: cases R65 to R109 of TensorFlow Serving's REST contract, messages to the byte."""
+import io
 import json
 
 import pytest
 import requests
+from PIL import Image
 
 from client import PREDICT, b64, error_body, picture, pixels
 
@@ -237,3 +239,17 @@ def test_examples(refuse, verb):
     refuse({"examples": [{"x": 80.0}], "signature_name": "no"}, "No signature was found with the name: no", path=path)
     refuse({"examples": [{"x": 80.0}]}, f"No {kind} inputs found in SignatureDef: serving_default takes no serialized Examples."
            " Send pictures or pixels to :predict.", path=path)
+
+
+@pytest.mark.slow
+def test_a_small_picture_of_endless_work(server):
+    """A progressive JPEG that goes over its 25 million pixels again and again: refused by the work that it asks for."""
+    out = io.BytesIO()
+    Image.new("L", (5000, 5000), 90).save(out, "JPEG", quality=10, progressive=True)
+    data = out.getvalue()
+    scan = data[data.rindex(b"\xff\xda"):-2]
+    bomb = data[:-2] + 400 * scan + data[-2:]
+    assert len(bomb) < 1_000_000
+    answer = requests.post(server.url + PREDICT, json={"signature_name": "serving_preprocess", "instances": [b64(bomb)]}, timeout=120)
+    assert answer.status_code == 400
+    assert "more scans than any encoder writes" in answer.json()["error"]

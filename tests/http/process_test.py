@@ -1,12 +1,14 @@
 """The process: flags, environment, exit codes."""
+import json
 import os
 import shutil
 import socket
+import subprocess
 
 import pytest
 import requests
 
-from client import MODEL
+from client import MODEL, PREDICT, b64, picture
 
 BASE = [f"--model_base_path={MODEL}", "--rest_api_port=0", "--port=0", "--monitoring_port=0"]
 
@@ -81,6 +83,22 @@ def test_base_paths(launch, tmp_path):
     for base, version in ((tmp_path, "7"), (MODEL / "1", "1")):
         server = launch("--model_name=m", f"--model_base_path={base}", "--rest_api_port=0", "--port=0", "--monitoring_port=0")
         assert requests.get(f"{server.url}/v1/models/m").json()["model_version_status"][0]["version"] == version
+        assert server.stop() == 0
+
+
+def test_files_that_change_under_a_serving_model(start_server, build_dir, tmp_path):
+    """Cut and overwritten in place, as a plain cp does it: the model goes on serving what it loaded."""
+    converted, saved = tmp_path / "converted/1", tmp_path / "saved/1"
+    converted.mkdir(parents=True)
+    subprocess.run([build_dir / "resnet-convert", MODEL / "1", converted], check=True, capture_output=True)
+    shutil.copytree(MODEL / "1", saved)
+    for version, file in ((converted, "model.safetensors"), (saved, "variables/variables.data-00000-of-00001")):
+        server = start_server(version.parent)
+        body = json.dumps({"signature_name": "serving_preprocess", "instances": [b64(picture())]})
+        before = requests.post(server.url + PREDICT, data=body).json()
+        with open(version / file, "r+b") as opened:
+            opened.truncate(1000)
+        assert requests.post(server.url + PREDICT, data=body).json() == before
         assert server.stop() == 0
 
 

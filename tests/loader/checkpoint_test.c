@@ -82,7 +82,7 @@ static void fill(tiny_checkpoint *c)
 
 static rn_status read_table(const uint8_t *table, size_t bytes, rn__checkpoint_index *index, rn__arena *arena, rn_error *err)
 {
-    return rn__checkpoint_index_read("table", &(rn__file_map){table, bytes}, arena, index, err);
+    return rn__checkpoint_index_read("table", &(rn__file_bytes){table, bytes}, arena, index, err);
 }
 
 static void tables_of_every_blocking(void **state)

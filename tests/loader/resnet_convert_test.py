@@ -32,6 +32,16 @@ def model(tmp_path_factory):
 
 # ---- the file ----
 
+def test_only_regular_files_are_replaced(tmp_path):
+    pipe, link = tmp_path / 'pipe', tmp_path / 'link'
+    os.mkfifo(pipe)
+    link.symlink_to(tmp_path / 'elsewhere')
+    for path in (pipe, link):
+        done = run(SAMPLE, path)
+        assert done.returncode == 65 and 'not a regular file' in done.stderr
+    assert pipe.is_fifo() and link.is_symlink() and not (tmp_path / 'elsewhere').exists()
+
+
 def test_safetensors_opens_it(model):
     safetensors = pytest.importorskip('safetensors')
     with safetensors.safe_open(model, 'np') as file:

@@ -1,0 +1,20 @@
+/* A whole file as read-only bytes. */
+#ifndef RN_LOADER_FILE_BYTES_H
+#define RN_LOADER_FILE_BYTES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/base/error.h"
+
+/* bytes: size_bytes bytes at a page's start, released with munmap; NULL for an empty file. Zeroed: nothing held. */
+typedef struct rn__file_bytes {
+    const uint8_t *bytes;
+    size_t size_bytes;
+} rn__file_bytes;
+
+/* Reads the regular file `path`. NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE, OUT_OF_MEMORY or DATA_LOSS, naming it. */
+rn_status rn__file_bytes_open(const char *path, rn__file_bytes *out, rn_error *err);
+void rn__file_bytes_close(rn__file_bytes *map);
+
+#endif
