@@ -43,7 +43,7 @@ KERNELS_SRC := $(wildcard kernels/base/*.c kernels/ref/*.c kernels/cpu/*.c) $(fo
 ENGINE_SRC := $(wildcard engine/*.c engine/cpu/*.c engine/image/*.c)
 LOADER_SRC := $(wildcard loader/*.c)
 HTTP_SRC := $(filter-out http/resnetd.c,$(wildcard http/*.c))
-TEST_SRC := $(filter-out tests/cuda/%,$(wildcard tests/*/*_test.c))
+TEST_SRC := $(filter-out tests/cuda/% tests/cuda_libraries/%,$(wildcard tests/*/*_test.c))
 TEST_SUPPORT_SRC := $(wildcard tests/support/*.c)
 TEST_TOOL_SRC := $(wildcard tests/tools/*.c)
 
