@@ -220,7 +220,7 @@ static bool sync_folder(const char *path)
 rn_status rn_model_file_write(const rn_plan *plan, const char *source, const char *path, rn_error *err)
 {
     struct stat info;
-    if (lstat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
+    if (lstat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) { /* a folder: rename says so */
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%s: exists and is not a regular file, which is all that is replaced", path);
     }
     char *header = NULL, beside[4096];
