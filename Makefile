@@ -57,6 +57,10 @@ TEST_SUPPORT := $(if $(TEST_SUPPORT_SRC),$(B)/libtestsupport.a)
 TOOLS := $(patsubst tools/%.c,%,$(wildcard tools/resnet_*.c))
 PROGRAMS := $(if $(wildcard http/resnetd.c),$(B)/resnetd) $(foreach t,$(TOOLS),$(B)/$(subst _,-,$(t)))
 TESTS := $(TEST_SRC:%.c=$(B)/%)
+# Fuzz targets: `make check` replays each one's corpus, `make fuzz` links them with libFuzzer.
+FUZZ_SRC := $(wildcard tests/fuzz/*_fuzz.c)
+FUZZ_REPLAYS := $(FUZZ_SRC:%.c=$(B)/%)
+FUZZERS := $(FUZZ_SRC:tests/fuzz/%_fuzz.c=$(B)/%-fuzzer)
 # Programs that tests written in Python drive.
 TEST_TOOLS := $(TEST_TOOL_SRC:%.c=$(B)/%)
 
@@ -104,9 +108,10 @@ detected:
 	@echo "cuda        $(strip $(CUDA_FOUND))"
 	@echo "output      $(B)/$(if $(SANITIZE), with $(SANITIZE))"
 
-tests: $(TESTS) $(TEST_TOOLS)
+tests: $(TESTS) $(TEST_TOOLS) $(FUZZ_REPLAYS)
 check: tests
 	@set -e; for t in $(sort $(TESTS)); do echo "== $$t"; $$t; done
+	@set -e; for t in $(FUZZ_SRC:tests/fuzz/%_fuzz.c=%); do echo "== fuzz corpus $$t"; $(B)/tests/fuzz/$${t}_fuzz tests/fuzz/corpus/$$t; done
 	@$(if $(CUDA_SKIP),echo 'SKIP $(words $(CUDA_TESTS)) test programs in tests/cuda and tests/cuda_emulation: $(CUDA_SKIP)')
 	@$(if $(CUDNN_SKIP),echo 'SKIP $(words $(CUDNN_TESTS)) test programs in tests/cuda_libraries: $(CUDNN_SKIP)')
 
@@ -114,6 +119,11 @@ asan:
 	$(MAKE) B=$(B)/asan OPT="-O1" SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" all tests
 tsan:
 	$(MAKE) B=$(B)/tsan OPT="-O1" SANITIZE="-fsanitize=thread -fno-omit-frame-pointer" all tests
+
+fuzz:
+	$(MAKE) B=$(B)/fuzz CC=clang OPT="-O1" SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" fuzzers
+fuzzers: $(FUZZERS)
+.PHONY: fuzz fuzzers
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
@@ -124,6 +134,7 @@ help:
 	@echo "make check      C unit tests"
 	@echo "make cuda       the GPU plug-in, for SM=\"$(SM)\""
 	@echo "make asan|tsan  programs and tests with sanitizers, in $(B)/asan, $(B)/tsan"
+	@echo "make fuzz       libFuzzer programs in $(B)/fuzz, one for each tests/fuzz/*_fuzz.c (clang)"
 	@echo "make format     clang-format over all sources;   make clean"
 
 $(B)/gen/%.pb-c.c: %.proto
@@ -168,6 +179,12 @@ $(foreach t,$(TOOLS),$(eval $(call tool_rule,$(t))))
 $(B)/tests/%: $(B)/obj/tests/%.o $(TEST_SUPPORT) $(HTTP) $(LOADER) $(ENGINE) $(KERNELS)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(HTTP_LDLIBS) $(LDLIBS)
+
+$(B)/tests/fuzz/%_fuzz: $(B)/obj/tests/fuzz/%_fuzz.o $(B)/obj/tests/fuzz/replay.o $(HTTP) $(LOADER) $(ENGINE) $(KERNELS)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(HTTP_LDLIBS) $(LDLIBS)
+$(B)/%-fuzzer: $(B)/obj/tests/fuzz/%_fuzz.o $(HTTP) $(LOADER) $(ENGINE) $(KERNELS)
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(HTTP_LDLIBS) $(LDLIBS)
 
 # Kernels, backend and stand-ins for the host: what the CUDA tests are linked with.
 CXXFLAGS += -std=c++17 $(OPT) -g -Wall -Wextra -Werror -ffp-contract=off $(SANITIZE)
