@@ -100,19 +100,11 @@ static void bench_shape(const setting *s, const rn_layer_shape *shape)
     rn_plan_destroy(plan);
 }
 
-static rn_isa wanted_isa(const char *name)
-{
-    for (int isa = 0; name && isa < RN_ISA_COUNT; isa++) {
-        if (strcmp(rn_isa_name((rn_isa)isa), name) == 0) return (rn_isa)isa;
-    }
-    return rn_cpu_best_isa();
-}
-
 int bench_kernels(const bench_options *o)
 {
     FILE *file = fopen(o->shapes, "r");
     if (!file) bench_fail("cannot read %s", o->shapes);
-    setting s = {.options = o, .isa = wanted_isa(o->isa), .threads = o->threads ? o->threads : 1};
+    setting s = {.options = o, .isa = o->isa, .threads = o->threads ? o->threads : 1};
     s.peak = bench_peak_f32(s.isa) * s.threads;
     s.times = bench_allocate(BENCH_MAX_RUNS * sizeof *s.times);
     if (!o->json) {

@@ -118,7 +118,7 @@ int bench_model(const bench_options *o)
     if (!o->json) printf("%s on %s, commit %s\n", plan->architecture, rn_cpu_model(), rn_commit);
     for (int32_t i = 0; i < o->batch.count; i++) {
         bench_runner r;
-        const rn_backend_options options = {.max_batch = o->batch.values[i], .thread_count = o->threads, .isa = o->isa};
+        const rn_backend_options options = {.max_batch = o->batch.values[i], .thread_count = o->threads, .isa = rn_isa_name(o->isa)};
         bench_runner_init(&r, plan, o->device, &options);
         report(&r, o, times, bench_time(bench_runner_run, &r, o->seconds, times));
         if (o->profile) profile(&r, o, times);

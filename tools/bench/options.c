@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum { TEXT, INT, REAL, LIST, FLAG } kind;
+typedef enum { TEXT, INT, REAL, LIST, ISA, FLAG } kind;
 enum {
 #define SHORT_BIT(bit, name, subject, help) bit = BENCH_##bit,
     BENCH_SUBCOMMAND_LIST(SHORT_BIT)
@@ -64,6 +64,15 @@ static bench_list list_of_numbers(const option_line *option, const char *text)
     }
 }
 
+static rn_isa instruction_set(const option_line *option, const char *text)
+{
+    rn_isa isa = rn_cpu_best_isa();
+    if (strcmp(text, "best") == 0) return isa;
+    if (!rn_isa_by_name(text, &isa)) refuse("--%s: expected one of%s, found \"%s\"", option->name, rn_isa_names, text);
+    if (isa > rn_cpu_best_isa()) refuse("--%s: this processor has %s, not %s", option->name, rn_isa_name(rn_cpu_best_isa()), text);
+    return isa;
+}
+
 static void set(const option_line *option, const char *text, bench_options *out)
 {
     void *field = (char *)out + option->offset;
@@ -76,6 +85,7 @@ static void set(const option_line *option, const char *text, bench_options *out)
         if (!(*(double *)field > 0)) refuse("--%s: expected a number above 0, found \"%s\"", option->name, text);
         break;
     case LIST: *(bench_list *)field = list_of_numbers(option, text); break;
+    case ISA: *(rn_isa *)field = instruction_set(option, text); break;
     case FLAG: *(bool *)field = text != NULL; break;
     }
     if (*end != '\0') refuse("--%s: expected a number, found \"%s\"", option->name, text);

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "kernels/base/cpu_features.h"
+
 enum { BENCH_MAX_LIST = 16, BENCH_EXIT_USAGE = 2 };
 
 typedef struct bench_list {
@@ -17,6 +19,7 @@ typedef const char *bench_option_TEXT;
 typedef int32_t bench_option_INT;
 typedef double bench_option_REAL;
 typedef bench_list bench_option_LIST;
+typedef rn_isa bench_option_ISA;
 typedef bool bench_option_FLAG;
 
 typedef struct bench_options {
