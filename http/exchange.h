@@ -28,11 +28,19 @@ typedef struct rn_timings {
     int32_t batch_rows;
 } rn_timings;
 
+typedef struct rn_header {
+    rn_text name, value; /* the name in lower case */
+} rn_header;
+
+enum { RN_ANSWER_HEADERS = 4, RN_ANSWER_HEADER_BYTES = 128 };
+
 typedef struct rn_exchange rn_exchange;
 struct rn_exchange {
     const rn_service *service;
     rn_text method, path; /* path: with query, as sent */
     rn_text body;
+    const rn_header *headers; /* of the request, in its order; Host and those on the connection are not among them */
+    size_t header_count;
     rn_target target; /* what the route's pattern found in the path */
     bool gzip;        /* Content-Encoding names gzip */
     bool web_origin;  /* Origin begins with http:// or https:// */
@@ -40,6 +48,12 @@ struct rn_exchange {
 
     /* The answer, written by handlers. */
     rn_json_writer answer;
+    const char *content_type; /* static; "application/json" unless a handler says otherwise: then x->answer holds any bytes */
+    struct {
+        const char *name; /* static, in lower case */
+        char value[RN_ANSWER_HEADER_BYTES];
+    } answer_headers[RN_ANSWER_HEADERS];
+    int32_t answer_header_count;
     rn_timings timings;
     char device[128]; /* X-Resnetd-Device; empty: no header */
 
@@ -49,8 +63,15 @@ struct rn_exchange {
     int32_t code;
 };
 
+/* The value of the request's first header of that name (given in lower case); `at` is NULL when there is none. */
+rn_text rn_exchange_header(const rn_exchange *x, const char *name);
+/* Adds a header to the answer, whatever becomes of it. `name`: static, in lower case. At most RN_ANSWER_HEADERS; longer values are cut. */
+void rn_exchange_add_header(rn_exchange *x, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
 /* 200 with what x->answer holds; a writer that failed becomes an error. */
 void rn_exchange_answer(rn_exchange *x);
+/* The same with `code`. */
+void rn_exchange_answer_code(rn_exchange *x, int32_t code);
 /* `code` with an empty body. */
 void rn_exchange_answer_empty(rn_exchange *x, int32_t code);
 /* {"error": message} with the status's HTTP code, or with `code`; what x->answer held is dropped. */
