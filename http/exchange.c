@@ -70,6 +70,7 @@ static void read_headers(rn_exchange *x)
 static void free_call(call *c)
 {
     c->loop->in_flight--;
+    rn_gauge_add(&c->x.service->metrics->in_flight[RN_PROTOCOL_HTTP], -1);
     rn_json_writer_deinit(&c->x.answer);
     free(c);
 }
@@ -105,7 +106,8 @@ static call *create_call(rn__loop *loop, h2o_req_t *req)
     char *memory = c->memory;
     rn_exchange *x = &c->x;
     x->service = loop->server->service;
-    x->timings = (rn_timings){-1, -1, -1, -1, -1, 0};
+    x->timings = RN_TIMINGS_NONE;
+    x->begin_us = rn_clock_us();
     rn_json_writer_init(&x->answer);
     x->content_type = "application/json";
     keep_headers(x, &memory, &req->headers);
@@ -116,19 +118,19 @@ static call *create_call(rn__loop *loop, h2o_req_t *req)
     x->body = copies_body ? keep(&memory, req->entity.base, req->entity.len) : (rn_text){req->entity.base, req->entity.len};
     read_headers(x);
     loop->in_flight++;
+    rn_gauge_add(&x->service->metrics->in_flight[RN_PROTOCOL_HTTP], 1);
     call **slot = h2o_mem_alloc_shared(&req->pool, sizeof *slot, on_request_gone);
     *slot = c;
 
-    const rn_route *route = rn_route_find(x->method, x->path, loop->server->serves, decoded, &x->target);
-    x->handler = route->handler;
-    c->on_loop = route->runs_on == RN_RUNS_ON_LOOP || x->target.version_overflow;
+    x->route = rn_route_find(x->method, x->path, loop->server->serves, decoded, &x->target);
+    c->on_loop = x->route->runs_on == RN_RUNS_ON_LOOP || x->target.version_overflow;
     return c;
 }
 
 static void run_handler(rn_job *job)
 {
     rn_exchange *x = H2O_STRUCT_FROM_MEMBER(rn_exchange, job, job);
-    x->handler(x);
+    x->route->handler(x);
 }
 
 int rn__on_request(h2o_handler_t *handler, h2o_req_t *req)
@@ -146,7 +148,7 @@ int rn__on_request(h2o_handler_t *handler, h2o_req_t *req)
         return 0;
     }
     if (c->on_loop) {
-        x->handler(x);
+        x->route->handler(x);
         return 0;
     }
     if (req->version < 0x200 && !atomic_load(&loop->draining)) /* draining ends the reading side of idle connections itself */
@@ -231,10 +233,29 @@ void rn__on_answers(h2o_multithread_receiver_t *receiver, h2o_linklist_t *messag
 
 /* ---- the answer, from any thread ---- */
 
+static void count(const rn_exchange *x)
+{
+    const rn_finished_call finished = {
+        .protocol = RN_PROTOCOL_HTTP,
+        .counted_as = x->route->counted_as,
+        .verb = x->method,
+        .path = x->path,
+        .code = x->code,
+        .begin_us = x->begin_us,
+        .request_bytes = x->body.bytes,
+        .answer_bytes = x->answer.bytes,
+        .timings = &x->timings,
+        .model = x->asked_model,
+    };
+    rn_call_finished(x->service, &finished);
+}
+
+/* Every call comes by here, once. */
 static void send_back(rn_exchange *x, int32_t code)
 {
     call *c = (call *)x;
     x->code = code;
+    count(x);
     if (c->on_loop)
         deliver(c);
     else
