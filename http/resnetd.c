@@ -127,6 +127,7 @@ static rn_status start_signals(rn_error *err)
 /* Everything that main puts together, in the order of creation. */
 typedef struct {
     const rn_backend *backend;
+    rn_metrics *metrics;
     rn_workers *workers;
     rn_serving *serving;
     rn_service service;
@@ -143,10 +144,12 @@ static int32_t usable_processors(void)
 static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_error *err)
 {
     const int32_t workers = flags->num_workers ? (int32_t)flags->num_workers : usable_processors();
+    RN_TRY(rn_metrics_create(&c->metrics, err));
     RN_TRY(rn_workers_create(workers, (int32_t)flags->max_waiting_requests, &c->workers, err));
     RN_TRY(rn_serving_create(&c->serving, err));
     c->service = (rn_service){.serving = c->serving,
                               .workers = c->workers,
+                              .metrics = c->metrics,
                               .timeout_us = flags->rest_api_timeout_in_ms * 1000,
                               .max_request_bytes = (size_t)flags->max_request_bytes,
                               .cors = flags->rest_api_enable_cors_support,
@@ -170,6 +173,7 @@ static rn_status load_model(const rn_flags *flags, composition *c, rn_error *err
                                 .isa = *flags->isa ? flags->isa : NULL},
                     .max_waiting_rows = (int32_t)flags->max_queue_rows},
         .workers = c->workers,
+        .metrics = c->metrics,
     };
     RN_TRY(rn_serving_load(c->serving, &source, err));
     int64_t version;
@@ -234,6 +238,7 @@ static void take_apart(composition *c)
     rn_server_destroy(c->monitoring);
     rn_serving_destroy(c->serving);
     rn_workers_destroy(c->workers);
+    rn_metrics_destroy(c->metrics);
 }
 
 /* What the list of flags cannot check by itself. */
