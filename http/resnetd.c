@@ -16,6 +16,7 @@
 #include "http/flags.h"
 #include "http/grpc_server.h"
 #include "http/server.h"
+#include "kernels/base/cpu_features.h"
 #include "kernels/base/version.h"
 
 /* sysexits.h where it has a word for it. */
@@ -171,7 +172,9 @@ static rn_status load_model(const rn_flags *flags, composition *c, rn_error *err
         .name = flags->model_name,
         .base_path = flags->model_base_path,
         .backend = c->backend,
-        .options = {.backend = {.max_batch = (int32_t)flags->max_batch_size, .thread_count = (int32_t)flags->num_threads},
+        .options = {.backend = {.max_batch = (int32_t)flags->max_batch_size,
+                                .thread_count = (int32_t)flags->num_threads,
+                                .isa = *flags->isa ? flags->isa : NULL},
                     .max_waiting_rows = (int32_t)flags->max_queue_rows},
         .workers = c->workers,
         .metrics = c->metrics,
@@ -243,6 +246,17 @@ static void take_apart(composition *c)
     rn_metrics_destroy(c->metrics);
 }
 
+/* What the list of flags cannot check by itself. */
+static rn_status check_flags(const rn_flags *flags, rn_error *err)
+{
+    rn_isa isa;
+    if (*flags->model_base_path == '\0')
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--model_base_path is needed: where is the model? resnetd --help lists all flags");
+    if (*flags->isa && !rn_isa_by_name(flags->isa, &isa))
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--isa: expected one of%s, found \"%s\"", rn_isa_names, flags->isa);
+    return RN_STATUS_OK;
+}
+
 static void say_ignored(const char *name)
 {
     say("--%s has no effect here", name);
@@ -266,8 +280,8 @@ int main(int argc, char **argv)
         printf("resnetd %s (%s)\n", rn_version, rn_commit);
         return EXIT_SUCCESS;
     }
-    if (*flags.model_base_path == '\0') {
-        say("--model_base_path is needed: where is the model? resnetd --help lists all flags");
+    if (check_flags(&flags, &err) != RN_STATUS_OK) {
+        say("%s", err.message);
         return EXIT_USAGE;
     }
     rn_flags_each_ignored(&flags, say_ignored);
