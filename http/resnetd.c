@@ -133,6 +133,7 @@ static rn_status start_signals(rn_error *err)
 typedef struct {
     const rn_backend *backend;
     rn_metrics *metrics;
+    rn_access_log *access_log; /* NULL: not wanted */
     rn_workers *workers;
     rn_serving *serving;
     rn_service service;
@@ -150,6 +151,8 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
 {
     const int32_t workers = flags->num_workers ? (int32_t)flags->num_workers : usable_processors();
     RN_TRY(rn_metrics_create(&c->metrics, err));
+    if (strcmp(flags->access_log, "off") != 0)
+        RN_TRY(rn_access_log_open(flags->access_log, &c->metrics->log_lines_dropped, &c->access_log, err));
     RN_TRY(rn_workers_create(workers, (int32_t)flags->max_waiting_requests, &c->workers, err));
     const rn_serving_options serving = {
         .backend = c->backend,
@@ -170,6 +173,7 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
     c->service = (rn_service){.serving = c->serving,
                               .workers = c->workers,
                               .metrics = c->metrics,
+                              .access_log = c->access_log,
                               .timeout_us = flags->rest_api_timeout_in_ms * 1000,
                               .max_request_bytes = (size_t)flags->max_request_bytes,
                               .cors = flags->rest_api_enable_cors_support,
@@ -271,6 +275,7 @@ static void take_apart(composition *c)
     rn_server_destroy(c->monitoring);
     rn_serving_destroy(c->serving);
     rn_workers_destroy(c->workers);
+    rn_access_log_close(c->access_log);
     rn_metrics_destroy(c->metrics);
 }
 
