@@ -18,7 +18,7 @@ LOADER_USERS = {"http/serving_sync.c", "http/resnetd.c"}
 VENDOR = {
     r"(openblas/)?cblas(_f77)?\.h": ["engine/cpu/"],
     r"(jpeglib|jerror|png|gif_lib|webp/.*)\.?h?": ["engine/image/"],
-    r"protobuf-c/.*": ["loader/", "http/grpc_"],
+    r"protobuf-c/.*": ["loader/", "http/grpc_", "http/text_proto."],
     r"grpc/.*": ["http/grpc_"],
     r"h2o(/.*|\.h)": ["http/"],
     r"curl/.*": ["loader/storage_"],
