@@ -14,10 +14,12 @@
 #include <unistd.h>
 
 #include "engine/clock.h"
+#include "http/batching_parameters.h"
 #include "http/config_source.h"
 #include "http/flags.h"
 #include "http/grpc_server.h"
 #include "http/server.h"
+#include "http/text_file.h"
 #include "kernels/base/version.h"
 
 /* sysexits.h where it has a word for it. */
@@ -166,22 +168,40 @@ static int32_t usable_processors(void)
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
+static rn_status read_model_options(const rn_flags *flags, rn_model_options *out, rn_error *err)
+{
+    *out = (rn_model_options){.backend = {.max_batch = (int32_t)flags->max_batch_size, .thread_count = (int32_t)flags->num_threads},
+                              .max_waiting_rows = (int32_t)flags->max_queue_rows,
+                              .every_size = flags->enable_model_warmup,
+                              .one_at_a_time = !flags->enable_batching,
+                              .target_us = flags->target_latency_ms * 1000};
+    if (!*flags->batching_parameters_file) return RN_STATUS_OK;
+    rn_text text;
+    RN_TRY(rn_text_file_read(flags->batching_parameters_file, &text, err));
+    const rn_status status = rn_batching_parameters_apply(text, flags->batching_parameters_file, out, err);
+    free((char *)text.at);
+    return status;
+}
+
 static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_error *err)
 {
     const int32_t workers = flags->num_workers ? (int32_t)flags->num_workers : usable_processors();
     RN_TRY(rn_workers_create(workers, (int32_t)flags->max_waiting_requests, &c->workers, err));
-    const rn_serving_options serving = {
+    rn_serving_options serving = {
         .backend = c->backend,
         .workers = c->workers,
-        .model = {.backend = {.max_batch = (int32_t)flags->max_batch_size, .thread_count = (int32_t)flags->num_threads},
-                  .max_waiting_rows = (int32_t)flags->max_queue_rows},
         .poll_us = flags->file_system_poll_wait_seconds * 1000000,
         .max_retries = (int32_t)flags->max_num_load_retries,
         .retry_us = flags->load_retry_interval_micros,
         .unload_first = flags->resource_preserving_swap,
         .allow_early_labels = flags->allow_version_labels_for_unavailable_models,
+        .per_model_batching = flags->enable_batching && flags->enable_per_model_batching_parameters,
+        .warm_up = flags->enable_model_warmup,
+        .warmup = {.iterations = (int32_t)flags->num_request_iterations_for_warmup,
+                   .max_record_bytes = (size_t)flags->max_request_bytes},
         .log = say_line,
     };
+    RN_TRY(read_model_options(flags, &serving.model, err));
     RN_TRY(rn_serving_create(&serving, &c->serving, err));
     c->service = (rn_service){.serving = c->serving,
                               .workers = c->workers,
@@ -305,6 +325,8 @@ static void say_ignored(const char *name)
 /* What no single flag can tell. */
 static rn_status check_usage(const rn_flags *flags, rn_error *err)
 {
+    if (*flags->batching_parameters_file && !flags->enable_batching)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--batching_parameters_file does not go with --enable_batching=false");
     if (*flags->model_config_file) return RN_STATUS_OK;
     if (!*flags->model_base_path)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,

@@ -10,6 +10,7 @@
 #include "engine/model.h"
 #include "http/model_config.h"
 #include "http/text.h"
+#include "http/warmup.h"
 
 enum { RN_LATEST_VERSION = -1 };
 
@@ -23,6 +24,9 @@ typedef struct rn_serving_options {
     int32_t max_retries;          /* of a load that failed for another reason than its files */
     int64_t retry_us;             /* between two of them */
     bool unload_first;            /* frees the old version before the new one is loaded: less memory, but a gap */
+    bool warm_up;                 /* runs the requests that a version brings along before it serves */
+    rn_warmup_options warmup;
+    bool per_model_batching;      /* a version's batching_params.pbtxt changes `model` for it */
     bool allow_early_labels;      /* a new label may name a version that is not available (yet) */
     void (*log)(const char *line); /* what operators want to read; called on the keeper's thread */
 } rn_serving_options;

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 
 #include "engine/clock.h"
+#include "http/batching_parameters.h"
 #include "http/serving_private.h"
+#include "http/text_file.h"
 #include "loader/repository.h"
 
 enum { PATH_BYTES = 4096 };
@@ -195,12 +197,44 @@ static void retire(rn_serving *serving, rn_model *model, rn__version *version)
     serving->retired = r;
 }
 
-static rn_status load(rn_serving *serving, const rn__served *served, const rn__version *v, rn_model **out, rn_error *err)
+/* What the version says of its batches itself, if it does. */
+static rn_status read_batching(const char *path, rn_model_options *options, rn_error *err)
 {
-    const rn_serving_options *o = &serving->options;
+    char file[PATH_BYTES];
+    rn_text text;
+    if (snprintf(file, sizeof file, "%s/batching_params.pbtxt", path) >= (int)sizeof file) return RN_STATUS_OK;
+    const rn_status status = rn_text_file_read(file, &text, err);
+    if (status == RN_STATUS_NOT_FOUND) return RN_STATUS_OK;
+    RN_TRY(status);
+    const rn_status applied = rn_batching_parameters_apply(text, file, options, err);
+    free((char *)text.at);
+    return applied;
+}
+
+static rn_status warm_up(const rn_serving *serving, const rn__served *served, const rn__version *v, rn_model *model, rn_error *err)
+{
+    int32_t count;
+    if (!serving->options.warm_up) return RN_STATUS_OK;
+    RN_TRY(rn_warmup_run(model, v->path, &serving->options.warmup, &count, err));
+    if (count > 0) rn__keeper_log(serving, "model %s, version %" PRId64 ": %d warm-up records", served->config.name, v->number, count);
+    return RN_STATUS_OK;
+}
+
+static rn_status load_unnamed(const rn_serving *serving, const rn__served *served, const rn__version *v, rn_model **out, rn_error *err)
+{
+    rn_model_options options = serving->options.model;
     rn_plan *plan;
-    rn_status status = rn_repository_load(v->path, NULL, &plan, err);
-    if (status == RN_STATUS_OK) status = rn_model_create(plan, o->backend, &o->model, o->workers, out, err);
+    if (serving->options.per_model_batching) RN_TRY(read_batching(v->path, &options, err));
+    RN_TRY(rn_repository_load(v->path, NULL, &plan, err));
+    RN_TRY(rn_model_create(plan, serving->options.backend, &options, serving->options.workers, out, err));
+    const rn_status status = warm_up(serving, served, v, *out, err);
+    if (status != RN_STATUS_OK) rn_model_release(*out);
+    return status;
+}
+
+static rn_status load(const rn_serving *serving, const rn__served *served, const rn__version *v, rn_model **out, rn_error *err)
+{
+    const rn_status status = load_unnamed(serving, served, v, out, err);
     if (status != RN_STATUS_OK) rn_error_prefix(err, "model %s, version %" PRId64 ", %s", served->config.name, v->number, v->path);
     return status;
 }
