@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "engine/clock.h"
@@ -170,7 +171,9 @@ static int32_t usable_processors(void)
 
 static rn_status read_model_options(const rn_flags *flags, rn_model_options *out, rn_error *err)
 {
-    *out = (rn_model_options){.backend = {.max_batch = (int32_t)flags->max_batch_size, .thread_count = (int32_t)flags->num_threads},
+    const int64_t threads[] = {flags->num_threads, flags->tensorflow_session_parallelism, flags->tensorflow_intra_op_parallelism};
+    const int64_t thread_count = threads[0] ? threads[0] : threads[1] ? threads[1] : threads[2];
+    *out = (rn_model_options){.backend = {.max_batch = (int32_t)flags->max_batch_size, .thread_count = (int32_t)thread_count},
                               .max_waiting_rows = (int32_t)flags->max_queue_rows,
                               .every_size = flags->enable_model_warmup,
                               .one_at_a_time = !flags->enable_batching,
@@ -220,10 +223,9 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
  * that comes over gRPC. */
 static rn_status load_models(const rn_flags *flags, composition *c, rn_error *err)
 {
-    int32_t count;
     c->source = (rn_config_source){
         .file = flags->model_config_file, .model_name = flags->model_name, .base_path = flags->model_base_path, .log = say_line};
-    const rn_status status = rn_config_source_load(&c->source, c->serving, &count, err);
+    const rn_status status = rn_config_source_load(&c->source, c->serving, err);
     if (status == RN_STATUS_OK || status == RN_STATUS_FAILED_PRECONDITION) return status;
     rn_version_info *versions;
     int32_t version_count;
@@ -327,6 +329,11 @@ static rn_status check_usage(const rn_flags *flags, rn_error *err)
 {
     if (*flags->batching_parameters_file && !flags->enable_batching)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--batching_parameters_file does not go with --enable_batching=false");
+    if (flags->prefer_tflite_model)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--prefer_tflite_model: TensorFlow Lite models are not served");
+    if (flags->use_alts_credentials) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--use_alts_credentials: ALTS is not spoken");
+    if (strcmp(flags->saved_model_tags, "serve") != 0)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--saved_model_tags: expected \"serve\", found \"%s\"", flags->saved_model_tags);
     if (*flags->model_config_file) return RN_STATUS_OK;
     if (!*flags->model_base_path)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,

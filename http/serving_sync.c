@@ -4,6 +4,7 @@
  * whose files are no model is watched until they stop changing before it is called bad, because it may be half-copied; and a base path that
  * cannot be read any more, or has become empty, takes nothing away from what is being served. */
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -345,6 +346,7 @@ void rn__sync_free_retired(rn_serving *serving)
         }
         *link = r->next;
         rn_model_release(r->model);
+        malloc_trim(0); /* the heap would keep what belonged to it between what others hold */
         if (r->version && r->version->state == RN_VERSION_UNLOADING) set_state(serving, r->version, RN_VERSION_END);
         free(r);
     }
