@@ -88,6 +88,13 @@ static int32_t rows_left(const rn_batch_request *request)
     return request->part.rows - request->rows_done;
 }
 
+/* Rows of the request leave the queue: to run, or because nobody wants them. A request waits until its first rows leave. */
+static void count_out(rn_batcher *batcher, const rn_batch_request *request, int32_t rows)
+{
+    batcher->waiting_rows -= rows;
+    rn_model_metrics_queued(batcher->options.metrics, request->rows_done == 0 ? -1 : 0, -rows);
+}
+
 rn_status rn_batch_request_check(const rn_batch_request *request, int64_t now_us, rn_error *err)
 {
     const double waited_s = 1e-6 * (double)(now_us - request->begun_us);
@@ -129,7 +136,7 @@ static void take_batch(rn_batcher *batcher, request_list *dropped)
         rn_batch_request *request = *link;
         const int32_t room = max_batch - run->rows, rows = rows_left(request);
         if (rn_batch_request_check(request, now, NULL) != RN_STATUS_OK) {
-            batcher->waiting_rows -= rows;
+            count_out(batcher, request, rows);
             list_append(dropped, list_unlink(&batcher->queue, link));
             continue;
         }
@@ -141,7 +148,7 @@ static void take_batch(rn_batcher *batcher, request_list *dropped)
         }
         if (request->rows_done == 0) request->queue_us = now - request->submitted_us;
         add_part(batcher, request, cut ? room : rows);
-        batcher->waiting_rows -= cut ? room : rows;
+        count_out(batcher, request, cut ? room : rows);
         if (!cut) list_unlink(&batcher->queue, link);
         if (batcher->options.one_at_a_time) return;
     }
@@ -220,7 +227,7 @@ static void abandon(rn_batcher *batcher, rn_batch_request *request)
     rn_batch_request **link = &batcher->queue.head;
     while (*link != request) link = &(*link)->next;
     list_unlink(&batcher->queue, link);
-    batcher->waiting_rows -= rows_left(request);
+    count_out(batcher, request, rows_left(request));
     pthread_mutex_unlock(&batcher->lock);
 }
 
@@ -241,6 +248,7 @@ static void run_batch(rn_batcher *batcher)
     const rn_status status = batcher->backend->run(batcher->executor, run->signature, run->parts, run->count, &err);
     const int64_t end = rn_clock_us(), run_us = end - begin;
     note_run(batcher, run->rows, run_us, end);
+    rn_model_metrics_ran(batcher->options.metrics, run->rows, run_us);
     for (int32_t i = 0; i < run->count; i++) {
         rn_batch_request *request = run->requests[i];
         request->run_us += run_us;
@@ -351,6 +359,7 @@ rn_status rn_batcher_submit(rn_batcher *batcher, rn_batch_request *request, rn_e
         batcher->waiting_rows += request->part.rows;
         if (batcher->arrival_us) batcher->gap_us = follow(batcher->gap_us, request->submitted_us - batcher->arrival_us);
         batcher->arrival_us = request->submitted_us;
+        rn_model_metrics_queued(batcher->options.metrics, 1, request->part.rows);
         pthread_cond_signal(&batcher->work);
     }
     pthread_mutex_unlock(&batcher->lock);

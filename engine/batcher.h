@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 
 #include "engine/backend.h"
+#include "engine/metrics.h"
 
 typedef struct rn_batch_request rn_batch_request;
 struct rn_batch_request {
@@ -48,6 +49,7 @@ typedef struct rn_batcher_options {
     bool one_at_a_time;       /* a run never holds rows of two requests */
     int64_t gather_us;        /* 0: none; see above */
     int64_t target_us;        /* 0: none; see above */
+    rn_model_metrics *metrics; /* where to count; NULL: nowhere */
 } rn_batcher_options;
 
 /* Takes `executor`, also on failure. Plan and backend are borrowed and must outlive the batcher. */

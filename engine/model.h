@@ -20,9 +20,11 @@ typedef struct rn_model_options {
     bool every_size;          /* the self-test also runs batches of 2, 4, ... rows, so that no request is the first of its size */
     bool one_at_a_time;       /* as in rn_batcher_options, like the next two */
     int64_t gather_us, target_us;
+    rn_model_metrics *metrics; /* of this version: where to count; NULL: nowhere */
 } rn_model_options;
 
-/* Prepares `plan` for `backend`, runs every signature on a made-up input (INTERNAL when a result is not finite) and starts the batch queue. Takes the plan, also on failure. workers decode pictures and must outlive the model. The caller holds the first reference. */
+/* Prepares `plan` for `backend`, runs every signature on a made-up input (INTERNAL when a result is not finite) and starts the batch queue.
+ * Takes the plan, also on failure. workers decode pictures and must outlive the model. The caller holds the first reference. */
 rn_status rn_model_create(rn_plan *plan, const rn_backend *backend, const rn_model_options *options, rn_workers *workers, rn_model **out,
                           rn_error *err);
 
@@ -35,6 +37,7 @@ bool rn_model_is_shared(const rn_model *model);
 
 const rn_plan *rn_model_plan(const rn_model *model);
 const char *rn_model_device(const rn_model *model); /* one line for people */
+rn_model_metrics *rn_model_metrics_of(const rn_model *model); /* outlives the model; NULL: nobody counts */
 int32_t rn_model_waiting_rows(rn_model *model);
 
 /* An encoded picture: borrowed bytes. */

@@ -21,6 +21,7 @@
 #include "http/grpc_server.h"
 #include "http/server.h"
 #include "http/text_file.h"
+#include "kernels/base/cpu_features.h"
 #include "kernels/base/version.h"
 
 /* sysexits.h where it has a word for it. */
@@ -155,6 +156,8 @@ static rn_status start_signals(rn_error *err)
 /* Everything that main puts together, in the order of creation. */
 typedef struct {
     const rn_backend *backend;
+    rn_metrics *metrics;
+    rn_access_log *access_log; /* NULL: not wanted */
     rn_workers *workers;
     rn_config_source source;
     rn_serving *serving;
@@ -173,7 +176,9 @@ static rn_status read_model_options(const rn_flags *flags, rn_model_options *out
 {
     const int64_t threads[] = {flags->num_threads, flags->tensorflow_session_parallelism, flags->tensorflow_intra_op_parallelism};
     const int64_t thread_count = threads[0] ? threads[0] : threads[1] ? threads[1] : threads[2];
-    *out = (rn_model_options){.backend = {.max_batch = (int32_t)flags->max_batch_size, .thread_count = (int32_t)thread_count},
+    *out = (rn_model_options){.backend = {.max_batch = (int32_t)flags->max_batch_size,
+                                          .thread_count = (int32_t)thread_count,
+                                          .isa = *flags->isa ? flags->isa : NULL},
                               .max_waiting_rows = (int32_t)flags->max_queue_rows,
                               .every_size = flags->enable_model_warmup,
                               .one_at_a_time = !flags->enable_batching,
@@ -189,10 +194,14 @@ static rn_status read_model_options(const rn_flags *flags, rn_model_options *out
 static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_error *err)
 {
     const int32_t workers = flags->num_workers ? (int32_t)flags->num_workers : usable_processors();
+    RN_TRY(rn_metrics_create(&c->metrics, err));
+    if (strcmp(flags->access_log, "off") != 0)
+        RN_TRY(rn_access_log_open(flags->access_log, &c->metrics->log_lines_dropped, &c->access_log, err));
     RN_TRY(rn_workers_create(workers, (int32_t)flags->max_waiting_requests, &c->workers, err));
     rn_serving_options serving = {
         .backend = c->backend,
         .workers = c->workers,
+        .metrics = c->metrics,
         .poll_us = flags->file_system_poll_wait_seconds * 1000000,
         .max_retries = (int32_t)flags->max_num_load_retries,
         .retry_us = flags->load_retry_interval_micros,
@@ -208,6 +217,8 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
     RN_TRY(rn_serving_create(&serving, &c->serving, err));
     c->service = (rn_service){.serving = c->serving,
                               .workers = c->workers,
+                              .metrics = c->metrics,
+                              .access_log = c->access_log,
                               .timeout_us = flags->rest_api_timeout_in_ms * 1000,
                               .max_request_bytes = (size_t)flags->max_request_bytes,
                               .cors = flags->rest_api_enable_cors_support,
@@ -317,6 +328,8 @@ static void take_apart(composition *c)
     rn_serving_destroy(c->serving);
     rn_workers_destroy(c->workers);
     rn_config_source_deinit(&c->source);
+    rn_access_log_close(c->access_log);
+    rn_metrics_destroy(c->metrics);
 }
 
 static void say_ignored(const char *name)
@@ -329,6 +342,9 @@ static rn_status check_usage(const rn_flags *flags, rn_error *err)
 {
     if (*flags->batching_parameters_file && !flags->enable_batching)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--batching_parameters_file does not go with --enable_batching=false");
+    rn_isa isa;
+    if (*flags->isa && !rn_isa_by_name(flags->isa, &isa))
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--isa: expected one of%s, found \"%s\"", rn_isa_names, flags->isa);
     if (flags->prefer_tflite_model)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--prefer_tflite_model: TensorFlow Lite models are not served");
     if (flags->use_alts_credentials) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--use_alts_credentials: ALTS is not spoken");

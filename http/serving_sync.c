@@ -225,6 +225,7 @@ static rn_status load_unnamed(const rn_serving *serving, const rn__served *serve
 {
     rn_model_options options = serving->options.model;
     rn_plan *plan;
+    RN_TRY(rn_metrics_model(serving->options.metrics, served->config.name, v->number, &options.metrics, err));
     if (serving->options.per_model_batching) RN_TRY(read_batching(v->path, &options, err));
     RN_TRY(rn_repository_load(v->path, NULL, &plan, err));
     RN_TRY(rn_model_create(plan, serving->options.backend, &options, serving->options.workers, out, err));
