@@ -35,9 +35,9 @@ struct rn_batcher {
     request_list queue;   /* rising priority numbers, each oldest first */
     int32_t waiting_rows; /* of the queue, not counting rows that have run */
     bool stopping;
-    int64_t run_end_us;              /* of the latest run */
-    int64_t arrival_us, gap_us;      /* of the latest request; mean time between two */
-    int64_t run_us[RUN_SIZES];       /* mean time of a run, by the size of its batch; 0: none yet */
+    int64_t run_end_us;         /* of the latest run */
+    int64_t arrival_us, gap_us; /* of the latest request; mean time between two */
+    int64_t run_us[RUN_SIZES];  /* mean time of a run, by the size of its batch; 0: none yet */
 };
 
 /* ---- queue: called with the lock held ---- */

@@ -1,15 +1,15 @@
 /* Collects requests into batches and runs them on one device.
  *
  * A batcher owns a prepared executor and the only thread that runs it. A run takes as many rows of one signature as fit, first what has the
- * smallest priority number, then the oldest. A request of more rows than fit into a run is cut into several runs; a smaller one is never cut.
- * The queue is bounded in rows.
+ * smallest priority number, then the oldest. A request of more rows than fit into a run is cut into several runs; a smaller one is never
+ * cut. The queue is bounded in rows.
  *
  * When a run begins:
  *   - at once, when a full batch waits, or when the device had nothing to do as the oldest request came;
- *   - at once after a run too, when there is no target. While a device is busy requests gather by themselves;
- *   - with a target, after a run: as long as the oldest request can still be answered within the target (what it has waited and what a run of
- *     one row more has taken lately) and the next request is expected before that moment is over (by the present mean gap between arrivals;
- *     one that is two gaps late is not waited for any more);
+ *   - at once after a run too, when there is no target: while a device is busy requests gather by themselves;
+ *   - with a target, after a run: as long as the oldest request can still be answered within the target (what it has waited, and what a
+ *     run of one row more has taken lately), and the next request is expected before that is over (by the present mean gap between
+ *     arrivals; one that is two gaps late is not waited for any more);
  *   - with a gather time, in any case not before the oldest request has waited that long, unless a full batch waits.
  */
 #ifndef RN_ENGINE_BATCHER_H
@@ -44,11 +44,11 @@ struct rn_batch_request {
 typedef struct rn_batcher rn_batcher;
 
 typedef struct rn_batcher_options {
-    int32_t max_batch;        /* rows of one run, as the executor was prepared for */
-    int32_t max_waiting_rows; /* at least 1; a request that finds the queue empty is always let in */
-    bool one_at_a_time;       /* a run never holds rows of two requests */
-    int64_t gather_us;        /* 0: none; see above */
-    int64_t target_us;        /* 0: none; see above */
+    int32_t max_batch;         /* rows of one run, as the executor was prepared for */
+    int32_t max_waiting_rows;  /* at least 1; a request that finds the queue empty is always let in */
+    bool one_at_a_time;        /* a run never holds rows of two requests */
+    int64_t gather_us;         /* 0: none; see above */
+    int64_t target_us;         /* 0: none; see above */
     rn_model_metrics *metrics; /* where to count; NULL: nowhere */
 } rn_batcher_options;
 

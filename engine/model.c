@@ -77,8 +77,7 @@ static rn_status self_test(const rn_plan *plan, const rn_backend *backend, rn_ex
 {
     const int32_t largest = options->every_size ? options->backend.max_batch : 1;
     for (int32_t i = 0; i < plan->signature_count; i++) {
-        for (int32_t rows = 1; rows < largest; rows *= 2)
-            RN_TRY(test_rows(plan, backend, executor, &plan->signatures[i], rows, err));
+        for (int32_t rows = 1; rows < largest; rows *= 2) RN_TRY(test_rows(plan, backend, executor, &plan->signatures[i], rows, err));
         RN_TRY(test_rows(plan, backend, executor, &plan->signatures[i], largest, err));
     }
     return RN_STATUS_OK;

@@ -36,7 +36,7 @@ void rn_model_release(rn_model *model);
 bool rn_model_is_shared(const rn_model *model);
 
 const rn_plan *rn_model_plan(const rn_model *model);
-const char *rn_model_device(const rn_model *model); /* one line for people */
+const char *rn_model_device(const rn_model *model);           /* one line for people */
 rn_model_metrics *rn_model_metrics_of(const rn_model *model); /* outlives the model; NULL: nobody counts */
 int32_t rn_model_waiting_rows(rn_model *model);
 

@@ -206,6 +206,7 @@ void rn__grpc_predict(rn__grpc_call *call)
     p->request->context = p;
     p->request->done = on_done;
     p->request->cancelled = &call->cancelled;
+    p->request->begun_us = call->begin_us;
     p->request->deadline_us = call->deadline_us;
     call->timings.parse = rn_clock_us() - call->begin_us;
     rn_request_submit(p->request);

@@ -209,8 +209,7 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
         .allow_early_labels = flags->allow_version_labels_for_unavailable_models,
         .per_model_batching = flags->enable_batching && flags->enable_per_model_batching_parameters,
         .warm_up = flags->enable_model_warmup,
-        .warmup = {.iterations = (int32_t)flags->num_request_iterations_for_warmup,
-                   .max_record_bytes = (size_t)flags->max_request_bytes},
+        .warmup = {.iterations = (int32_t)flags->num_request_iterations_for_warmup, .max_record_bytes = (size_t)flags->max_request_bytes},
         .log = say_line,
     };
     RN_TRY(read_model_options(flags, &serving.model, err));

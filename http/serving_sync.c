@@ -1,8 +1,8 @@
 /* Makes one model as it is wanted: looks at its base path, applies the policy, loads, publishes, unloads.
  *
- * The order of a swap is TensorFlow Serving's (core/availability_preserving_policy.cc, resource_preserving_policy.cc). What differs: a version
- * whose files are no model is watched until they stop changing before it is called bad, because it may be half-copied; and a base path that
- * cannot be read any more, or has become empty, takes nothing away from what is being served. */
+ * The order of a swap is TensorFlow Serving's (core/availability_preserving_policy.cc, resource_preserving_policy.cc). What differs: a
+ * version whose files are no model is watched until they stop changing before it is called bad, because it may be half-copied; and a base
+ * path that cannot be read any more, or has become empty, takes nothing away from what is being served. */
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -21,7 +21,8 @@ enum { PATH_BYTES = 4096 };
 /* Logs an outcome that differs from the last one: a base path that is looked at every second would fill the log. */
 static void set_look(rn_serving *serving, rn__served *model, rn_status status, const char *message)
 {
-    const bool same = status == model->look && (status == RN_STATUS_OK || (model->look_message && strcmp(message, model->look_message) == 0));
+    const bool same =
+        status == model->look && (status == RN_STATUS_OK || (model->look_message && strcmp(message, model->look_message) == 0));
     if (same) return;
     model->look = status;
     free(model->look_message);

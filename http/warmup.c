@@ -1,4 +1,5 @@
-/* A record is run as a request that came over gRPC would be. Limits and texts are those of servables/tensorflow/saved_model_warmup_util.cc. */
+/* A record is run as a request that came over gRPC would be. Limits and texts are those of servables/tensorflow/saved_model_warmup_util.cc.
+ */
 #include "http/warmup.h"
 
 #include <semaphore.h>

@@ -15,7 +15,7 @@ struct rn_tf_records {
     FILE *file;
     char *path;
     size_t max_bytes;
-    uint8_t *bytes; /* of the latest record, and its checksum */
+    uint8_t *bytes;  /* of the latest record, and its checksum */
     uint64_t offset; /* of the next record */
     int64_t number;  /* of the latest record */
 };

@@ -16,8 +16,8 @@ typedef struct rn_tf_records rn_tf_records;
 rn_status rn_tf_records_open(const char *path, size_t max_bytes, rn_tf_records **out, rn_error *err);
 void rn_tf_records_close(rn_tf_records *records); /* NULL allowed */
 
-/* The next record, valid until the next call; *bytes is NULL behind the last one. DATA_LOSS names the record, counted from 1, and its place:
- * cut short, a checksum that does not fit, longer than max_bytes. */
+/* The next record, valid until the next call; *bytes is NULL behind the last one. DATA_LOSS names the record, counted from 1, and its
+ * place: cut short, a checksum that does not fit, longer than max_bytes. */
 rn_status rn_tf_records_next(rn_tf_records *records, const uint8_t **bytes, size_t *count, rn_error *err);
 
 #endif

@@ -23,7 +23,8 @@ static void test_what_changes(void **state)
     (void)state;
     rn_model_options o = apply("");
     assert_memory_equal(&o, &defaults, sizeof o);
-    o = apply("max_batch_size { value: 8 } batch_timeout_micros { value: 1500 } max_enqueued_batches { value: 3 } num_batch_threads { value: 4 }\n"
+    o = apply("max_batch_size { value: 8 } batch_timeout_micros { value: 1500 } max_enqueued_batches { value: 3 } num_batch_threads { "
+              "value: 4 }\n"
               "thread_pool_name { value: 'pool' } allowed_batch_sizes: 2 allowed_batch_sizes: 8 pad_variable_length_inputs: true");
     assert_int_equal(o.backend.max_batch, 8);
     assert_int_equal(o.max_request_rows, 8);

@@ -48,12 +48,13 @@ static void test_single(void **state)
 static void test_from_text(void **state)
 {
     (void)state;
-    static const char text[] = "model_config_list {\n"
-                               " config { name: 'a' base_path: '/a' model_version_policy { latest { } }\n"
-                               "   version_labels { key: 'x' value: 1 } version_labels { key: 'y' value: 2 } version_labels { key: 'x' value: 3 } }\n"
-                               " config { name: 'b' base_path: '/b' model_version_policy { specific { versions: 4 } } }\n"
-                               " config { name: 'c' base_path: '/c' model_version_policy { all { } } }\n"
-                               " config { name: 'd' base_path: '/d' model_version_policy { latest { num_versions: 4000000000 } } } }";
+    static const char text[] =
+        "model_config_list {\n"
+        " config { name: 'a' base_path: '/a' model_version_policy { latest { } }\n"
+        "   version_labels { key: 'x' value: 1 } version_labels { key: 'y' value: 2 } version_labels { key: 'x' value: 3 } }\n"
+        " config { name: 'b' base_path: '/b' model_version_policy { specific { versions: 4 } } }\n"
+        " config { name: 'c' base_path: '/c' model_version_policy { all { } } }\n"
+        " config { name: 'd' base_path: '/d' model_version_policy { latest { num_versions: 4000000000 } } } }";
     rn_model_configs configs;
     rn_error err;
     if (rn_model_configs_init_text(&configs, rn_text_of(text), "f", &err) != RN_STATUS_OK) fail_msg("%s", err.message);

@@ -14,10 +14,10 @@
 #include "loader/tf_record.h"
 
 /* Records "hello", "" and "TFRecord", as tf.io.TFRecordWriter wrote them. */
-static const uint8_t whole[] = {
-    0x05, 0,    0,    0,    0,    0,    0,    0,    0xea, 0xb2, 0x04, 0x3e, 'h', 'e', 'l', 'l', 'o', 0xbb, 0x1f, 0x1c, 0x19,
-    0,    0,    0,    0,    0,    0,    0,    0,    0x29, 0x03, 0x98, 0x07, 0xd8, 0xea, 0x82, 0xa2,
-    0x08, 0,    0,    0,    0,    0,    0,    0,    0xff, 0x86, 0x24, 0x0f, 'T', 'F', 'R', 'e', 'c', 'o', 'r', 'd', 0x8d, 0x19, 0x96, 0x01};
+static const uint8_t whole[] = {0x05, 0,    0,    0,    0,    0,    0,   0,   0xea, 0xb2, 0x04, 0x3e, 'h', 'e',  'l',  'l',
+                                'o',  0xbb, 0x1f, 0x1c, 0x19, 0,    0,   0,   0,    0,    0,    0,    0,   0x29, 0x03, 0x98,
+                                0x07, 0xd8, 0xea, 0x82, 0xa2, 0x08, 0,   0,   0,    0,    0,    0,    0,   0xff, 0x86, 0x24,
+                                0x0f, 'T',  'F',  'R',  'e',  'c',  'o', 'r', 'd',  0x8d, 0x19, 0x96, 0x01};
 
 static char path[64];
 
