@@ -1,4 +1,6 @@
 /* Winograd convolutions: which layers use them, and how the threads share one. */
+#include <stdio.h>
+#include <stdlib.h>
 #include "engine/cpu/cpu_executor.h"
 #include "engine/cpu/grid.h"
 #include "kernels/cpu/conv2d_winograd.h"
@@ -23,24 +25,32 @@ enum {
 static int64_t direct_cost(const rn_conv2d_args *a)
 {
     const int64_t weights = (int64_t)a->r * a->s * a->c * a->k;
-    return weights * ((int64_t)a->p * a->q + COST_OF_BYTE * (int64_t)sizeof(float));
+    return weights * ((int64_t)a->n * a->p * a->q + COST_OF_BYTE * (int64_t)sizeof(float));
 }
 
 static int64_t winograd_cost(const rn_conv2d_args *a, int32_t m)
 {
-    const int64_t points = (int64_t)(m + 2) * (m + 2), tiles = (int64_t)((a->p + m - 1) / m) * ((a->q + m - 1) / m);
+    const int64_t points = (int64_t)(m + 2) * (m + 2), tiles = (int64_t)a->n * ((a->p + m - 1) / m) * ((a->q + m - 1) / m);
     const int64_t weights = points * a->c * a->k;
     return weights * (tiles + COST_OF_BYTE * (int64_t)sizeof(float)) + COST_OF_POINT * points * tiles * (a->c + a->k);
 }
 
-int32_t rn__cpu_winograd_tile(const rn_executor *e, const rn_op *op)
+int32_t rn__cpu_winograd_tile(const rn_executor *e, const rn_op *op, int32_t rows)
 {
-    if (op->kind != RN_OP_CONV2D || !e->kernels.conv2d_tile.run || !e->kernels.winograd_input.run) return 0;
-    const rn_conv2d_args args = rn__cpu_conv2d_args(e, op, 1);
+    if (op->kind != RN_OP_CONV2D || !e->kernels.conv2d_tile.run || !e->kernels.winograd_input.run || e->deterministic) return 0;
+    const rn_conv2d_args args = rn__cpu_conv2d_args(e, op, rows);
     if (!rn_conv2d_winograd_fits(&args)) return 0;
-    const int64_t direct = direct_cost(&args), two = winograd_cost(&args, 2), four = winograd_cost(&args, 4);
-    if (direct <= two && direct <= four) return 0;
-    return two <= four ? 2 : 4;
+    { const char *f = getenv(rows > 1 ? "WLARGE" : "WSMALL"); if (f) for (; *f; ) { int side, m; if (sscanf(f, "%d:%d", &side, &m) == 2 && side == args.p) return m; while (*f && *f++ != ',') ; } }
+    static const int32_t tiles[] = {2, 4, 5};
+    int32_t best = 0;
+    int64_t least = direct_cost(&args);
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+        const int64_t cost = winograd_cost(&args, tiles[i]);
+        if (cost >= least) continue;
+        least = cost;
+        best = tiles[i];
+    }
+    return best;
 }
 
 typedef struct {
@@ -64,26 +74,33 @@ static size_t filter_bytes(const rn_conv2d_winograd *w)
     return (size_t)(w->panel_count * w->panel_elements) * sizeof(float);
 }
 
-static void run_winograd(const rn_executor *e, const rn__cpu_step *step, int32_t rows)
+void rn__cpu_winograd_run(const rn_executor *e, const rn__cpu_step *step, const rn__cpu_filter *filter, int32_t rows)
 {
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, rows);
     job j = {.executor = e};
-    rn_conv2d_winograd_init(&j.winograd, &args, step->winograd_m, &e->kernels, step->packed);
+    rn_conv2d_winograd_init(&j.winograd, &args, filter->winograd_m, &e->kernels, filter->packed);
     j.grid = rn__grid_make(rn__thread_pool_thread_count(e->pool), j.winograd.tile_count, j.winograd.panel_count, (int64_t)filter_bytes(&j.winograd));
     const int32_t cells = j.grid.tile_parts * j.grid.panel_parts;
     rn__thread_pool_run(e->pool, cells, cells, run_cells, &j);
 }
 
-rn_status rn__cpu_winograd_prepare(rn_executor *e, rn__cpu_step *step, int32_t m, rn_error *err)
+static rn_conv2d_winograd without_filter(const rn_executor *e, const rn_op *op, int32_t m)
 {
-    const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, 1);
+    const rn_conv2d_args args = rn__cpu_conv2d_args(e, op, e->max_batch);
     rn_conv2d_winograd w;
     rn_conv2d_winograd_init(&w, &args, m, &e->kernels, NULL);
-    step->run = run_winograd;
-    step->winograd_m = m;
+    return w;
+}
+
+size_t rn__cpu_winograd_prepare(rn_executor *e, const rn_op *op, int32_t m)
+{
+    const rn_conv2d_winograd w = without_filter(e, op, m);
     rn__cpu_need_scratch(e, rn_conv2d_winograd_scratch_bytes(&w));
-    if (rn__cpu_share_packed(e, step)) return RN_STATUS_OK;
-    RN_TRY(rn__cpu_alloc_packed(e, step, filter_bytes(&w), err));
-    rn_conv2d_winograd_pack(&w, step->packed);
-    return RN_STATUS_OK;
+    return filter_bytes(&w);
+}
+
+void rn__cpu_winograd_pack(const rn_executor *e, const rn_op *op, int32_t m, float *packed)
+{
+    const rn_conv2d_winograd w = without_filter(e, op, m);
+    rn_conv2d_winograd_pack(&w, packed);
 }

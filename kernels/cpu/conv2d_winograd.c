@@ -9,8 +9,9 @@
 
 enum {
     LINE = 16,                /* floats of a cache line */
-    BLOCK_BYTES = 1 << 20,      /* of V */
-    MAX_POINTS = 6
+    BLOCK_BYTES = 1 << 20, LARGE_BLOCK_BYTES = 4 << 20, /* of V */
+    GROUP_PANELS = 4,
+    MAX_POINTS = 7
 };
 
 static int32_t min(int32_t a, int32_t b)
@@ -55,11 +56,17 @@ void rn_conv2d_winograd_init(rn_conv2d_winograd *w, const rn_conv2d_args *args, 
     w->panel_count = ceil_div(args->k, lanes);
     w->panel_elements = (int64_t)w->points * args->c * lanes;
     w->v_row = odd_lines(args->c);
-    /* As many tiles as the second cache level holds, for every block reads the whole filter again. With 512 KiB, and two blocks instead of one,
-     * 14x14x256 took 1.14 (m = 4) and 0.68 (m = 2) of the direct time on a Xeon (family 6, model 207), with 1 MiB 0.77 and 0.61. */
-    w->block = max((int32_t)(BLOCK_BYTES / ((int64_t)sizeof(float) * w->points * w->v_row)), kernels->conv2d_tile.rows);
+    /* Every block reads the whole filter again, and every group of panels the whole block. A block that the second cache level holds is best as
+     * long as the filter comes from there too. A larger filter comes from memory, and then it is V that had better come from the third level:
+     * Xeon (family 6, model 207), 14x14x256 with m = 5, batch 8, best of many runs on two cores: 2.5 ms a layer with blocks of 1 MiB, 1.8 with
+     * 4 MiB, 1.7 with 8 MiB; 28x28x128 with m = 4: 2.0 ms with 1 MiB, 2.5 with 4 MiB. */
+    const int64_t filter_bytes = (int64_t)sizeof(float) * w->points * args->c * args->k;
+    const int64_t block_bytes = filter_bytes > LARGE_BLOCK_BYTES ? LARGE_BLOCK_BYTES : BLOCK_BYTES;
+    w->block = max((int32_t)(block_bytes / ((int64_t)sizeof(float) * w->points * w->v_row)), kernels->conv2d_tile.rows);
+    w->block = min(w->block, w->tile_count);
+    w->group = min(GROUP_PANELS, w->panel_count);
     w->v_plane = odd_lines(w->block * w->v_row);
-    w->p_plane = odd_lines((int64_t)w->block * lanes);
+    w->p_plane = odd_lines((int64_t)w->block * w->group * lanes);
 }
 
 size_t rn_conv2d_winograd_scratch_bytes(const rn_conv2d_winograd *w)
@@ -72,7 +79,7 @@ size_t rn_conv2d_winograd_scratch_bytes(const rn_conv2d_winograd *w)
 /* One direction of the filter's transform: n rows of three factors. */
 static void filter_matrix(int32_t m, double g[MAX_POINTS][3])
 {
-    static const double finite[] = {0, 1, -1, 0.5, -2};
+    static const double finite[MAX_POINTS - 1] = {0, 1, -1, 0.5, -2, -0.5};
     const int32_t count = m + 1;
     for (int32_t i = 0; i < count; i++) {
         double product = 1;
@@ -116,32 +123,43 @@ void rn_conv2d_winograd_pack(const rn_conv2d_winograd *w, float *to)
 
 /* ---- run ---- */
 
-/* P = V x one panel: for every point the tiles of the block, as evenly cut as the micro-kernel allows. While a slice of the panel is multiplied,
- * the next one is prefetched; the last one's successor is the next panel. */
-static void multiply(const rn_conv2d_winograd *w, const float *v, float *p, int32_t tiles, int32_t panel)
+/* The weights of one panel at one point. `at` counts the points' panels of a group one after the other; the group's last one is followed by the
+ * panel after the group. */
+static const float *filter_slice(const rn_conv2d_winograd *w, int32_t panel_begin, int32_t panels, int32_t at)
+{
+    const int64_t slice = (int64_t)w->args.c * w->kernels->conv2d_tile.lanes;
+    if (at == w->points * panels) return w->packed + (panel_begin + panels) * w->panel_elements;
+    return w->packed + (panel_begin + at % panels) * w->panel_elements + at / panels * slice;
+}
+
+/* P = V x a group of panels: for every point the tiles of the block, as evenly cut as the micro-kernel allows. While a slice of the filter is
+ * multiplied, the next one is prefetched. */
+static void multiply(const rn_conv2d_winograd *w, const float *v, float *p, int32_t tiles, int32_t panel_begin, int32_t panels)
 {
     const rn_conv2d_tile_kernel *kernel = &w->kernels->conv2d_tile;
     const int32_t parts = ceil_div(tiles, kernel->rows), half = kernel->rows / 2;
-    const int64_t slice = (int64_t)w->args.c * kernel->lanes;
+    const int64_t slice_bytes = (int64_t)w->args.c * kernel->lanes * (int64_t)sizeof(float), p_row = (int64_t)panels * kernel->lanes;
     rn_conv2d_tile_args t = {
         .a_pixel = w->v_row,
         .tap_rows = 1,
         .tap_columns = 1,
         .steps = w->args.c,
         .channels = kernel->lanes,
-        .y_pixel = kernel->lanes,
+        .y_pixel = p_row,
         .ahead_bytes = ceil_div(kernel->lanes * (int32_t)sizeof(float), parts),
     };
-    for (int32_t point = 0; point < w->points; point++) {
-        t.panel = w->packed + panel * w->panel_elements + point * slice;
+    for (int32_t at = 0; at < w->points * panels; at++) {
+        const int32_t point = at / panels, panel = at % panels;
+        const char *ahead = (const char *)filter_slice(w, panel_begin, panels, at + 1);
+        t.panel = filter_slice(w, panel_begin, panels, at);
         for (int32_t part = 0; part < parts; part++) {
             const int32_t begin = cut(tiles, part, parts), end = cut(tiles, part + 1, parts);
             t.a0 = v + point * w->v_plane + begin * w->v_row;
             t.a1 = t.a0 + half * w->v_row;
-            t.y0 = p + point * w->p_plane + begin * kernel->lanes;
-            t.y1 = t.y0 + half * kernel->lanes;
+            t.y0 = p + point * w->p_plane + begin * p_row + panel * kernel->lanes;
+            t.y1 = t.y0 + half * p_row;
             t.pixels = end - begin;
-            t.ahead = (const char *)(t.panel + slice + slice * part / parts);
+            t.ahead = ahead + slice_bytes * part / parts;
             kernel->run(&t);
         }
     }
@@ -159,11 +177,12 @@ void rn_conv2d_winograd_run(const rn_conv2d_winograd *w, int32_t tile_begin, int
         w->kernels->winograd_input.run(&t);
         t.points = p;
         t.plane = w->p_plane;
-        t.row = lanes;
-        for (int32_t panel = panel_begin; panel < panel_end; panel++) {
-            multiply(w, v, p, t.tile_end - t.tile_begin, panel);
+        for (int32_t panel = panel_begin; panel < panel_end; panel += w->group) {
+            const int32_t panels = min(w->group, panel_end - panel);
+            multiply(w, v, p, t.tile_end - t.tile_begin, panel, panels);
+            t.row = (int64_t)panels * lanes;
             t.k_begin = panel * lanes;
-            t.k_end = min(t.k_begin + lanes, w->args.k);
+            t.k_end = min(t.k_begin + panels * lanes, w->args.k);
             w->kernels->winograd_output.run(&t);
         }
     }
