@@ -72,14 +72,14 @@ static void run_cells(const void *context, int32_t begin, int32_t end, int32_t t
 
 static size_t direct_bytes(const rn_conv2d_panels *panels)
 {
-    return (size_t)(panels->count * panels->elements) * sizeof(float);
+    return (size_t)(panels->count * panels->bytes);
 }
 
 static void run_direct(const rn_executor *e, const rn__cpu_step *step, const rn__cpu_filter *filter, int32_t rows)
 {
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, rows);
     job j;
-    rn_conv2d_direct_init(&j.direct, &args, &e->kernels.conv2d_tile, &step->panels, filter->packed);
+    rn_conv2d_direct_init(&j.direct, &args, &e->kernels.conv2d_tile[args.x.dtype], &step->panels, filter->packed);
     j.grid = rn__grid_make(rn__thread_pool_thread_count(e->pool), j.direct.tile_count, step->panels.count, (int64_t)direct_bytes(&step->panels));
     const int32_t cells = j.grid.tile_parts * j.grid.panel_parts;
     rn__thread_pool_run(e->pool, cells, cells, run_cells, &j);
@@ -118,11 +118,13 @@ static int32_t groups_of(const rn_op *op)
 }
 
 /* The filter that a step packed with the same weights and method, or NULL. */
-static float *find_packed(const rn_executor *e, const rn_op *op, int32_t m)
+static void *find_packed(const rn_executor *e, const rn_op *op, int32_t m)
 {
     for (const rn__cpu_step *other = e->steps; other < e->steps + e->plan->op_count; other++) {
+        if (!other->op || filter_of(other->op) != filter_of(op) || groups_of(other->op) != groups_of(op)) continue;
+        if (e->tensors[other->op->inputs[0]].dtype != e->tensors[op->inputs[0]].dtype) continue;
         for (const rn__cpu_filter *f = other->filters; f < other->filters + RN__CPU_BATCH_CLASSES; f++) {
-            if (f->owned && f->winograd_m == m && filter_of(other->op) == filter_of(op) && groups_of(other->op) == groups_of(op)) return f->packed;
+            if (f->owned && f->winograd_m == m) return f->packed;
         }
     }
     return NULL;
@@ -132,7 +134,7 @@ static rn_status pack_filter(rn_executor *e, rn__cpu_step *step, rn__cpu_filter 
 {
     const int32_t m = filter->winograd_m;
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, 1);
-    if (m == 0) step->panels = rn_conv2d_panels_layout(&args, e->kernels.conv2d_tile.lanes);
+    if (m == 0) step->panels = rn_conv2d_panels_layout(&args, e->kernels.conv2d_tile[args.x.dtype].lanes);
     const size_t bytes = m > 0 ? rn__cpu_winograd_prepare(e, step->op, m) : direct_bytes(&step->panels);
     filter->packed = find_packed(e, step->op, m);
     if (filter->packed) return RN_STATUS_OK;

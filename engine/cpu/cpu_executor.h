@@ -12,7 +12,7 @@
 /* A convolution's filter as the micro-kernel of one method reads it, shared between the steps that have the same weights. */
 typedef struct rn__cpu_filter {
     int32_t winograd_m;         /* 0: direct */
-    float *packed;
+    void *packed;
     bool owned;                 /* by this step */
 } rn__cpu_filter;
 
@@ -34,6 +34,7 @@ struct rn__cpu_step {
 struct rn_executor {
     const rn_plan *plan;
     int32_t max_batch;
+    rn_dtype narrow;            /* what feature maps are kept in where the kernels allow it; F32 for fp32 */
     rn_cpu_kernels kernels;
     rn_isa isa;
     bool deterministic;
@@ -48,6 +49,9 @@ struct rn_executor {
     void *observer_context;
 };
 
+/* Sets the type of every tensor. Needs the kernel table. */
+void rn__cpu_choose_types(rn_executor *executor);
+
 /* Each sets step->run, packs what it needs and raises executor->scratch_bytes to what one thread needs. The first two serve convolutions and
  * dense layers, OpenBLAS on machines without a micro-kernel. */
 rn_status rn__cpu_conv2d_prepare(rn_executor *executor, rn__cpu_step *step, rn_error *err);
@@ -58,7 +62,7 @@ void rn__cpu_pointwise_prepare(rn__cpu_step *step); /* every other operation */
  * its filter takes, how it is packed, and a run. */
 int32_t rn__cpu_winograd_tile(const rn_executor *executor, const rn_op *op, int32_t rows);
 size_t rn__cpu_winograd_prepare(rn_executor *executor, const rn_op *op, int32_t m);
-void rn__cpu_winograd_pack(const rn_executor *executor, const rn_op *op, int32_t m, float *packed);
+void rn__cpu_winograd_pack(const rn_executor *executor, const rn_op *op, int32_t m, void *packed);
 void rn__cpu_winograd_run(const rn_executor *executor, const rn__cpu_step *step, const rn__cpu_filter *filter, int32_t rows);
 
 /* The method of an operation in a batch class. */

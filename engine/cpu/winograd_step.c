@@ -25,28 +25,29 @@ enum {
 static int64_t direct_cost(const rn_conv2d_args *a)
 {
     const int64_t weights = (int64_t)a->r * a->s * a->c * a->k;
-    return weights * ((int64_t)a->n * a->p * a->q + COST_OF_BYTE * (int64_t)sizeof(float));
+    return weights * ((int64_t)a->n * a->p * a->q + COST_OF_BYTE * (int64_t)rn_dtype_bytes(a->x.dtype));
 }
 
 static int64_t winograd_cost(const rn_conv2d_args *a, int32_t m)
 {
     const int64_t points = (int64_t)(m + 2) * (m + 2), tiles = (int64_t)a->n * ((a->p + m - 1) / m) * ((a->q + m - 1) / m);
     const int64_t weights = points * a->c * a->k;
-    return weights * (tiles + COST_OF_BYTE * (int64_t)sizeof(float)) + COST_OF_POINT * points * tiles * (a->c + a->k);
+    return weights * (tiles + COST_OF_BYTE * (int64_t)rn_dtype_bytes(a->x.dtype)) + COST_OF_POINT * points * tiles * (a->c + a->k);
 }
 
 int32_t rn__cpu_winograd_tile(const rn_executor *e, const rn_op *op, int32_t rows)
 {
-    if (op->kind != RN_OP_CONV2D || !e->kernels.conv2d_tile.run || !e->kernels.winograd_input.run || e->deterministic) return 0;
+    if (op->kind != RN_OP_CONV2D || e->deterministic) return 0;
+    const rn_dtype x = e->tensors[op->inputs[0]].dtype, y = e->tensors[op->outputs[op->outputs[0] == RN_NONE]].dtype;
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, op, rows);
-    if (!rn_conv2d_winograd_fits(&args)) return 0;
+    if (x != y || !e->kernels.winograd_input[x].run || !rn_conv2d_winograd_fits(&args)) return 0;
     { const char *f = getenv(rows > 1 ? "WLARGE" : "WSMALL"); if (f) for (; *f; ) { int side, m; if (sscanf(f, "%d:%d", &side, &m) == 2 && side == args.p) return m; while (*f && *f++ != ',') ; } }
     static const int32_t tiles[] = {2, 4, 5};
     int32_t best = 0;
     int64_t least = direct_cost(&args);
     for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
         const int64_t cost = winograd_cost(&args, tiles[i]);
-        if (cost >= least) continue;
+        if (cost >= least || (x != RN_DTYPE_F32 && tiles[i] > 2)) continue;
         least = cost;
         best = tiles[i];
     }
@@ -71,7 +72,7 @@ static void run_cells(const void *context, int32_t begin, int32_t end, int32_t t
 
 static size_t filter_bytes(const rn_conv2d_winograd *w)
 {
-    return (size_t)(w->panel_count * w->panel_elements) * sizeof(float);
+    return (size_t)(w->panel_count * w->panel_bytes);
 }
 
 void rn__cpu_winograd_run(const rn_executor *e, const rn__cpu_step *step, const rn__cpu_filter *filter, int32_t rows)
@@ -99,7 +100,7 @@ size_t rn__cpu_winograd_prepare(rn_executor *e, const rn_op *op, int32_t m)
     return filter_bytes(&w);
 }
 
-void rn__cpu_winograd_pack(const rn_executor *e, const rn_op *op, int32_t m, float *packed)
+void rn__cpu_winograd_pack(const rn_executor *e, const rn_op *op, int32_t m, void *packed)
 {
     const rn_conv2d_winograd w = without_filter(e, op, m);
     rn_conv2d_winograd_pack(&w, packed);
