@@ -164,7 +164,8 @@ static rn_status load_model(const rn_flags *flags, composition *c, rn_error *err
         .name = flags->model_name,
         .base_path = flags->model_base_path,
         .backend = c->backend,
-        .options = {.backend = {.max_batch = (int32_t)flags->max_batch_size, .thread_count = (int32_t)flags->num_threads},
+        .options = {.backend = {.max_batch = (int32_t)flags->max_batch_size, .thread_count = (int32_t)flags->num_threads,
+                                .deterministic = flags->deterministic},
                     .max_waiting_rows = (int32_t)flags->max_queue_rows},
         .workers = c->workers,
     };

@@ -29,14 +29,14 @@ typedef struct {
     const char *path, *synthetic, *isa, *shapes, *device;
     int32_t batches[MAX_BATCHES], batch_count, threads;
     double seconds;
-    bool json, profile;
+    bool json, profile, deterministic;
 } options;
 
 static int usage(FILE *to)
 {
     fputs("usage: resnet-bench model PATH|--synthetic=resnet101_v1 [options]    whole network\n"
           "       resnet-bench kernels [--shapes=tests/shapes/resnet101.txt] [options]    every layer shape\n"
-          "options: --batch=1,8  --threads=N  --isa=scalar|avx2|avx512  --device=cpu  --seconds=S  --json  --profile (model)\n",
+          "options: --batch=1,8  --threads=N  --isa=scalar|avx2|avx512  --device=cpu  --seconds=S  --json  --deterministic  --profile (model)\n",
           to);
     return to == stdout ? 0 : EXIT_USAGE;
 }
@@ -156,7 +156,7 @@ static runner create_runner(const rn_plan *plan, const options *o, int32_t rows,
     runner r = {.plan = plan, .signature = rn_plan_signature(plan, "serving_default")};
     if (!r.signature) r.signature = &plan->signatures[0];
     if (rn_backend_select(o->device, &r.backend, &err) != RN_STATUS_OK) fail(&err);
-    const rn_backend_options backend_options = {.max_batch = rows, .thread_count = threads, .isa = isa};
+    const rn_backend_options backend_options = {.max_batch = rows, .thread_count = threads, .isa = isa, .deterministic = o->deterministic};
     if (r.backend->prepare(plan, &backend_options, &r.executor, &err) != RN_STATUS_OK) fail(&err);
     r.part.rows = rows;
     r.part.input = allocate((size_t)rows * row_bytes(&r, r.signature->feed));
@@ -519,12 +519,12 @@ static bool parse_batches(const char *text, options *o)
 int main(int argc, char **argv)
 {
     options o = {.batches = {1}, .batch_count = 1, .seconds = 2, .device = "cpu", .shapes = "tests/shapes/resnet101.txt"};
-    enum { SYNTHETIC = 1, BATCH, THREADS, ISA, SECONDS, JSON, PROFILE, SHAPES, DEVICE, HELP };
+    enum { SYNTHETIC = 1, BATCH, THREADS, ISA, SECONDS, JSON, PROFILE, SHAPES, DEVICE, DETERMINISTIC, HELP };
     const struct option known[] = {{"synthetic", required_argument, NULL, SYNTHETIC}, {"batch", required_argument, NULL, BATCH},
                                    {"threads", required_argument, NULL, THREADS},     {"isa", required_argument, NULL, ISA},
                                    {"seconds", required_argument, NULL, SECONDS},     {"json", no_argument, NULL, JSON},
                                    {"profile", no_argument, NULL, PROFILE},           {"shapes", required_argument, NULL, SHAPES},
-                                   {"device", required_argument, NULL, DEVICE},       {"help", no_argument, NULL, HELP},
+                                   {"device", required_argument, NULL, DEVICE},       {"deterministic", no_argument, NULL, DETERMINISTIC}, {"help", no_argument, NULL, HELP},
                                    {0}};
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (option) {
@@ -537,6 +537,7 @@ int main(int argc, char **argv)
         case PROFILE: o.profile = true; break;
         case SHAPES: o.shapes = optarg; break;
         case DEVICE: o.device = optarg; break;
+        case DETERMINISTIC: o.deterministic = true; break;
         case HELP: return usage(stdout);
         default: return usage(stderr);
         }

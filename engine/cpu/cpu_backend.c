@@ -3,7 +3,7 @@
  * Preparing a plan decides everything that does not depend on the batch: how each tensor lies in memory, how each operation runs, packed
  * weights, one arena for the largest batch. A run then copies the callers' rows into the arena, walks the signature's operations, each of
  * which occupies all threads, and copies the outputs out; it allocates nothing. Every row's result is computed by the same operations in the
- * same order whatever else is in the batch.
+ * same order whatever else is in the batch, but for Winograd tiles, which are chosen for small and for large batches.
  */
 #include "engine/cpu/cpu_backend.h"
 
@@ -188,6 +188,7 @@ static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_
 {
     e->plan = plan;
     e->max_batch = options->max_batch;
+    e->deterministic = options->deterministic;
     const int32_t threads = options->thread_count ? options->thread_count : rn__cpu_count();
     if (e->max_batch < 1 || threads < 1 || threads > MAX_THREADS) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "cpu backend: %d threads and a largest batch of %d, expected 1 to %d and at least 1", threads,

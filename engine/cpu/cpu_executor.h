@@ -37,7 +37,7 @@ struct rn_executor {
     rn_dtype narrow;            /* what feature maps are kept in where the kernels allow it; F32 for fp32 */
     rn_cpu_kernels kernels;
     rn_isa isa;
-    bool deterministic;
+    bool deterministic;         /* no method that depends on the batch */
     rn__thread_pool *pool;
     rn__cpu_tensor *tensors;    /* [plan->tensor_count] */
     rn__cpu_step *steps;        /* [plan->op_count]; op NULL where no signature's schedule runs the operation here */
