@@ -104,7 +104,7 @@ int32_t rn__cpu_class_count(const rn_executor *e)
 
 int32_t rn__cpu_class_tile(const rn_executor *e, const rn_op *op, int32_t batch_class)
 {
-    return rn__cpu_winograd_tile(e, op, batch_class == 0 ? 1 : RN__CPU_LARGE_BATCH);
+    return rn__cpu_winograd_tile(e, op, batch_class == 0 ? 1 : 2 * RN__CPU_LARGE_BATCH);
 }
 
 static int32_t filter_of(const rn_op *op)

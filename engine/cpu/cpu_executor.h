@@ -16,7 +16,8 @@ typedef struct rn__cpu_filter {
     bool owned;                 /* by this step */
 } rn__cpu_filter;
 
-/* The best method depends on how many pictures share a reading of the weights: one is chosen for few, one for LARGE_BATCH and more. */
+/* The best method depends on how many pictures share a reading of the weights: one is chosen for few pictures, as if for one, and one for
+ * LARGE_BATCH and more, as if for twice as many. */
 enum { RN__CPU_LARGE_BATCH = 4, RN__CPU_BATCH_CLASSES = 2 };
 
 /* One operation, ready to run. */

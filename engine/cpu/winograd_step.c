@@ -1,24 +1,26 @@
 /* Winograd convolutions: which layers use them, and how the threads share one. */
-#include <stdio.h>
-#include <stdlib.h>
 #include "engine/cpu/cpu_executor.h"
 #include "engine/cpu/grid.h"
 #include "kernels/cpu/conv2d_winograd.h"
 
-/* What a method costs for one picture, in multiply-adds of a core. A larger tile saves products and needs more weights, which a network of a
- * hundred layers reads from memory every time; so the best tile depends on how many pixels share them.
+/* What a method costs, in multiply-adds of a core. A larger tile saves products and needs more weights, which a network of a hundred layers reads
+ * from memory every time; so the best tile depends on how many pictures share them.
  *
- * ResNet-101's 3x3 layers on a Xeon (family 6, model 207), one AVX-512 thread, batch 1, weights and inputs evicted before each run: median processor
- * time relative to direct convolution.
+ * ResNet-101's 3x3 layers within the whole network, Xeon (family 6, model 207), two AVX-512 threads, microseconds a layer (best of many runs; the
+ * machine's speed differed between batches by a third, so compare along lines only):
  *
- *     size           m = 2   m = 4   chosen
- *     56x56x64       0.73    0.45    4
- *     28x28x128      0.64    0.45    4
- *     14x14x256      0.61    0.77    2
- *     7x7x512        1.02    1.69    direct
+ *     size        pictures   direct   m = 2   m = 4   m = 5   chosen
+ *     28x28x128      1           -      446     299     380   4
+ *     28x28x128      8           -     3722    2189    2447   4
+ *     14x14x256      1         776      426     513     619   2
+ *     14x14x256      4        2464     1355    1097     958   5
+ *     14x14x256      8        5846     3445    2982    2058   5
+ *     7x7x512        1         975      918    1524    2201   2
+ *     7x7x512        4        2631     1659    1824    2614   4
+ *     7x7x512        8        6498     4393    2825    3888   4
  */
 enum {
-    COST_OF_BYTE = 12,  /* a weight's byte from memory */
+    COST_OF_BYTE = 6,   /* a weight's byte from memory */
     COST_OF_POINT = 16  /* an input or output value's way through its transform, V and P included */
 };
 
@@ -41,7 +43,6 @@ int32_t rn__cpu_winograd_tile(const rn_executor *e, const rn_op *op, int32_t row
     const rn_dtype x = e->tensors[op->inputs[0]].dtype, y = e->tensors[op->outputs[op->outputs[0] == RN_NONE]].dtype;
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, op, rows);
     if (x != y || !e->kernels.winograd_input[x].run || !rn_conv2d_winograd_fits(&args)) return 0;
-    { const char *f = getenv(rows > 1 ? "WLARGE" : "WSMALL"); if (f) for (; *f; ) { int side, m; if (sscanf(f, "%d:%d", &side, &m) == 2 && side == args.p) return m; while (*f && *f++ != ',') ; } }
     static const int32_t tiles[] = {2, 4, 5};
     int32_t best = 0;
     int64_t least = direct_cost(&args);
