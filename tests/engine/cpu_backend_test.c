@@ -160,6 +160,89 @@ static void networks_match_the_reference(void **state)
     }
 }
 
+/* ---- zeros around the picture ---- */
+
+static int32_t add_tensor(rn_plan *plan, const char *name, int32_t h, int32_t w, int32_t c)
+{
+    int32_t t;
+    assert_int_equal(rn_plan_add_tensor(plan, name, RN_DTYPE_F32, h, w, c, &t, NULL), RN_STATUS_OK);
+    return t;
+}
+
+static int32_t add_weights(rn_plan *plan, int32_t rank, const int32_t *dims)
+{
+    int32_t w;
+    void *data;
+    assert_int_equal(rn_plan_new_weights(plan, "weights", RN_DTYPE_F32, rank, dims, &data, &w, NULL), RN_STATUS_OK);
+    for (int64_t i = 0; i < plan->weights[w].element_count; i++) ((float *)data)[i] = (float)(i * 37 % 101) / 101 - 0.4f;
+    return w;
+}
+
+/* pads: top, left, bottom, right. y2: RN_NONE or the second output. */
+static void add_conv(rn_plan *plan, int32_t x, int32_t y, int32_t y2, int32_t size, int32_t stride, const int32_t pads[4])
+{
+    const int32_t c = plan->tensors[x].c, k = plan->tensors[y].c;
+    rn_op op = {.kind = RN_OP_CONV2D, .name = "conv", .inputs = {x, RN_NONE}, .outputs = {y, y2}};
+    op.u.conv2d = (rn_conv2d_op){.r = size, .s = size, .stride_h = stride, .stride_w = stride, .pad_top = pads[0], .pad_left = pads[1],
+                                 .pad_bottom = pads[2], .pad_right = pads[3], .groups = 1, .filter = add_weights(plan, 4, (int32_t[]){size, size, c, k}),
+                                 .bias = RN_NONE, .scale2 = RN_NONE, .shift2 = RN_NONE};
+    if (y2 != RN_NONE) {
+        op.u.conv2d.scale2 = add_weights(plan, 1, &k);
+        op.u.conv2d.shift2 = add_weights(plan, 1, &k);
+    }
+    assert_int_equal(rn_plan_add_op(plan, &op, NULL, NULL), RN_STATUS_OK);
+}
+
+static const int32_t no_pads[4] = {0};
+
+/* A 1x1 convolution of stride 2 with two outputs, and a padded 3x3/2 that reads the first or the second of them. Both lie where the arena had the
+ * picture before, so that their zeros do not come by themselves. */
+static rn_plan *padded_plan(bool reads_second, const int32_t pads[4])
+{
+    enum { SIDE = 9, CHANNELS = 8 };
+    rn_plan *plan = rn_plan_create();
+    const int32_t p = (SIDE + pads[0] + pads[2] - 3) / 2 + 1, q = (SIDE + pads[1] + pads[3] - 3) / 2 + 1;
+    const int32_t x = add_tensor(plan, "x", 2 * SIDE, 2 * SIDE, 2 * CHANNELS), first = add_tensor(plan, "first", SIDE, SIDE, CHANNELS);
+    const int32_t y = add_tensor(plan, "y", SIDE, SIDE, CHANNELS), y2 = add_tensor(plan, "y2", SIDE, SIDE, CHANNELS);
+    const int32_t padded = add_tensor(plan, "padded", p, q, CHANNELS), other = add_tensor(plan, "other", SIDE, SIDE, CHANNELS);
+    add_conv(plan, x, first, RN_NONE, 1, 2, no_pads);
+    add_conv(plan, first, y, y2, 1, 1, no_pads);
+    add_conv(plan, reads_second ? y2 : y, padded, RN_NONE, 3, 2, pads);
+    add_conv(plan, reads_second ? y : y2, other, RN_NONE, 1, 1, no_pads);
+    const int32_t ends[] = {x, padded, other};
+    rn_tensor_spec specs[3];
+    for (int i = 0; i < 3; i++) {
+        const rn_plan_tensor *t = &plan->tensors[ends[i]];
+        specs[i] = (rn_tensor_spec){.name = "", .dtype = RN_DTYPE_F32, .rank = 4, .dims = {-1, t->h, t->w, t->c}, .tensor = ends[i]};
+        strcpy(specs[i].name, t->name);
+    }
+    const rn_signature signature = {.name = "serving_default", .input = specs[0], .outputs = {specs[1], specs[2]}, .output_count = 2};
+    rn_error err = {0};
+    assert_int_equal(rn_plan_add_signature(plan, &signature, NULL, NULL), RN_STATUS_OK);
+    if (rn_plan_finish(plan, &err) != RN_STATUS_OK) fail_msg("%s", err.message);
+    return plan;
+}
+
+/* check_network runs a large batch between small ones: what it left in the arena must not be read as border. */
+static void borders_are_zeros_in_every_batch(void **state)
+{
+    (void)state;
+    static const int32_t pads[][4] = {{0, 0, 1, 1}, {1, 1, 1, 1}, {0, 0, 1, 0}, {0, 0, 0, 1}, {1, 0, 0, 0}, {0, 1, 0, 0}};
+    for (size_t i = 0; i < 2 * sizeof pads / sizeof *pads; i++) {
+        network net = {.name = ""};
+        char name[64];
+        rn_plan *plan = padded_plan(i % 2, pads[i / 2]);
+        problem p = make_problem(plan, MAX_ROWS);
+        snprintf(name, sizeof name, "padded %d %d %d %d", pads[i / 2][0], pads[i / 2][1], pads[i / 2][2], pads[i / 2][3]);
+        net.name = name;
+        for (size_t j = 0; j < sizeof isas / sizeof *isas; j++) check_network(&net, &p, plan, isas[j], 2);
+        free_problem(&p);
+        rn_plan_destroy(plan);
+    }
+}
+
+/* ---- the same bits ---- */
+
 /* Runs rows [first, first + rows) of the problem's input, the last one followed by the first, and returns all bytes of all their outputs. */
 static unsigned char *run_rotated(const problem *p, rn_executor *executor, const rn_backend *cpu, int32_t first, int32_t rows)
 {
@@ -328,6 +411,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(networks_match_the_reference),
+        cmocka_unit_test(borders_are_zeros_in_every_batch),
         cmocka_unit_test(deterministic_results_do_not_depend_on_the_batch),
         cmocka_unit_test(full_size_networks),
         cmocka_unit_test(wrong_requests_are_refused),
