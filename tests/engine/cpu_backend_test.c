@@ -199,7 +199,7 @@ static const int32_t no_pads[4] = {0};
  * picture before, so that their zeros do not come by themselves. */
 static rn_plan *padded_plan(bool reads_second, const int32_t pads[4])
 {
-    enum { SIDE = 9, CHANNELS = 8 };
+    enum { SIDE = 8, CHANNELS = 8 }; /* even: with one pixel of border after it the last window reads it */
     rn_plan *plan = rn_plan_create();
     const int32_t p = (SIDE + pads[0] + pads[2] - 3) / 2 + 1, q = (SIDE + pads[1] + pads[3] - 3) / 2 + 1;
     const int32_t x = add_tensor(plan, "x", 2 * SIDE, 2 * SIDE, 2 * CHANNELS), first = add_tensor(plan, "first", SIDE, SIDE, CHANNELS);
