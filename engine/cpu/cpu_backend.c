@@ -9,7 +9,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include "engine/cpu/cpu_count.h"
@@ -32,16 +31,13 @@ static rn_status choose_isa(const char *name, rn_isa *out, rn_error *err)
         *out = best;
         return RN_STATUS_OK;
     }
-    for (int isa = 0; isa < RN_ISA_COUNT; isa++) {
-        if (strcmp(rn_isa_name((rn_isa)isa), name) != 0) continue;
-        if (isa > (int)best) {
-            return RN_FAIL(err, RN_STATUS_DEVICE_FAILED, "instruction set %s was asked for, this processor (%s) has %s", name, rn_cpu_model(),
-                           rn_isa_name(best));
-        }
-        *out = (rn_isa)isa;
-        return RN_STATUS_OK;
+    if (!rn_isa_by_name(name, out))
+        return RN_FAIL(err, RN_STATUS_NOT_FOUND, "instruction set %s is not known: expected one of%s", name, rn_isa_names);
+    if (*out > best) {
+        return RN_FAIL(err, RN_STATUS_DEVICE_FAILED, "instruction set %s was asked for, this processor (%s) has %s", name, rn_cpu_model(),
+                       rn_isa_name(best));
     }
-    return RN_FAIL(err, RN_STATUS_NOT_FOUND, "instruction set %s is not known: expected scalar, avx2 or avx512", name);
+    return RN_STATUS_OK;
 }
 
 /* ---- prepare ---- */
@@ -262,6 +258,11 @@ static rn_status run(rn_executor *e, const rn_signature *signature, const rn_bat
 static const char *describe(const rn_executor *e)
 {
     return e->description;
+}
+
+void rn_cpu_executor_read(const rn_executor *e, int32_t tensor, void *to)
+{
+    rn__cpu_tensor_read(&e->tensors[tensor], 0, 1, to);
 }
 
 void rn_cpu_executor_observe(rn_executor *e, rn_cpu_observer *observer, void *context)
