@@ -14,6 +14,8 @@ typedef struct rn_backend_options {
     int32_t max_batch;      /* largest number of rows of one run; at least 1 */
     int32_t thread_count;   /* host threads for one run; 0: as many as the process may use */
     const char *isa;        /* CPU: highest instruction set to use ("scalar", "avx2", "avx512", ...); NULL: the machine's best */
+    bool deterministic;     /* the same bits for a row whatever else is in the batch, wherever it stands, with any number of threads: slower. A
+                             * backend that cannot promise it refuses. Without it a row's rounding depends on the size of its batch */
 
     /* CPU: "fp32", "bf16" or "auto", the faster one whose self-test passes; NULL: fp32. CUDA: "fp32", "tf32", "fp16" or "bf16"; NULL: fp16. */
     const char *precision;

@@ -178,7 +178,8 @@ static rn_status read_model_options(const rn_flags *flags, rn_model_options *out
     const int64_t thread_count = threads[0] ? threads[0] : threads[1] ? threads[1] : threads[2];
     *out = (rn_model_options){.backend = {.max_batch = (int32_t)flags->max_batch_size,
                                           .thread_count = (int32_t)thread_count,
-                                          .isa = *flags->isa ? flags->isa : NULL},
+                                          .isa = *flags->isa ? flags->isa : NULL,
+                                          .deterministic = flags->deterministic},
                               .max_waiting_rows = (int32_t)flags->max_queue_rows,
                               .every_size = flags->enable_model_warmup,
                               .one_at_a_time = !flags->enable_batching,

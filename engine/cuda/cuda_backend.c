@@ -144,6 +144,9 @@ static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_
 {
     e->plan = plan;
     e->memory_limit_bytes = options->memory_limit_bytes;
+    if (options->deterministic) {
+        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "deterministic results are for the cpu: the cuda libraries round differently for every batch size");
+    }
     RN_TRY(choose_precision(e, options->precision, err));
     RN_TRY(choose_buckets(e, options->max_batch, err));
     RN_TRY(rn__cuda_tensors_lay_out(e, err));
