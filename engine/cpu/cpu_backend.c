@@ -253,6 +253,11 @@ static const char *describe(const rn_executor *e)
     return e->description;
 }
 
+void rn_cpu_executor_read(const rn_executor *e, int32_t tensor, void *to)
+{
+    rn__cpu_tensor_read(&e->tensors[tensor], 0, 1, to);
+}
+
 void rn_cpu_executor_observe(rn_executor *e, rn_cpu_observer *observer, void *context)
 {
     e->observer = observer;
