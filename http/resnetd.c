@@ -287,6 +287,15 @@ static void take_apart(composition *c)
     rn_metrics_destroy(c->metrics);
 }
 
+/* Of any device. */
+static bool is_precision(const char *name)
+{
+    static const char *const names[] = {"fp32", "tf32", "fp16", "bf16", "auto"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], name) == 0) return true;
+    return false;
+}
+
 /* What the list of flags cannot check by itself. */
 static rn_status check_flags(const rn_flags *flags, rn_error *err)
 {
@@ -295,6 +304,8 @@ static rn_status check_flags(const rn_flags *flags, rn_error *err)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--model_base_path is needed: where is the model? resnetd --help lists all flags");
     if (*flags->isa && !rn_isa_by_name(flags->isa, &isa))
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--isa: expected one of%s, found \"%s\"", rn_isa_names, flags->isa);
+    if (*flags->precision && !is_precision(flags->precision))
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--precision: expected fp32, tf32, fp16, bf16 or auto, found \"%s\"", flags->precision);
     return RN_STATUS_OK;
 }
 

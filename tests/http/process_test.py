@@ -39,6 +39,16 @@ def test_usage(fails):
     fails(2, "RESNETD_MAX_BATCH_SIZE: --max_batch_size: expected 1 to 4096, found 0", *BASE, env={"RESNETD_MAX_BATCH_SIZE": "0"})
 
 
+def test_precision(fails, launch):
+    fails(70, "precision bf16: this processor", *BASE, "--device=cpu", "--isa=scalar", "--precision=bf16")
+    fails(70, "precision tf32: the CPU backend has fp32, bf16 and auto", *BASE, "--device=cpu", "--precision=tf32")
+    fails(2, '--precision: expected fp32, tf32, fp16, bf16 or auto, found "fp8"', *BASE, "--precision=fp8")
+    server = launch(*BASE, "--device=cpu", "--isa=scalar", "--precision=auto")
+    server.wait_for(r"(auto: this processor has no bf16)")
+    assert requests.get(f"{server.url}/v1/models/default").status_code == 200
+    assert server.stop() == 0
+
+
 def test_reference_that_was_not_replaced(fails):
     fails(2, '--model_name: "$(MODEL_NAME)" holds a reference that was not replaced', "--model_name=$(MODEL_NAME)")
     fails(2, "--rest_api_port:", "--rest_api_port=$(PORT)")
