@@ -38,7 +38,7 @@ int32_t rn__cpu_winograd_tile(const rn_executor *e, const rn_op *op)
     if (op->kind != RN_OP_CONV2D) return 0;
     const rn_dtype x = e->tensors[op->inputs[0]].dtype, y = e->tensors[op->outputs[op->outputs[0] == RN_NONE]].dtype;
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, op, 1);
-    if (e->kernels.conv2d_tile[x].isa == RN_ISA_AMX) return 0; /* multiplies so fast that transforms cost more than they save: computed, not measured */
+    if (e->kernels.conv2d_tile[x].isa == RN_ISA_AMX) return 0; /* products are too fast there for transforms to pay: computed, not measured */
     if (x != y || !e->kernels.winograd_input[x].run || !rn_conv2d_winograd_fits(&args)) return 0;
     const int64_t direct = direct_cost(&args), two = winograd_cost(&args, 2), four = winograd_cost(&args, 4);
     if (x != RN_DTYPE_F32) return two < direct ? 2 : 0; /* the points of larger tiles cancel too much to be rounded to bf16: 1.3e-2 of the result */
