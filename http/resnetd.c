@@ -54,6 +54,12 @@ static void say_line(const char *line)
     say("%s", line);
 }
 
+static void say_backend_line(void *context, const char *line)
+{
+    (void)context;
+    say("%s", line);
+}
+
 static int exit_code(rn_status status)
 {
     switch (status) {
@@ -179,7 +185,9 @@ static rn_status read_model_options(const rn_flags *flags, rn_model_options *out
     *out = (rn_model_options){.backend = {.max_batch = (int32_t)flags->max_batch_size,
                                           .thread_count = (int32_t)thread_count,
                                           .isa = *flags->isa ? flags->isa : NULL,
-                                          .deterministic = flags->deterministic},
+                                          .deterministic = flags->deterministic,
+                                          .precision = *flags->precision ? flags->precision : NULL,
+                                          .log = say_backend_line},
                               .max_waiting_rows = (int32_t)flags->max_queue_rows,
                               .every_size = flags->enable_model_warmup,
                               .one_at_a_time = !flags->enable_batching,
@@ -332,6 +340,15 @@ static void take_apart(composition *c)
     rn_metrics_destroy(c->metrics);
 }
 
+/* Of any device. */
+static bool is_precision(const char *name)
+{
+    static const char *const names[] = {"fp32", "tf32", "fp16", "bf16", "auto"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], name) == 0) return true;
+    return false;
+}
+
 static void say_ignored(const char *name)
 {
     say("--%s has no effect here", name);
@@ -345,6 +362,8 @@ static rn_status check_usage(const rn_flags *flags, rn_error *err)
     rn_isa isa;
     if (*flags->isa && !rn_isa_by_name(flags->isa, &isa))
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--isa: expected one of%s, found \"%s\"", rn_isa_names, flags->isa);
+    if (*flags->precision && !is_precision(flags->precision))
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--precision: expected fp32, tf32, fp16, bf16 or auto, found \"%s\"", flags->precision);
     if (flags->prefer_tflite_model)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--prefer_tflite_model: TensorFlow Lite models are not served");
     if (flags->use_alts_credentials) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--use_alts_credentials: ALTS is not spoken");

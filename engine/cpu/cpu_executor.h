@@ -53,7 +53,7 @@ struct rn_executor {
 rn_status rn__cpu_create(const rn_plan *plan, const rn_backend_options *options, rn_dtype narrow, rn_executor **out, rn_error *err);
 rn_status rn__cpu_run(rn_executor *executor, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err);
 void rn__cpu_destroy(rn_executor *executor);
-/* Writes the description; remark follows the precision. */
+/* Writes the description, which ends with the remark. */
 void rn__cpu_describe(rn_executor *executor, const char *remark);
 /* The instruction set of that name, the machine's best one for NULL. */
 rn_status rn__cpu_choose_isa(const char *name, rn_isa *out, rn_error *err);
