@@ -276,6 +276,15 @@ void rn_exchange_add_header(rn_exchange *x, const char *name, const char *format
     x->answer_headers[x->answer_header_count++].name = name;
 }
 
+void rn_exchange_note_request(rn_exchange *x, const rn_request *request)
+{
+    if (request->pictures) x->timings.decode = request->decode_us;
+    x->timings.queue = request->batch.queue_us;
+    x->timings.run = request->batch.run_us;
+    x->timings.batch_rows = request->batch.batch_rows;
+    snprintf(x->device, sizeof x->device, "%s", rn_model_device(request->model));
+}
+
 void rn_exchange_answer_code(rn_exchange *x, int32_t code)
 {
     rn_error err;
