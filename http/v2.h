@@ -71,6 +71,17 @@ rn_status rn__v2_parse(rn_text body, rn_text json_bytes, rn__v2_query *query, rn
 
 /* ---- models ---- */
 
+#define RN__V2_PLATFORM "tensorflow_savedmodel"
+
+enum { RN__V2_MAX_VERSIONS = 256 };
+
+typedef struct rn__v2_versions {
+    int32_t count;
+    char text[RN__V2_MAX_VERSIONS][24]; /* rising */
+} rn__v2_versions;
+
+void rn__v2_list_versions(rn_serving *serving, rn_text name, rn__v2_versions *out);
+
 /* v2_model.c: the model, with a reference for the caller. version: RN_LATEST_VERSION for any. */
 rn_status rn__v2_acquire(const rn_service *service, rn_text name, int64_t version, rn_model **out, int64_t *found, rn_error *err);
 /* What GET /v2 and ServerMetadata list. */
@@ -99,6 +110,9 @@ typedef struct rn__v2_call {
 /* v2_call.c: checks everything that the query says and makes the request. Its input is filled in, unless it is TYPED. Bytes that the query
  * points to must live as long as the request. model_name is for messages. */
 rn_status rn__v2_prepare(const rn__v2_query *query, rn_text model_name, rn_model *model, rn__v2_call *out, rn_error *err);
+
+/* Why a request failed, which it did: a picture that cannot be read is named by its place. */
+rn_status rn__v2_request_error(const rn_request *request, rn_error *err);
 
 /* v2_input.c: the number of rows that the query's input has, after a look at its type and shape. */
 rn_status rn__v2_check_input(const rn__v2_query *query, rn_text model_name, const rn_plan *plan, const rn_signature *signature, int64_t *rows,

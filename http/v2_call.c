@@ -39,6 +39,14 @@ static rn_status choose_outputs(const rn__v2_query *query, rn_text model_name, c
     return RN_STATUS_OK;
 }
 
+rn_status rn__v2_request_error(const rn_request *request, rn_error *err)
+{
+    *err = request->error;
+    if (request->failed_picture != RN_NONE)
+        rn_error_prefix(err, "input '%s', element %d", request->signature->input.name, request->failed_picture);
+    return request->status;
+}
+
 rn_status rn__v2_prepare(const rn__v2_query *query, rn_text model_name, rn_model *model, rn__v2_call *out, rn_error *err)
 {
     const rn_plan *plan = rn_model_plan(model);

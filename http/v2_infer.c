@@ -94,13 +94,9 @@ static rn_status answer(infer *p, rn_error *err)
     rn_exchange *x = p->x;
     const rn_request *request = p->call.request;
     rn__v2_tensor tensors[RN_PLAN_MAX_OUTPUTS] = {0};
-    rn_status status = request->status;
-    if (status != RN_STATUS_OK) {
-        *err = request->error;
-        if (request->failed_picture != RN_NONE)
-            rn_error_prefix(err, "input '%s', element %d", request->signature->input.name, request->failed_picture);
-    }
+    if (request->status != RN_STATUS_OK) return rn__v2_request_error(request, err);
     const int64_t begin = rn_clock_us();
+    rn_status status = RN_STATUS_OK;
     for (int32_t i = 0; i < p->call.output_count && status == RN_STATUS_OK; i++)
         status = rn__v2_tensor_init(&tensors[i], request, &p->call.outputs[i], err);
     if (status == RN_STATUS_OK) {

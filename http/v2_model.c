@@ -7,7 +7,7 @@
 #include "http/v2.h"
 #include "kernels/base/version.h"
 
-const char *const rn__v2_extensions[] = {"classification", "model_configuration", "schedule_policy", "binary_tensor_data", "parameters"};
+const char *const rn__v2_extensions[] = {"classification", "schedule_policy", "binary_tensor_data", "parameters"};
 const int32_t rn__v2_extension_count = sizeof rn__v2_extensions / sizeof rn__v2_extensions[0];
 
 /* ---- errors and queries ---- */
@@ -68,6 +68,15 @@ rn_status rn__v2_acquire(const rn_service *service, rn_text name, int64_t versio
                    (long long)version);
 }
 
+void rn__v2_list_versions(rn_serving *serving, rn_text name, rn__v2_versions *out)
+{
+    int64_t versions[RN__V2_MAX_VERSIONS];
+    const int32_t count = rn_serving_versions(serving, name, versions, RN__V2_MAX_VERSIONS);
+    out->count = count < RN__V2_MAX_VERSIONS ? count : RN__V2_MAX_VERSIONS;
+    for (int32_t i = 0; i < out->count; i++)
+        snprintf(out->text[i], sizeof out->text[i], "%lld", (long long)versions[out->count - 1 - i]);
+}
+
 rn_status rn__v2_signature(const rn_model *model, const char *name, const rn_signature **out, rn_error *err)
 {
     const rn_plan *plan = rn_model_plan(model);
@@ -112,17 +121,11 @@ static void write_tensor(rn_json_writer *out, const rn_tensor_spec *spec)
 
 static void write_versions(rn_json_writer *out, rn_serving *serving, rn_text name)
 {
-    enum { MAX_VERSIONS = 256 };
-    int64_t versions[MAX_VERSIONS];
-    int32_t count = rn_serving_versions(serving, name, versions, MAX_VERSIONS);
-    if (count > MAX_VERSIONS) count = MAX_VERSIONS;
+    rn__v2_versions versions;
+    rn__v2_list_versions(serving, name, &versions);
     rn_json_key(out, rn_text_of("versions"));
     rn_json_begin_array(out);
-    for (int32_t i = count - 1; i >= 0; i--) {
-        char text[24];
-        snprintf(text, sizeof text, "%lld", (long long)versions[i]);
-        rn_json_string_value(out, rn_text_of(text));
-    }
+    for (int32_t i = 0; i < versions.count; i++) rn_json_string_value(out, rn_text_of(versions.text[i]));
     rn_json_end_array(out);
 }
 
@@ -142,7 +145,7 @@ void rn__v2_metadata(rn_exchange *x)
     rn_json_key(out, rn_text_of("name"));
     rn_json_string_value(out, x->target.model);
     write_versions(out, x->service->serving, x->target.model);
-    rn_json_string_member(out, "platform", "tensorflow_savedmodel");
+    rn_json_string_member(out, "platform", RN__V2_PLATFORM);
     rn_json_key(out, rn_text_of("inputs"));
     rn_json_begin_array(out);
     write_tensor(out, &signature->input);
