@@ -32,7 +32,8 @@ rn_status rn__grpc_v2_acquire(const rn_service *service, ProtobufCBinaryData nam
 {
     int64_t wanted = RN_LATEST_VERSION;
     RN_TRY(parse_version(rn__grpc_text(version), &wanted, err));
-    return rn__v2_acquire(service, rn__grpc_text(name), wanted, out, found, err);
+    const rn_text no_label = {NULL, 0};
+    return rn__v2_acquire(service, rn__grpc_text(name), wanted, no_label, out, found, err);
 }
 
 /* ---- the server ---- */
@@ -115,18 +116,17 @@ void rn__grpc_v2_model_metadata(rn__grpc_call *call)
 {
     const V2__ModelRequest *request = (const V2__ModelRequest *)call->request;
     const rn_signature *signature;
+    rn__v2_versions versions;
     rn_model *model = NULL;
     int64_t version;
     rn_error err;
     rn_status status = rn__grpc_v2_acquire(call->service, request->name, request->version, &model, &version, &err);
     if (status == RN_STATUS_OK) status = rn__v2_signature(model, "", &signature, &err);
-    if (status == RN_STATUS_OK) {
-        rn__v2_versions versions;
-        rn__v2_list_versions(call->service->serving, rn__grpc_text(request->name), &versions);
+    if (status == RN_STATUS_OK) status = rn__v2_list_versions(call->service->serving, rn__grpc_text(request->name), &versions, &err);
+    if (status == RN_STATUS_OK)
         send_metadata(call, signature, &versions);
-    } else {
+    else
         rn__grpc_fail(call, &err);
-    }
     rn_model_release(model);
 }
 

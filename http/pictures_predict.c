@@ -147,7 +147,7 @@ static rn_status read_form(const rn_exchange *x, rn_text body, rn_model *model, 
 static rn_status read_request(predict *p, rn_model *model, rn_error *err)
 {
     rn_exchange *x = p->x;
-    const rn_signature *signature;
+    const rn_signature *signature = NULL;
     rn_text body;
     RN_TRY(find_signature(x, rn_model_plan(model), &signature, err));
     RN_TRY(rn__tfs_body(x, &body, &p->inflated, err));

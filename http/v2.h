@@ -80,10 +80,12 @@ typedef struct rn__v2_versions {
     char text[RN__V2_MAX_VERSIONS][24]; /* rising */
 } rn__v2_versions;
 
-void rn__v2_list_versions(rn_serving *serving, rn_text name, rn__v2_versions *out);
+/* The versions that answer. */
+rn_status rn__v2_list_versions(rn_serving *serving, rn_text name, rn__v2_versions *out, rn_error *err);
 
-/* v2_model.c: the model, with a reference for the caller. version: RN_LATEST_VERSION for any. */
-rn_status rn__v2_acquire(const rn_service *service, rn_text name, int64_t version, rn_model **out, int64_t *found, rn_error *err);
+/* v2_model.c: as rn_serving_acquire, with Triton's words for a model that is not there. */
+rn_status rn__v2_acquire(const rn_service *service, rn_text name, int64_t version, rn_text label, rn_model **out, int64_t *found,
+                         rn_error *err);
 /* What GET /v2 and ServerMetadata list. */
 extern const char *const rn__v2_extensions[];
 extern const int32_t rn__v2_extension_count;
@@ -135,6 +137,9 @@ void rn__v2_tensor_deinit(rn__v2_tensor *tensor); /* zeroed allowed */
 void rn__v2_write_data(rn_json_writer *out, const rn__v2_tensor *tensor); /* a flat array */
 /* The indexes of `count` values in falling order of value; equal ones in rising order of index, NaN last. */
 void rn__v2_sort_classes(const float *values, int32_t count, int32_t *order);
+
+/* v2_repository.c: Triton's word for a state: static. */
+const char *rn__v2_version_state(rn_version_state state);
 
 /* ---- REST ---- */
 

@@ -7,7 +7,7 @@
 #include "http/v2.h"
 #include "kernels/base/version.h"
 
-const char *const rn__v2_extensions[] = {"classification", "schedule_policy", "binary_tensor_data", "parameters"};
+const char *const rn__v2_extensions[] = {"classification", "model_repository", "schedule_policy", "binary_tensor_data", "parameters"};
 const int32_t rn__v2_extension_count = sizeof rn__v2_extensions / sizeof rn__v2_extensions[0];
 
 /* ---- errors and queries ---- */
@@ -58,23 +58,28 @@ void rn__v2_query_value(const rn_exchange *x, const char *name, char *out, size_
 
 /* ---- models ---- */
 
-rn_status rn__v2_acquire(const rn_service *service, rn_text name, int64_t version, rn_model **out, int64_t *found, rn_error *err)
+rn_status rn__v2_acquire(const rn_service *service, rn_text name, int64_t version, rn_text label, rn_model **out, int64_t *found,
+                         rn_error *err)
 {
-    *out = rn_serving_acquire(service->serving, name, version, found);
-    if (*out) return RN_STATUS_OK;
+    const rn_status status = rn_serving_acquire(service->serving, name, version, label, out, found, err);
+    if (status != RN_STATUS_NOT_FOUND) return status;
     if (version == RN_LATEST_VERSION)
         return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Request for unknown model: '%.*s' is not found", RN_TEXT_ARG(name));
     return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Request for unknown model: '%.*s' version %lld is not found", RN_TEXT_ARG(name),
                    (long long)version);
 }
 
-void rn__v2_list_versions(rn_serving *serving, rn_text name, rn__v2_versions *out)
+rn_status rn__v2_list_versions(rn_serving *serving, rn_text name, rn__v2_versions *out, rn_error *err)
 {
-    int64_t versions[RN__V2_MAX_VERSIONS];
-    const int32_t count = rn_serving_versions(serving, name, versions, RN__V2_MAX_VERSIONS);
-    out->count = count < RN__V2_MAX_VERSIONS ? count : RN__V2_MAX_VERSIONS;
-    for (int32_t i = 0; i < out->count; i++)
-        snprintf(out->text[i], sizeof out->text[i], "%lld", (long long)versions[out->count - 1 - i]);
+    rn_version_info *infos;
+    int32_t count;
+    out->count = 0;
+    RN_TRY(rn_serving_list(serving, name, false, &infos, &count, err));
+    for (int32_t i = count - 1; i >= 0; i--)
+        if (infos[i].state == RN_VERSION_AVAILABLE && out->count < RN__V2_MAX_VERSIONS)
+            snprintf(out->text[out->count++], sizeof out->text[0], "%lld", (long long)infos[i].version);
+    free(infos);
+    return RN_STATUS_OK;
 }
 
 rn_status rn__v2_signature(const rn_model *model, const char *name, const rn_signature **out, rn_error *err)
@@ -96,15 +101,14 @@ const char *rn__v2_datatype(const rn_tensor_spec *spec)
 
 /* ---- handlers ---- */
 
+/* *model: with a reference for the caller, also on failure when it is not NULL. */
 static rn_status find_signature(rn_exchange *x, rn_model **model, const rn_signature **signature, rn_error *err)
 {
     char name[RN_PLAN_NAME_BYTES];
     int64_t version;
     rn__v2_query_value(x, "signature_name", name, sizeof name);
-    RN_TRY(rn__v2_acquire(x->service, x->target.model, x->target.version, model, &version, err));
-    const rn_status status = rn__v2_signature(*model, name, signature, err);
-    if (status != RN_STATUS_OK) rn_model_release(*model);
-    return status;
+    RN_TRY(rn__v2_acquire(x->service, x->target.model, x->target.version, x->target.label, model, &version, err));
+    return rn__v2_signature(*model, name, signature, err);
 }
 
 static void write_tensor(rn_json_writer *out, const rn_tensor_spec *spec)
@@ -119,32 +123,16 @@ static void write_tensor(rn_json_writer *out, const rn_tensor_spec *spec)
     rn_json_end_object(out);
 }
 
-static void write_versions(rn_json_writer *out, rn_serving *serving, rn_text name)
+static void write_metadata(rn_json_writer *out, rn_text name, const rn_signature *signature, const rn__v2_versions *versions)
 {
-    rn__v2_versions versions;
-    rn__v2_list_versions(serving, name, &versions);
-    rn_json_key(out, rn_text_of("versions"));
-    rn_json_begin_array(out);
-    for (int32_t i = 0; i < versions.count; i++) rn_json_string_value(out, rn_text_of(versions.text[i]));
-    rn_json_end_array(out);
-}
-
-/* GET /v2/models/NAME[/versions/N] */
-void rn__v2_metadata(rn_exchange *x)
-{
-    rn_error err;
-    rn_model *model;
-    const rn_signature *signature;
-    if (find_signature(x, &model, &signature, &err) != RN_STATUS_OK) {
-        rn__v2_fail(x, &err);
-        return;
-    }
-    rn_json_writer *out = &x->answer;
     out->compact = true;
     rn_json_begin_object(out);
     rn_json_key(out, rn_text_of("name"));
-    rn_json_string_value(out, x->target.model);
-    write_versions(out, x->service->serving, x->target.model);
+    rn_json_string_value(out, name);
+    rn_json_key(out, rn_text_of("versions"));
+    rn_json_begin_array(out);
+    for (int32_t i = 0; i < versions->count; i++) rn_json_string_value(out, rn_text_of(versions->text[i]));
+    rn_json_end_array(out);
     rn_json_string_member(out, "platform", RN__V2_PLATFORM);
     rn_json_key(out, rn_text_of("inputs"));
     rn_json_begin_array(out);
@@ -155,8 +143,23 @@ void rn__v2_metadata(rn_exchange *x)
     for (int32_t i = 0; i < signature->output_count; i++) write_tensor(out, &signature->outputs[i]);
     rn_json_end_array(out);
     rn_json_end_object(out);
+}
+
+/* GET /v2/models/NAME[/versions/N] */
+void rn__v2_metadata(rn_exchange *x)
+{
+    rn_error err;
+    rn_model *model = NULL;
+    const rn_signature *signature;
+    rn__v2_versions versions;
+    rn_status status = find_signature(x, &model, &signature, &err);
+    if (status == RN_STATUS_OK) status = rn__v2_list_versions(x->service->serving, x->target.model, &versions, &err);
+    if (status == RN_STATUS_OK) write_metadata(&x->answer, x->target.model, signature, &versions);
     rn_model_release(model);
-    rn_exchange_answer(x);
+    if (status == RN_STATUS_OK)
+        rn_exchange_answer(x);
+    else
+        rn__v2_fail(x, &err);
 }
 
 /* GET .../ready: a model that is known is ready, as none is published before it is; unless the process drains. */
@@ -165,7 +168,7 @@ void rn__v2_model_ready(rn_exchange *x)
     rn_error err;
     rn_model *model;
     int64_t version;
-    if (rn__v2_acquire(x->service, x->target.model, x->target.version, &model, &version, &err) != RN_STATUS_OK) {
+    if (rn__v2_acquire(x->service, x->target.model, x->target.version, x->target.label, &model, &version, &err) != RN_STATUS_OK) {
         rn__v2_fail(x, &err);
         return;
     }
