@@ -64,12 +64,14 @@ static void read_headers(rn_exchange *x)
 {
     const rn_text encoding = rn_exchange_header(x, "content-encoding"), origin = rn_exchange_header(x, "origin");
     x->gzip = h2o_strstr(encoding.at, encoding.bytes, H2O_STRLIT("gzip")) != SIZE_MAX;
+    x->trace = rn_trace_read(rn_exchange_header(x, "traceparent"), rn_exchange_header(x, "x-request-id"));
     x->web_origin = begins_with(origin, "http://") || begins_with(origin, "https://");
 }
 
 static void free_call(call *c)
 {
     c->loop->in_flight--;
+    rn_gauge_add(&c->x.service->metrics->in_flight[RN_PROTOCOL_HTTP], -1);
     rn_json_writer_deinit(&c->x.answer);
     free(c);
 }
@@ -105,7 +107,8 @@ static call *create_call(rn__loop *loop, h2o_req_t *req)
     char *memory = c->memory;
     rn_exchange *x = &c->x;
     x->service = loop->server->service;
-    x->timings = (rn_timings){-1, -1, -1, -1, -1, 0};
+    x->timings = RN_TIMINGS_NONE;
+    x->begin_us = rn_clock_us();
     rn_json_writer_init(&x->answer);
     x->content_type = "application/json";
     keep_headers(x, &memory, &req->headers);
@@ -116,19 +119,19 @@ static call *create_call(rn__loop *loop, h2o_req_t *req)
     x->body = copies_body ? keep(&memory, req->entity.base, req->entity.len) : (rn_text){req->entity.base, req->entity.len};
     read_headers(x);
     loop->in_flight++;
+    rn_gauge_add(&x->service->metrics->in_flight[RN_PROTOCOL_HTTP], 1);
     call **slot = h2o_mem_alloc_shared(&req->pool, sizeof *slot, on_request_gone);
     *slot = c;
 
-    const rn_route *route = rn_route_find(x->method, x->path, loop->server->serves, decoded, &x->target);
-    x->handler = route->handler;
-    c->on_loop = route->runs_on == RN_RUNS_ON_LOOP || x->target.version_overflow;
+    x->route = rn_route_find(x->method, x->path, loop->server->serves, decoded, &x->target);
+    c->on_loop = x->route->runs_on == RN_RUNS_ON_LOOP || x->target.version_overflow;
     return c;
 }
 
 static void run_handler(rn_job *job)
 {
     rn_exchange *x = H2O_STRUCT_FROM_MEMBER(rn_exchange, job, job);
-    x->handler(x);
+    x->route->handler(x);
 }
 
 int rn__on_request(h2o_handler_t *handler, h2o_req_t *req)
@@ -146,7 +149,7 @@ int rn__on_request(h2o_handler_t *handler, h2o_req_t *req)
         return 0;
     }
     if (c->on_loop) {
-        x->handler(x);
+        x->route->handler(x);
         return 0;
     }
     if (req->version < 0x200 && !atomic_load(&loop->draining)) /* draining ends the reading side of idle connections itself */
@@ -189,6 +192,8 @@ static void add_headers(const rn_exchange *x, h2o_req_t *req)
     h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, x->content_type, strlen(x->content_type));
     for (int32_t i = 0; i < x->answer_header_count; i++)
         add_header(req, x->answer_headers[i].name, x->answer_headers[i].value, strlen(x->answer_headers[i].value));
+    if (x->trace.parent.bytes) add_header(req, "traceparent", x->trace.parent.at, x->trace.parent.bytes);
+    if (x->trace.request_id.bytes) add_header(req, "x-request-id", x->trace.request_id.at, x->trace.request_id.bytes);
     if (x->device[0]) add_header(req, "x-resnetd-device", x->device, strlen(x->device));
     if (x->code == 503) add_header(req, "retry-after", "1", 1);
     if (x->service->cors) {
@@ -231,10 +236,30 @@ void rn__on_answers(h2o_multithread_receiver_t *receiver, h2o_linklist_t *messag
 
 /* ---- the answer, from any thread ---- */
 
+static void count(const rn_exchange *x)
+{
+    const rn_finished_call finished = {
+        .protocol = RN_PROTOCOL_HTTP,
+        .counted_as = x->route->counted_as,
+        .verb = x->method,
+        .path = x->path,
+        .code = x->code,
+        .begin_us = x->begin_us,
+        .request_bytes = x->body.bytes,
+        .answer_bytes = x->answer.bytes,
+        .timings = &x->timings,
+        .model = x->asked_model,
+        .trace = x->trace,
+    };
+    rn_call_finished(x->service, &finished);
+}
+
+/* Every call comes by here, once. */
 static void send_back(rn_exchange *x, int32_t code)
 {
     call *c = (call *)x;
     x->code = code;
+    count(x);
     if (c->on_loop)
         deliver(c);
     else
@@ -278,10 +303,7 @@ void rn_exchange_add_header(rn_exchange *x, const char *name, const char *format
 
 void rn_exchange_note_request(rn_exchange *x, const rn_request *request)
 {
-    if (request->pictures) x->timings.decode = request->decode_us;
-    x->timings.queue = request->batch.queue_us;
-    x->timings.run = request->batch.run_us;
-    x->timings.batch_rows = request->batch.batch_rows;
+    rn_timings_of_request(request, &x->timings);
     snprintf(x->device, sizeof x->device, "%s", rn_model_device(request->model));
 }
 

@@ -8,6 +8,7 @@
 #define RN_HTTP_EXCHANGE_H
 
 #include "engine/workers.h"
+#include "http/access_log.h"
 #include "http/json_writer.h"
 #include "http/routes.h"
 #include "http/serving.h"
@@ -16,17 +17,13 @@
 typedef struct rn_service {
     rn_serving *serving;
     rn_workers *workers;
+    rn_metrics *metrics;
+    rn_access_log *access_log; /* NULL: none */
     int64_t timeout_us;       /* of a predict call; 0: none */
     size_t max_request_bytes; /* of a body, also once inflated */
     bool cors;                /* answer pages of other origins */
     bool tensor_content;      /* gRPC answers hold raw bytes instead of lists of values */
 } rn_service;
-
-/* Where the time of a call went, in microseconds; -1: not measured. */
-typedef struct rn_timings {
-    int64_t parse, decode, queue, run, write;
-    int32_t batch_rows;
-} rn_timings;
 
 typedef struct rn_header {
     rn_text name, value; /* the name in lower case */
@@ -55,11 +52,14 @@ struct rn_exchange {
     } answer_headers[RN_ANSWER_HEADERS];
     int32_t answer_header_count;
     rn_timings timings;
-    char device[128]; /* X-Resnetd-Device; empty: no header */
+    char device[128];               /* X-Resnetd-Device; empty: no header */
+    rn_model_metrics *asked_model; /* set by whoever looks the model up; NULL: none that exists */
 
     /* Private to the server. */
     rn_job job; /* the call of the handler on a worker */
-    rn_handler handler;
+    const rn_route *route;
+    int64_t begin_us; /* when the request had been read */
+    rn_trace trace;
     int32_t code;
 };
 

@@ -10,7 +10,7 @@
 #define RN__GRPC_V2_SERVICE "inference.GRPCInferenceService"
 
 /* grpc_v2_model.c: the model that a message names, with a reference for the caller. An empty version is the latest. */
-rn_status rn__grpc_v2_acquire(const rn_service *service, ProtobufCBinaryData name, ProtobufCBinaryData version, rn_model **out, int64_t *found,
+rn_status rn__grpc_v2_acquire(rn__grpc_call *call, ProtobufCBinaryData name, ProtobufCBinaryData version, rn_model **out, int64_t *found,
                               rn_error *err);
 
 /* grpc_v2_infer.c: what the message asks for. It points into the message. */

@@ -60,6 +60,8 @@ static void finish(rn_job *job)
     infer *p = (infer *)((char *)job - offsetof(infer, write));
     rn__v2_tensor tensors[RN_PLAN_MAX_OUTPUTS] = {0};
     rn_error err;
+    if (p->infer.request->status == RN_STATUS_OK) rn_timings_of_request(p->infer.request, &p->call->timings);
+    p->call->write_begin_us = rn_clock_us();
     if (make_tensors(p, tensors, &err) == RN_STATUS_OK)
         send_tensors(p, tensors);
     else
@@ -196,7 +198,7 @@ static rn_status begin(infer *p, rn_error *err)
 {
     const V2__ModelInferRequest *message = message_of(p->call);
     rn_model *model;
-    RN_TRY(rn__grpc_v2_acquire(p->call->service, message->model_name, message->model_version, &model, &p->infer.version, err));
+    RN_TRY(rn__grpc_v2_acquire(p->call, message->model_name, message->model_version, &model, &p->infer.version, err));
     const rn_status status = prepare(p, model, err);
     rn_model_release(model); /* the request holds its own reference */
     return status;
@@ -205,7 +207,7 @@ static rn_status begin(infer *p, rn_error *err)
 /* The earlier of the call's deadline and the end of its "timeout". */
 static int64_t deadline_us(const infer *p)
 {
-    const int64_t asked = p->query.timeout_us > 0 ? rn_clock_us() + p->query.timeout_us : 0, deadline = p->call->deadline_us;
+    const int64_t asked = p->query.timeout_us > 0 ? p->call->begin_us + p->query.timeout_us : 0, deadline = p->call->deadline_us;
     return asked && (!deadline || asked < deadline) ? asked : deadline;
 }
 
@@ -225,5 +227,6 @@ void rn__grpc_v2_model_infer(rn__grpc_call *call)
     p->infer.request->done = on_done;
     p->infer.request->cancelled = &call->cancelled;
     p->infer.request->deadline_us = deadline_us(p);
+    call->timings.parse = rn_clock_us() - call->begin_us;
     rn_request_submit(p->infer.request);
 }

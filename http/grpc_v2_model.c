@@ -27,13 +27,15 @@ static rn_status parse_version(rn_text text, int64_t *out, rn_error *err)
     return RN_STATUS_OK;
 }
 
-rn_status rn__grpc_v2_acquire(const rn_service *service, ProtobufCBinaryData name, ProtobufCBinaryData version, rn_model **out, int64_t *found,
+rn_status rn__grpc_v2_acquire(rn__grpc_call *call, ProtobufCBinaryData name, ProtobufCBinaryData version, rn_model **out, int64_t *found,
                               rn_error *err)
 {
     int64_t wanted = RN_LATEST_VERSION;
     RN_TRY(parse_version(rn__grpc_text(version), &wanted, err));
     const rn_text no_label = {NULL, 0};
-    return rn__v2_acquire(service, rn__grpc_text(name), wanted, no_label, out, found, err);
+    RN_TRY(rn__v2_acquire(call->service, rn__grpc_text(name), wanted, no_label, out, found, err));
+    call->asked_model = rn_model_metrics_of(*out);
+    return RN_STATUS_OK;
 }
 
 /* ---- the server ---- */
@@ -72,7 +74,7 @@ void rn__grpc_v2_model_ready(rn__grpc_call *call)
     rn_model *model;
     int64_t version;
     rn_error err;
-    if (rn__grpc_v2_acquire(call->service, request->name, request->version, &model, &version, &err) != RN_STATUS_OK) {
+    if (rn__grpc_v2_acquire(call, request->name, request->version, &model, &version, &err) != RN_STATUS_OK) {
         rn__grpc_fail(call, &err);
         return;
     }
@@ -120,7 +122,7 @@ void rn__grpc_v2_model_metadata(rn__grpc_call *call)
     rn_model *model = NULL;
     int64_t version;
     rn_error err;
-    rn_status status = rn__grpc_v2_acquire(call->service, request->name, request->version, &model, &version, &err);
+    rn_status status = rn__grpc_v2_acquire(call, request->name, request->version, &model, &version, &err);
     if (status == RN_STATUS_OK) status = rn__v2_signature(model, "", &signature, &err);
     if (status == RN_STATUS_OK) status = rn__v2_list_versions(call->service->serving, rn__grpc_text(request->name), &versions, &err);
     if (status == RN_STATUS_OK)

@@ -3,7 +3,6 @@
  * The monitoring port is bound first: alive, not ready. The port for predict calls is bound when the model has been loaded, tested and
  * warmed, so that a probe that only connects tells the truth. SIGTERM: not ready, full service for --drain_delay, then no new connections,
  * the end of what is under way, exit. */
-#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -14,10 +13,10 @@
 #include <unistd.h>
 
 #include "engine/clock.h"
-#include "http/config_source.h"
 #include "http/flags.h"
 #include "http/grpc_server.h"
 #include "http/server.h"
+#include "kernels/base/cpu_features.h"
 #include "kernels/base/version.h"
 
 /* sysexits.h where it has a word for it. */
@@ -76,37 +75,15 @@ typedef enum { LOADING, SERVING, DRAINING } phase;
 
 static struct {
     atomic_int phase;
-    atomic_int endings, hangups; /* signals that nobody has looked at yet */
-    atomic_int number;           /* of the latest one that ends the process */
-    sem_t arrived;               /* posted by the handler: all that a handler may do */
-    sem_t news;                  /* for the main thread while it serves: the phase has changed, or the configuration is to be read */
+    atomic_int number; /* of the latest signal */
+    sem_t arrived;     /* posted by the handler: all that a handler may do */
+    sem_t stop;        /* posted by the first signal while serving */
 } process;
 
 static void on_signal(int number)
 {
-    if (number == SIGHUP) {
-        atomic_fetch_add(&process.hangups, 1);
-    } else {
-        atomic_store(&process.number, number);
-        atomic_fetch_add(&process.endings, 1);
-    }
+    atomic_store(&process.number, number);
     sem_post(&process.arrived);
-}
-
-static void take_ending(void)
-{
-    const char *name = atomic_load(&process.number) == SIGINT ? "SIGINT" : "SIGTERM";
-    int expected = SERVING;
-    if (atomic_compare_exchange_strong(&process.phase, &expected, DRAINING)) {
-        say("%s: draining", name);
-        sem_post(&process.news);
-    } else if (expected == LOADING) {
-        say("%s: stopped before the model was loaded", name);
-        _exit(EXIT_SUCCESS);
-    } else {
-        say("%s again: stopping at once", name);
-        _exit(EXIT_CUT_SHORT);
-    }
 }
 
 static void *take_signals(void *set)
@@ -114,14 +91,19 @@ static void *take_signals(void *set)
     pthread_sigmask(SIG_UNBLOCK, set, NULL);
     for (;;) {
         while (sem_wait(&process.arrived) != 0) continue;
-        if (atomic_load(&process.endings) > 0) {
-            atomic_fetch_sub(&process.endings, 1);
-            take_ending();
+        const char *name = atomic_load(&process.number) == SIGINT ? "SIGINT" : "SIGTERM";
+        int expected = SERVING;
+        if (atomic_compare_exchange_strong(&process.phase, &expected, DRAINING)) {
+            say("%s: draining", name);
+            sem_post(&process.stop);
+        } else if (expected == LOADING) {
+            say("%s: stopped before the model was loaded", name);
+            _exit(EXIT_SUCCESS);
         } else {
-            sem_post(&process.news);
+            say("%s again: stopping at once", name);
+            _exit(EXIT_CUT_SHORT);
         }
     }
-    return NULL;
 }
 
 /* A handler and not sigwait alone: libraries start threads before main that block nothing, and a signal that meets one of them must not
@@ -131,15 +113,13 @@ static rn_status start_signals(rn_error *err)
     static sigset_t set;
     pthread_t thread;
     sem_init(&process.arrived, 0, 0);
-    sem_init(&process.news, 0, 0);
+    sem_init(&process.stop, 0, 0);
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
     const struct sigaction action = {.sa_handler = on_signal, .sa_mask = set, .sa_flags = SA_RESTART};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
     pthread_sigmask(SIG_BLOCK, &set, NULL); /* the threads of this server are not to be interrupted */
     if (pthread_create(&thread, NULL, take_signals, &set) != 0) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no thread for signals");
@@ -152,8 +132,9 @@ static rn_status start_signals(rn_error *err)
 /* Everything that main puts together, in the order of creation. */
 typedef struct {
     const rn_backend *backend;
+    rn_metrics *metrics;
+    rn_access_log *access_log; /* NULL: not wanted */
     rn_workers *workers;
-    rn_config_source source;
     rn_serving *serving;
     rn_service service;
     rn_server *monitoring, *rest;
@@ -169,12 +150,18 @@ static int32_t usable_processors(void)
 static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_error *err)
 {
     const int32_t workers = flags->num_workers ? (int32_t)flags->num_workers : usable_processors();
+    RN_TRY(rn_metrics_create(&c->metrics, err));
+    if (strcmp(flags->access_log, "off") != 0)
+        RN_TRY(rn_access_log_open(flags->access_log, &c->metrics->log_lines_dropped, &c->access_log, err));
     RN_TRY(rn_workers_create(workers, (int32_t)flags->max_waiting_requests, &c->workers, err));
     const rn_serving_options serving = {
         .backend = c->backend,
         .workers = c->workers,
-        .model = {.backend = {.max_batch = (int32_t)flags->max_batch_size, .thread_count = (int32_t)flags->num_threads},
+        .model = {.backend = {.max_batch = (int32_t)flags->max_batch_size,
+                              .thread_count = (int32_t)flags->num_threads,
+                              .isa = *flags->isa ? flags->isa : NULL},
                   .max_waiting_rows = (int32_t)flags->max_queue_rows},
+        .metrics = c->metrics,
         .poll_us = flags->file_system_poll_wait_seconds * 1000000,
         .max_retries = (int32_t)flags->max_num_load_retries,
         .retry_us = flags->load_retry_interval_micros,
@@ -185,6 +172,8 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
     RN_TRY(rn_serving_create(&serving, &c->serving, err));
     c->service = (rn_service){.serving = c->serving,
                               .workers = c->workers,
+                              .metrics = c->metrics,
+                              .access_log = c->access_log,
                               .timeout_us = flags->rest_api_timeout_in_ms * 1000,
                               .max_request_bytes = (size_t)flags->max_request_bytes,
                               .cors = flags->rest_api_enable_cors_support,
@@ -196,23 +185,40 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
     return RN_STATUS_OK;
 }
 
-/* One model that can be served is enough to begin with; the keeper goes on trying the others. A configuration without models waits for one
- * that comes over gRPC. */
+/* A configuration that the main thread waits for. */
+typedef struct {
+    rn_change change;
+    rn_status status;
+    rn_error error;
+    sem_t done;
+} awaited_change;
+
+static void on_change_done(rn_change *change, const rn_error *err)
+{
+    awaited_change *awaited = (awaited_change *)change; /* its first member */
+    awaited->status = err ? err->status : RN_STATUS_OK;
+    if (err) awaited->error = *err;
+    sem_post(&awaited->done);
+}
+
+static rn_status configure(rn_serving *serving, const rn_model_configs *configs, rn_error *err)
+{
+    awaited_change awaited = {.change = {.kind = RN_CHANGE_CONFIGURE, .configs = configs, .done = on_change_done}};
+    sem_init(&awaited.done, 0, 0);
+    rn_serving_submit(serving, &awaited.change);
+    while (sem_wait(&awaited.done) != 0) continue;
+    sem_destroy(&awaited.done);
+    if (awaited.status != RN_STATUS_OK) *err = awaited.error;
+    return awaited.status;
+}
+
 static rn_status load_models(const rn_flags *flags, composition *c, rn_error *err)
 {
-    int32_t count;
-    c->source = (rn_config_source){
-        .file = flags->model_config_file, .model_name = flags->model_name, .base_path = flags->model_base_path, .log = say_line};
-    const rn_status status = rn_config_source_load(&c->source, c->serving, &count, err);
-    if (status == RN_STATUS_OK || status == RN_STATUS_FAILED_PRECONDITION) return status;
-    rn_version_info *versions;
-    int32_t version_count;
-    RN_TRY(rn_serving_list(c->serving, (rn_text){0}, false, &versions, &version_count, err));
-    bool available = false;
-    for (int32_t i = 0; i < version_count; i++) available = available || versions[i].state == RN_VERSION_AVAILABLE;
-    free(versions);
-    if (available) say("%s", err->message);
-    return available ? RN_STATUS_OK : status;
+    rn_model_configs configs;
+    RN_TRY(rn_model_configs_init_single(&configs, flags->model_name, flags->model_base_path, err));
+    const rn_status status = configure(c->serving, &configs, err);
+    rn_model_configs_deinit(&configs);
+    return status;
 }
 
 static rn_status start_grpc(const rn_flags *flags, composition *c, rn_error *err)
@@ -246,35 +252,10 @@ static rn_status start(const rn_flags *flags, composition *c, rn_error *err)
     return start_rest(flags, c, err);
 }
 
-/* Waits for news, or for the time to look at the configuration file. */
-static void wait_for_news(int64_t poll_seconds)
-{
-    struct timespec until;
-    if (poll_seconds <= 0) {
-        while (sem_wait(&process.news) != 0) continue;
-        return;
-    }
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += poll_seconds;
-    while (sem_timedwait(&process.news, &until) != 0 && errno == EINTR) continue;
-}
-
-/* Until the phase changes: SIGHUP reads the configuration again, and looks at the base paths in any case. */
-static void keep_configuration(const rn_flags *flags, composition *c)
-{
-    for (;;) {
-        wait_for_news(flags->model_config_file_poll_wait_seconds);
-        if (atomic_load(&process.phase) != SERVING) return;
-        const bool told = atomic_exchange(&process.hangups, 0) > 0;
-        if (told) say("SIGHUP: reading the configuration");
-        rn_config_source_reload(&c->source, c->serving, told);
-    }
-}
-
 /* Serves until a signal comes. Returns the exit code. */
 static int serve(const rn_flags *flags, composition *c)
 {
-    keep_configuration(flags, c);
+    while (sem_wait(&process.stop) != 0) continue;
     rn_serving_set_ready(c->serving, false);
     sleep((unsigned)flags->drain_delay);
     const int64_t deadline = rn_clock_us() + flags->drain_timeout * 1000000;
@@ -294,24 +275,24 @@ static void take_apart(composition *c)
     rn_server_destroy(c->monitoring);
     rn_serving_destroy(c->serving);
     rn_workers_destroy(c->workers);
-    rn_config_source_deinit(&c->source);
+    rn_access_log_close(c->access_log);
+    rn_metrics_destroy(c->metrics);
+}
+
+/* What the list of flags cannot check by itself. */
+static rn_status check_flags(const rn_flags *flags, rn_error *err)
+{
+    rn_isa isa;
+    if (*flags->model_base_path == '\0')
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--model_base_path is needed: where is the model? resnetd --help lists all flags");
+    if (*flags->isa && !rn_isa_by_name(flags->isa, &isa))
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--isa: expected one of%s, found \"%s\"", rn_isa_names, flags->isa);
+    return RN_STATUS_OK;
 }
 
 static void say_ignored(const char *name)
 {
     say("--%s has no effect here", name);
-}
-
-/* What no single flag can tell. */
-static rn_status check_usage(const rn_flags *flags, rn_error *err)
-{
-    if (*flags->model_config_file) return RN_STATUS_OK;
-    if (!*flags->model_base_path)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
-                       "--model_base_path is needed, or --model_config_file: where is the model? resnetd --help lists all flags");
-    const rn_status status = rn_model_config_check_name(rn_text_of(flags->model_name), err);
-    if (status != RN_STATUS_OK) rn_error_prefix(err, "--model_name");
-    return status;
 }
 
 int main(int argc, char **argv)
@@ -332,7 +313,7 @@ int main(int argc, char **argv)
         printf("resnetd %s (%s)\n", rn_version, rn_commit);
         return EXIT_SUCCESS;
     }
-    if (check_usage(&flags, &err) != RN_STATUS_OK) {
+    if (check_flags(&flags, &err) != RN_STATUS_OK) {
         say("%s", err.message);
         return EXIT_USAGE;
     }

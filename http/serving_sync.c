@@ -198,9 +198,11 @@ static void retire(rn_serving *serving, rn_model *model, rn__version *version)
 static rn_status load(rn_serving *serving, const rn__served *served, const rn__version *v, rn_model **out, rn_error *err)
 {
     const rn_serving_options *o = &serving->options;
+    rn_model_options options = o->model;
     rn_plan *plan;
-    rn_status status = rn_repository_load(v->path, NULL, &plan, err);
-    if (status == RN_STATUS_OK) status = rn_model_create(plan, o->backend, &o->model, o->workers, out, err);
+    rn_status status = rn_metrics_model(o->metrics, served->config.name, v->number, &options.metrics, err);
+    if (status == RN_STATUS_OK) status = rn_repository_load(v->path, NULL, &plan, err);
+    if (status == RN_STATUS_OK) status = rn_model_create(plan, o->backend, &options, o->workers, out, err);
     if (status != RN_STATUS_OK) rn_error_prefix(err, "model %s, version %" PRId64 ", %s", served->config.name, v->number, v->path);
     return status;
 }

@@ -27,7 +27,9 @@ void rn__tfs_preflight(rn_exchange *x)
 rn_status rn__tfs_acquire(rn_exchange *x, rn_model **out, int64_t *version, rn_error *err)
 {
     const rn_target *target = &x->target;
-    return rn_serving_acquire(x->service->serving, target->model, target->version, target->label, out, version, err);
+    RN_TRY(rn_serving_acquire(x->service->serving, target->model, target->version, target->label, out, version, err));
+    x->asked_model = rn_model_metrics_of(*out);
+    return RN_STATUS_OK;
 }
 
 /* ---- status ---- */

@@ -150,6 +150,7 @@ static rn_status begin(infer *p, rn_error *err)
     rn_text body;
     rn_model *model;
     RN_TRY(rn__v2_acquire(x->service, x->target.model, x->target.version, x->target.label, &model, &p->call.version, err));
+    x->asked_model = rn_model_metrics_of(model);
     rn_status status = read_body(x, &body, &p->inflated, err);
     if (status == RN_STATUS_OK) status = rn__v2_parse(body, rn_exchange_header(x, JSON_BYTES_HEADER), &p->query, err);
     if (status == RN_STATUS_OK) {

@@ -108,6 +108,7 @@ static rn_status find_signature(rn_exchange *x, rn_model **model, const rn_signa
     int64_t version;
     rn__v2_query_value(x, "signature_name", name, sizeof name);
     RN_TRY(rn__v2_acquire(x->service, x->target.model, x->target.version, x->target.label, model, &version, err));
+    x->asked_model = rn_model_metrics_of(*model);
     return rn__v2_signature(*model, name, signature, err);
 }
 
@@ -172,6 +173,7 @@ void rn__v2_model_ready(rn_exchange *x)
         rn__v2_fail(x, &err);
         return;
     }
+    x->asked_model = rn_model_metrics_of(model);
     rn_model_release(model);
     rn_exchange_answer_empty(x, rn_serving_is_ready(x->service->serving) ? 200 : 503);
 }
