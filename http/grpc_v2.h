@@ -9,7 +9,9 @@
 
 #define RN__GRPC_V2_SERVICE "inference.GRPCInferenceService"
 
-/* grpc_v2_model.c: the model that a message names, with a reference for the caller. An empty version is the latest. */
+/* grpc_v2_model.c: an empty version is RN_LATEST_VERSION. */
+rn_status rn__grpc_v2_version(ProtobufCBinaryData text, int64_t *out, rn_error *err);
+/* The model that a message names, with a reference for the caller. */
 rn_status rn__grpc_v2_acquire(rn__grpc_call *call, ProtobufCBinaryData name, ProtobufCBinaryData version, rn_model **out, int64_t *found,
                               rn_error *err);
 

@@ -12,8 +12,9 @@ static char *unconst(const char *text)
     return (char *)text;
 }
 
-static rn_status parse_version(rn_text text, int64_t *out, rn_error *err)
+rn_status rn__grpc_v2_version(ProtobufCBinaryData field, int64_t *out, rn_error *err)
 {
+    const rn_text text = rn__grpc_text(field);
     int64_t version = 0;
     bool valid = true;
     for (size_t i = 0; i < text.bytes && valid; i++)
@@ -31,7 +32,7 @@ rn_status rn__grpc_v2_acquire(rn__grpc_call *call, ProtobufCBinaryData name, Pro
                               rn_error *err)
 {
     int64_t wanted = RN_LATEST_VERSION;
-    RN_TRY(parse_version(rn__grpc_text(version), &wanted, err));
+    RN_TRY(rn__grpc_v2_version(version, &wanted, err));
     const rn_text no_label = {NULL, 0};
     RN_TRY(rn__v2_acquire(call->service, rn__grpc_text(name), wanted, no_label, out, found, err));
     call->asked_model = rn_model_metrics_of(*out);

@@ -7,7 +7,7 @@
 #include "http/v2.h"
 #include "kernels/base/version.h"
 
-const char *const rn__v2_extensions[] = {"classification", "model_repository", "schedule_policy", "binary_tensor_data", "parameters"};
+const char *const rn__v2_extensions[] = {"classification", "model_repository", "schedule_policy", "binary_tensor_data", "parameters", "statistics"};
 const int32_t rn__v2_extension_count = sizeof rn__v2_extensions / sizeof rn__v2_extensions[0];
 
 /* ---- errors and queries ---- */
