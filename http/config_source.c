@@ -52,12 +52,11 @@ static void on_awaited(rn_change *change, const rn_error *err)
     sem_post(&awaited->done);
 }
 
-rn_status rn_config_source_load(rn_config_source *source, rn_serving *serving, int32_t *model_count, rn_error *err)
+rn_status rn_config_source_load(rn_config_source *source, rn_serving *serving, rn_error *err)
 {
     rn_model_configs configs;
     bool changed;
     RN_TRY(read_configs(source, &configs, &changed, err));
-    *model_count = configs.count;
     awaited_change awaited = {.change = {.kind = RN_CHANGE_CONFIGURE, .configs = &configs, .done = on_awaited}, .err = err};
     sem_init(&awaited.done, 0, 0);
     rn_serving_submit(serving, &awaited.change);

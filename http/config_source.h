@@ -14,7 +14,7 @@ typedef struct rn_config_source {
 void rn_config_source_deinit(rn_config_source *source);
 
 /* Applies the configuration and waits: returns what became of it, as rn_change's `done` reports it, or what is wrong with the file. */
-rn_status rn_config_source_load(rn_config_source *source, rn_serving *serving, int32_t *model_count, rn_error *err);
+rn_status rn_config_source_load(rn_config_source *source, rn_serving *serving, rn_error *err);
 
 /* Reads the source again and submits what it says, unless the file is as it was and `always` is false. Returns at once; the outcome is
  * logged. A file that cannot be read or understood changes nothing. */

@@ -66,8 +66,7 @@ static rn_status read_policy(const Config__VersionPolicy *policy, rn_version_pol
 /* Of two entries for a label the last one counts, as in any map. */
 static rn_status read_labels(const Config__ModelConfig *from, rn_model_config *out, rn_error *err)
 {
-    if (from->n_version_labels > MAX_ENTRIES)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "more than %d version labels", MAX_ENTRIES);
+    if (from->n_version_labels > MAX_ENTRIES) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "more than %d version labels", MAX_ENTRIES);
     out->labels = calloc(from->n_version_labels + 1, sizeof *out->labels);
     if (!out->labels) return no_memory(err);
     for (size_t i = 0; i < from->n_version_labels; i++) {

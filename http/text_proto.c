@@ -1,5 +1,6 @@
-/* The text is translated into the bytes of the wire format, which protobuf-c then decodes: what belongs to which struct is its business, and
- * a field that repeats, an entry of a map and a oneof need no code of their own here. A message's length is put before it when it is complete. */
+/* The text is translated into the bytes of the wire format, which protobuf-c then decodes: what belongs to which struct is its business,
+ * and a field that repeats, an entry of a map and a oneof need no code of their own here. A message's length is put before it when it is
+ * complete. */
 #include "http/text_proto.h"
 
 #include <ctype.h>
@@ -441,8 +442,7 @@ static rn_status take_field(parser *p, const ProtobufCMessageDescriptor *type, b
     const rn_text word = take_word(p);
     if (word.bytes == 0) return fail_at(p, begin, "expected the name of a field, found %s", found(p, shown));
     snprintf(name, sizeof name, "%.*s", RN_TEXT_ARG(word));
-    const ProtobufCFieldDescriptor *field =
-        word.bytes < sizeof name ? protobuf_c_message_descriptor_get_field_by_name(type, name) : NULL;
+    const ProtobufCFieldDescriptor *field = word.bytes < sizeof name ? protobuf_c_message_descriptor_get_field_by_name(type, name) : NULL;
     if (!field) return fail_at(p, begin, "%s has no field \"%.*s\"", type->short_name, RN_TEXT_ARG(word));
     RN_TRY(check_once(p, begin, type, field, seen));
     const bool colon = take(p, ':');
@@ -469,7 +469,8 @@ static rn_status take_fields(parser *p, const ProtobufCMessageDescriptor *type, 
     }
 }
 
-rn_status rn_text_proto_parse(rn_text text, const char *source, const ProtobufCMessageDescriptor *type, ProtobufCMessage **out, rn_error *err)
+rn_status rn_text_proto_parse(rn_text text, const char *source, const ProtobufCMessageDescriptor *type, ProtobufCMessage **out,
+                              rn_error *err)
 {
     const char *begin = text.bytes ? text.at : "";
     parser p = {.begin = begin, .at = begin, .limit = begin + text.bytes, .source = source, .err = err};

@@ -10,6 +10,7 @@
 /* Reads `text` as a message of `type`: fields of integer, bool, enum, string, bytes and message type. A field whose message type is called
  * Unread takes any content and ignores it. The caller frees *out with protobuf_c_message_free_unpacked(*out, NULL). INVALID_ARGUMENT begins
  * with `source` (the file's name), line and column, both from 1; OUT_OF_MEMORY. */
-rn_status rn_text_proto_parse(rn_text text, const char *source, const ProtobufCMessageDescriptor *type, ProtobufCMessage **out, rn_error *err);
+rn_status rn_text_proto_parse(rn_text text, const char *source, const ProtobufCMessageDescriptor *type, ProtobufCMessage **out,
+                              rn_error *err);
 
 #endif

@@ -1,4 +1,5 @@
-/* Text form of protocol buffers: whatever a file holds, it is refused with a place in it, or gives a message whose wire form gives it again. */
+/* Text form of protocol buffers: whatever a file holds, it is refused with a place in it, or gives a message whose wire form gives it
+ * again. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

@@ -79,10 +79,11 @@ static void test_example_of_the_manual(void **state)
 static void test_batching_parameters(void **state)
 {
     (void)state;
-    Config__BatchingParameters *p = parse("max_batch_size { value: 128 }\nbatch_timeout_micros { value: 0 }\nthread_pool_name { value: 'x' }\n"
-                                          "pad_variable_length_inputs: true\nallowed_batch_sizes: 8 allowed_batch_sizes : 128\n"
-                                          "enable_large_batch_splitting: { value: t }",
-                                          BATCHING);
+    Config__BatchingParameters *p =
+        parse("max_batch_size { value: 128 }\nbatch_timeout_micros { value: 0 }\nthread_pool_name { value: 'x' }\n"
+              "pad_variable_length_inputs: true\nallowed_batch_sizes: 8 allowed_batch_sizes : 128\n"
+              "enable_large_batch_splitting: { value: t }",
+              BATCHING);
     assert_int_equal(p->max_batch_size->value, 128);
     assert_non_null(p->batch_timeout_micros);
     assert_null(p->num_batch_threads);
@@ -185,8 +186,12 @@ static void test_structure(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_example_of_the_manual), cmocka_unit_test(test_batching_parameters), cmocka_unit_test(test_nothing),
-        cmocka_unit_test(test_strings),               cmocka_unit_test(test_numbers),             cmocka_unit_test(test_words),
+        cmocka_unit_test(test_example_of_the_manual),
+        cmocka_unit_test(test_batching_parameters),
+        cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_words),
         cmocka_unit_test(test_structure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
