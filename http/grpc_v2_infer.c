@@ -127,8 +127,7 @@ static rn_status read_input(const V2__ModelInferRequest *message, rn__v2_input *
     if (from->n_shape > RN__V2_MAX_DIMS)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "input '%s': more than %d dimensions", out->name, RN__V2_MAX_DIMS);
     for (size_t i = 0; i < from->n_shape; i++) {
-        if (from->shape[i] < 0)
-            return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "input '%s': dimension %zu is negative", out->name, i);
+        if (from->shape[i] < 0) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "input '%s': dimension %zu is negative", out->name, i);
         out->dims[out->rank++] = from->shape[i];
     }
     out->source = RN__V2_TYPED;
@@ -171,7 +170,11 @@ static rn_status read_contents(const V2__InferTensorContents *contents, rn_reque
     const size_t found = pictures ? contents->n_bytes_contents : floats ? contents->n_fp32_contents : contents->n_uint_contents;
     if (found != count)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "unexpected number of values for input '%s': its shape holds %zu, %s holds %zu",
-                       spec->name, count, pictures ? "bytes_contents" : floats ? "fp32_contents" : "uint_contents", found);
+                       spec->name, count,
+                       pictures ? "bytes_contents"
+                       : floats ? "fp32_contents"
+                                : "uint_contents",
+                       found);
     if (floats && count > 0) memcpy(request->input, contents->fp32_contents, count * sizeof(float));
     for (size_t i = 0; i < count && pictures; i++)
         request->pictures[i] = (rn_encoded_picture){contents->bytes_contents[i].data, contents->bytes_contents[i].len};
@@ -226,6 +229,7 @@ void rn__grpc_v2_model_infer(rn__grpc_call *call)
     p->infer.request->context = p;
     p->infer.request->done = on_done;
     p->infer.request->cancelled = &call->cancelled;
+    p->infer.request->begun_us = call->begin_us;
     p->infer.request->deadline_us = deadline_us(p);
     call->timings.parse = rn_clock_us() - call->begin_us;
     rn_request_submit(p->infer.request);

@@ -12,7 +12,7 @@ enum { RN_MULTIPART_BOUNDARY_BYTES = 70 }; /* the longest that RFC 2046 allows *
 typedef struct rn_multipart {
     char delimiter[4 + RN_MULTIPART_BOUNDARY_BYTES]; /* CR LF - - boundary */
     size_t delimiter_bytes;
-    rn_text rest; /* from behind a delimiter on */
+    rn_text rest;       /* from behind a delimiter on */
     int32_t part_count; /* that were read */
 } rn_multipart;
 

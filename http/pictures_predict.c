@@ -1,5 +1,5 @@
-/* Predict calls whose body is a picture or a form with several. Three steps as for JSON: read the body (a worker), infer (the engine), write
- * the answer (a worker). */
+/* Predict calls whose body is a picture or a form with several. Three steps as for JSON: read the body (a worker), infer (the engine),
+ * write the answer (a worker). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -112,9 +112,10 @@ static rn_status find_signature(const rn_exchange *x, const rn_plan *plan, const
         for (int32_t o = 0; o < (*out)->output_count && (*out)->image_op != RN_NONE; o++)
             if ((*out)->outputs[o].dtype == RN_DTYPE_F32 && (*out)->outputs[o].rank == 2) return RN_STATUS_OK;
     }
-    return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
-                   "model %.*s takes no encoded pictures: none of its signatures begins with one. Send pixels as JSON or as a binary tensor.",
-                   RN_TEXT_ARG(x->target.model));
+    return RN_FAIL(
+        err, RN_STATUS_INVALID_ARGUMENT,
+        "model %.*s takes no encoded pictures: none of its signatures begins with one. Send pixels as JSON or as a binary tensor.",
+        RN_TEXT_ARG(x->target.model));
 }
 
 static rn_status read_part(rn_multipart *reader, rn_part *part, bool *more, rn_error *err)
@@ -192,6 +193,7 @@ static void predict_pictures(rn_exchange *x)
     request->context = p;
     request->done = on_done;
     request->cancelled = &x->cancelled;
+    request->begun_us = begin_us;
     if (x->service->timeout_us) request->deadline_us = begin_us + x->service->timeout_us;
     rn_request_submit(request);
 }

@@ -39,7 +39,7 @@ typedef struct rn__v2_wanted {
 
 typedef struct rn__v2_query {
     char signature_name[RN_PLAN_NAME_BYTES]; /* empty: the model's */
-    int64_t priority;                        /* 1: highest; 0: not said */
+    int64_t priority;                        /* 1: before calls that say nothing, 2: like them, more: after them; 0: not said */
     int64_t timeout_us;                      /* 0: not said */
     bool binary_outputs;                     /* of outputs that are not asked for by name */
     bool bare;                               /* nothing but the input's bytes: name, type and shape are the signature's */
@@ -117,8 +117,8 @@ rn_status rn__v2_prepare(const rn__v2_query *query, rn_text model_name, rn_model
 rn_status rn__v2_request_error(const rn_request *request, rn_error *err);
 
 /* v2_input.c: the number of rows that the query's input has, after a look at its type and shape. */
-rn_status rn__v2_check_input(const rn__v2_query *query, rn_text model_name, const rn_plan *plan, const rn_signature *signature, int64_t *rows,
-                             rn_error *err);
+rn_status rn__v2_check_input(const rn__v2_query *query, rn_text model_name, const rn_plan *plan, const rn_signature *signature,
+                             int64_t *rows, rn_error *err);
 /* Fills in RAW, PICTURE and JSON data. */
 rn_status rn__v2_read_input(const rn__v2_query *query, rn_request *request, rn_error *err);
 
@@ -133,7 +133,7 @@ typedef struct rn__v2_tensor {
 } rn__v2_tensor;
 
 rn_status rn__v2_tensor_init(rn__v2_tensor *out, const rn_request *request, const rn__v2_output *output, rn_error *err);
-void rn__v2_tensor_deinit(rn__v2_tensor *tensor); /* zeroed allowed */
+void rn__v2_tensor_deinit(rn__v2_tensor *tensor);                         /* zeroed allowed */
 void rn__v2_write_data(rn_json_writer *out, const rn__v2_tensor *tensor); /* a flat array */
 /* The indexes of `count` values in falling order of value; equal ones in rising order of index, NaN last. */
 void rn__v2_sort_classes(const float *values, int32_t count, int32_t *order);

@@ -65,6 +65,7 @@ rn_status rn__v2_prepare(const rn__v2_query *query, rn_text model_name, rn_model
         rn_request_destroy(request);
         return err->status;
     }
+    request->priority = query->priority == 0 ? 0 : (int32_t)(query->priority < INT32_MAX ? query->priority : INT32_MAX) - 2;
     out->request = request;
     return RN_STATUS_OK;
 }

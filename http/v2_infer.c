@@ -186,6 +186,7 @@ void rn__v2_infer(rn_exchange *x)
     request->context = p;
     request->done = on_done;
     request->cancelled = &x->cancelled;
+    request->begun_us = begin_us;
     if (budget_us(p)) request->deadline_us = begin_us + budget_us(p);
     rn_request_submit(request);
 }

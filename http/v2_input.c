@@ -36,12 +36,12 @@ static size_t row_bytes_of(const rn_plan *plan, const rn_signature *signature)
 
 static rn_status size_mismatch(const char *input, rn_text model_name, size_t expected, size_t got, rn_error *err)
 {
-    return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "input byte size mismatch for input '%s' for model '%.*s'. Expected %zu, got %zu", input,
-                   RN_TEXT_ARG(model_name), expected, got);
+    return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "input byte size mismatch for input '%s' for model '%.*s'. Expected %zu, got %zu",
+                   input, RN_TEXT_ARG(model_name), expected, got);
 }
 
-rn_status rn__v2_check_input(const rn__v2_query *query, rn_text model_name, const rn_plan *plan, const rn_signature *signature, int64_t *rows,
-                             rn_error *err)
+rn_status rn__v2_check_input(const rn__v2_query *query, rn_text model_name, const rn_plan *plan, const rn_signature *signature,
+                             int64_t *rows, rn_error *err)
 {
     const rn__v2_input *input = &query->input;
     const rn_tensor_spec *spec = &signature->input;
@@ -58,8 +58,8 @@ rn_status rn__v2_check_input(const rn__v2_query *query, rn_text model_name, cons
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "unexpected inference input '%s' for model '%.*s'. Its input is '%s'.", input->name,
                        RN_TEXT_ARG(model_name), spec->name);
     if (strcmp(input->datatype, rn__v2_datatype(spec)) != 0)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "inference input '%s' data-type is '%s', but model '%.*s' expects '%s'", input->name,
-                       input->datatype, RN_TEXT_ARG(model_name), rn__v2_datatype(spec));
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "inference input '%s' data-type is '%s', but model '%.*s' expects '%s'",
+                       input->name, input->datatype, RN_TEXT_ARG(model_name), rn__v2_datatype(spec));
     RN_TRY(check_shape(input, model_name, spec, err));
     *rows = input->dims[0];
     if (input->source != RN__V2_RAW || pictures) return RN_STATUS_OK;
@@ -93,7 +93,8 @@ static rn_status read_number(numbers *n, const char *at, const char **end, rn_er
         return RN_STATUS_OK;
     }
     if (!rn_json_int64(at, limit, &whole) || whole < 0 || whole > UINT8_MAX)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Unable to parse 'data' of input '%s': UINT8 is a whole number from 0 to 255", input);
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Unable to parse 'data' of input '%s': UINT8 is a whole number from 0 to 255",
+                       input);
     *n->out++ = (char)whole;
     *end = rn_json_skip(at, limit);
     return RN_STATUS_OK;

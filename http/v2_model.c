@@ -7,7 +7,8 @@
 #include "http/v2.h"
 #include "kernels/base/version.h"
 
-const char *const rn__v2_extensions[] = {"classification", "model_repository", "schedule_policy", "binary_tensor_data", "parameters", "statistics"};
+const char *const rn__v2_extensions[] = {"classification",     "model_repository", "schedule_policy",
+                                         "binary_tensor_data", "parameters",       "statistics"};
 const int32_t rn__v2_extension_count = sizeof rn__v2_extensions / sizeof rn__v2_extensions[0];
 
 /* ---- errors and queries ---- */
@@ -93,9 +94,9 @@ rn_status rn__v2_signature(const rn_model *model, const char *name, const rn_sig
 
 const char *rn__v2_datatype(const rn_tensor_spec *spec)
 {
-    static const char *const names[RN_DTYPE_COUNT] = {[RN_DTYPE_F32] = "FP32",   [RN_DTYPE_F16] = "FP16",  [RN_DTYPE_BF16] = "BF16",
-                                                      [RN_DTYPE_U8] = "UINT8",   [RN_DTYPE_I32] = "INT32", [RN_DTYPE_I64] = "INT64",
-                                                      [RN_DTYPE_STRING] = "BYTES"};
+    static const char *const names[RN_DTYPE_COUNT] = {
+        [RN_DTYPE_F32] = "FP32",  [RN_DTYPE_F16] = "FP16",  [RN_DTYPE_BF16] = "BF16",   [RN_DTYPE_U8] = "UINT8",
+        [RN_DTYPE_I32] = "INT32", [RN_DTYPE_I64] = "INT64", [RN_DTYPE_STRING] = "BYTES"};
     return names[spec->dtype];
 }
 

@@ -45,10 +45,10 @@ static rn_status read_parameter(const parser *p, const char *key, const char *va
     out->name = rn_json_string(key, p->limit, &escaped); /* no known name is written with escapes */
     out->string = (rn_text){text, 0};
     const rn_json_kind kind = rn_json_kind_at(value);
-    out->kind = kind == RN_JSON_TRUE || kind == RN_JSON_FALSE                                          ? RN__V2_BOOL
-                : kind == RN_JSON_NUMBER && rn_json_int64(value, p->limit, &out->integer)              ? RN__V2_INT
+    out->kind = kind == RN_JSON_TRUE || kind == RN_JSON_FALSE                                                    ? RN__V2_BOOL
+                : kind == RN_JSON_NUMBER && rn_json_int64(value, p->limit, &out->integer)                        ? RN__V2_INT
                 : kind == RN_JSON_STRING && rn_json_string(value, p->limit, &escaped).bytes < RN_PLAN_NAME_BYTES ? RN__V2_STRING
-                                                                                                       : RN__V2_OTHER;
+                                                                                                                 : RN__V2_OTHER;
     out->boolean = kind == RN_JSON_TRUE;
     if (out->kind != RN__V2_STRING) return RN_STATUS_OK;
     RN_TRY(read_string(p, value, text, RN_PLAN_NAME_BYTES, "parameters", err));
@@ -198,7 +198,8 @@ static rn_status read_document(parser *p, rn_text text, rn_error *err)
     RN_TRY(rn_json_check(text, members, sizeof members / sizeof members[0], &root, err));
     for (const char *rest = rn_json_skip(root, p->limit); rest < p->limit; rest++)
         if (!strchr(" \n\r\t", *rest) || !*rest)
-            return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "JSON Parse error: The document root must not be followed by other values. at offset: %zu",
+            return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
+                           "JSON Parse error: The document root must not be followed by other values. at offset: %zu",
                            (size_t)(rest - text.at));
     if (*root != '{') return wrong_kind("request", "an object", root, err);
     p->query->id = members[3].value;

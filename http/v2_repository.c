@@ -1,5 +1,5 @@
-/* The model repository API: docs/protocol/extension_model_repository.md of Triton. A repository here is what the configuration names; loading
- * means to look for new versions, unloading to serve none until told otherwise. */
+/* The model repository API: docs/protocol/extension_model_repository.md of Triton. A repository here is what the configuration names;
+ * loading means to look for new versions, unloading to serve none until told otherwise. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -35,8 +35,7 @@ static void collect(const rn_model_metrics *from, char *name, rn__v2_statistics 
     add(&out->compute_infer, &from->stages[RN_STAGE_RUN]);
     add(&out->compute_output, &from->stages[RN_STAGE_WRITE]);
     for (int i = 0; i < RN_HISTOGRAM_BOUNDS; i++)
-        out->batches[i] =
-            (rn__v2_duration){rn_counter_get(&from->batch_rows.buckets[i]), 1000 * rn_counter_get(&from->batch_run_us[i])};
+        out->batches[i] = (rn__v2_duration){rn_counter_get(&from->batch_rows.buckets[i]), 1000 * rn_counter_get(&from->batch_run_us[i])};
 }
 
 static bool is_wanted(const rn_model_metrics *model, rn_text name, int64_t version)
@@ -66,8 +65,7 @@ static rn__v2_statistics *collect_all(const rn_metrics *metrics, rn_text name, i
     return out;
 }
 
-rn_status rn__v2_statistics_list(rn_metrics *metrics, rn_text name, int64_t version, rn__v2_statistics **out, int32_t *count,
-                                 rn_error *err)
+rn_status rn__v2_statistics_list(rn_metrics *metrics, rn_text name, int64_t version, rn__v2_statistics **out, int32_t *count, rn_error *err)
 {
     pthread_mutex_lock(&metrics->lock);
     *out = collect_all(metrics, name, version, count);

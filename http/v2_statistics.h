@@ -7,12 +7,12 @@
 #include "http/text.h"
 
 /*    name             what */
-#define RN__V2_DURATION_LIST(X)                                                            \
-    X(success)        /* calls that were answered */                                       \
-    X(fail)           /* calls that were not */                                            \
-    X(queue)          /* waiting for the device */                                         \
-    X(compute_input)  /* reading bodies, decoding pictures */                              \
-    X(compute_infer)  /* on the device, together with whatever ran in the same batch */    \
+#define RN__V2_DURATION_LIST(X)                                                         \
+    X(success)        /* calls that were answered */                                    \
+    X(fail)           /* calls that were not */                                         \
+    X(queue)          /* waiting for the device */                                      \
+    X(compute_input)  /* reading bodies, decoding pictures */                           \
+    X(compute_infer)  /* on the device, together with whatever ran in the same batch */ \
     X(compute_output) /* writing answers */
 
 typedef struct rn__v2_duration {

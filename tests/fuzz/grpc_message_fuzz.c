@@ -13,14 +13,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { MAX_BYTES = 1 << 20 };
 
 static const ProtobufCMessageDescriptor *const types[] = {
-    &v2__model_infer_request__descriptor,
-    &v2__model_request__descriptor,
-    &tfs__predict_request__descriptor,
-    &tfs__get_model_metadata_request__descriptor,
-    &tfs__get_model_status_request__descriptor,
-    &tfs__examples_request__descriptor,
-    &tfs__multi_inference_request__descriptor,
-    &tfs__reload_config_request__descriptor,
+    &v2__model_infer_request__descriptor,       &v2__model_request__descriptor,
+    &tfs__predict_request__descriptor,          &tfs__get_model_metadata_request__descriptor,
+    &tfs__get_model_status_request__descriptor, &tfs__examples_request__descriptor,
+    &tfs__multi_inference_request__descriptor,  &tfs__reload_config_request__descriptor,
     &health__check_request__descriptor,
 };
 

@@ -1,5 +1,5 @@
-/* Bodies of the Open Inference Protocol: the first line of the input is the header Inference-Header-Content-Length ("-": there is none), the
- * rest the body. Whatever is taken for good lies within the body. */
+/* Bodies of the Open Inference Protocol: the first line of the input is the header Inference-Header-Content-Length ("-": there is none),
+ * the rest the body. Whatever is taken for good lies within the body. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

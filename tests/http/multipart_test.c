@@ -47,9 +47,10 @@ static void test_parts(void **state)
 {
     (void)state;
     rn_multipart reader;
-    begin(&reader, TYPE,
-          "--xyz\r\nContent-Disposition: form-data; name=\"a\"; filename=\"b;c.jpg\"\r\nContent-Type: image/jpeg\r\n\r\n\xff\xd8\r\n--xy\r\n"
-          "--xyz\r\ncontent-disposition:form-data;NAME=d\r\nX-Other: y\r\n\r\n\r\n--xyz--\r\nepilogue");
+    begin(
+        &reader, TYPE,
+        "--xyz\r\nContent-Disposition: form-data; name=\"a\"; filename=\"b;c.jpg\"\r\nContent-Type: image/jpeg\r\n\r\n\xff\xd8\r\n--xy\r\n"
+        "--xyz\r\ncontent-disposition:form-data;NAME=d\r\nX-Other: y\r\n\r\n\r\n--xyz--\r\nepilogue");
     expect_part(&reader, "a", "b;c.jpg", "image/jpeg", "\xff\xd8\r\n--xy");
     expect_part(&reader, "d", NULL, NULL, "");
     expect_end(&reader);
@@ -60,7 +61,8 @@ static void test_preamble_and_blanks(void **state)
 {
     (void)state;
     rn_multipart reader;
-    begin(&reader, "Multipart/Form-Data; charset=\"a;boundary=b\" ; Boundary=\"x y\"", "nobody\r\nreads this\r\n--x y \t\r\n\r\nbody\r\n--x y--");
+    begin(&reader, "Multipart/Form-Data; charset=\"a;boundary=b\" ; Boundary=\"x y\"",
+          "nobody\r\nreads this\r\n--x y \t\r\n\r\nbody\r\n--x y--");
     expect_part(&reader, NULL, NULL, NULL, "body");
     expect_end(&reader);
 }
@@ -114,7 +116,8 @@ static void test_malformed(void **state)
     expect_bad_part("--xyz", "multipart/form-data, part 0: no line break behind its boundary");
     expect_bad_part("--xyzz\r\n\r\n\r\n--xyz--", "multipart/form-data, part 0: no line break behind its boundary");
     expect_bad_part("--xyz\r\nContent-Type: a", "multipart/form-data, part 0: its headers do not end with an empty line");
-    expect_bad_part("--xyz\r\n\r\na\r\n--xyz\r\n\r\nb\r\n--xy", "multipart/form-data, part 1: no boundary behind it: the body is cut short");
+    expect_bad_part("--xyz\r\n\r\na\r\n--xyz\r\n\r\nb\r\n--xy",
+                    "multipart/form-data, part 1: no boundary behind it: the body is cut short");
 }
 
 int main(void)
