@@ -42,13 +42,17 @@ typedef struct rn_backend {
      * this backend cannot run. */
     rn_status (*prepare)(const rn_plan *plan, const rn_backend_options *options, rn_executor **out, rn_error *err);
 
-    /* Runs one signature on the rows of all parts together (at most max_batch) and writes their outputs. Blocks. One thread at a time. */
+    /* Runs one signature on the rows of all parts together (at most max_batch) and writes their outputs. Blocks. One thread at a time.
+     * DEVICE_LOST: the device does not answer any more; every later run of this executor fails alike. */
     rn_status (*run)(rn_executor *executor, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err);
 
     /* One line for people: device, precision, kernels, threads, memory. Owned by the executor. */
     const char *(*describe)(const rn_executor *executor);
 
     void (*destroy)(rn_executor *executor); /* NULL allowed */
+
+    /* Optional: how many devices of this kind the process sees; prepare takes their numbers from 0. Called after a successful probe. NULL: one. */
+    int32_t (*device_count)(void);
 } rn_backend;
 
 /* What a plug-in exports, as RN_BACKEND_ENTRY. contract: RN_BACKEND_CONTRACT of the program, a checksum of the headers that both sides were
@@ -59,5 +63,17 @@ typedef const rn_backend *rn_backend_entry_fn(unsigned long contract);
 /* The backend of that name, "auto" for the best one that works here. *out is static. NOT_FOUND lists the names; DEVICE_FAILED says why
  * the one that was asked for cannot be used: there is never a fall-back from a backend asked for by name. */
 rn_status rn_backend_select(const char *name, const rn_backend **out, rn_error *err);
+
+enum { RN_MAX_DEVICES = 64 };
+
+typedef struct rn_device_choice {
+    const rn_backend *backend;
+    int32_t count;                   /* at least 1 */
+    int32_t devices[RN_MAX_DEVICES]; /* as rn_backend_options.device names them */
+} rn_device_choice;
+
+/* What --device asks for: a backend's name or "auto", alone (its first device), with a number ("cuda:1") or with all ("cuda:all"). Fails as
+ * rn_backend_select does; INVALID_ARGUMENT when what follows the colon is neither; DEVICE_FAILED when there is no such device. */
+rn_status rn_device_choose(const char *text, rn_device_choice *out, rn_error *err);
 
 #endif

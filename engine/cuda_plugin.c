@@ -77,6 +77,11 @@ static void destroy(rn_executor *executor)
     if (executor) backend->destroy(executor);
 }
 
+static int32_t device_count(void)
+{
+    return backend->device_count();
+}
+
 const rn_backend rn_cuda_plugin = {
     .name = "cuda",
     .probe = probe,
@@ -84,4 +89,5 @@ const rn_backend rn_cuda_plugin = {
     .run = run,
     .describe = describe,
     .destroy = destroy,
+    .device_count = device_count,
 };

@@ -1,4 +1,4 @@
-/* One loaded version of a model, ready to answer: plan, prepared backend, batch queue.
+/* One loaded version of a model, ready to answer: plan, prepared backend and batch queue for each device.
  *
  * A model is counted: whoever holds a reference may submit requests from any thread. Requests hold one each.
  */
@@ -8,18 +8,22 @@
 #include <stdatomic.h>
 
 #include "engine/backend.h"
-#include "engine/batcher.h"
+#include "engine/replicas.h"
 #include "engine/workers.h"
 
 typedef struct rn_model rn_model;
 
 typedef struct rn_model_options {
-    rn_backend_options backend;
-    int32_t max_waiting_rows; /* of the batch queue, at least 1 */
+    rn_backend_options backend;      /* its `device` counts when the list below is empty */
+    const int32_t *devices;          /* [device_count] the plan is prepared for each of them; borrowed during create */
+    int32_t device_count;
+    int32_t max_waiting_rows;        /* of the batch queue of each device, at least 1 */
+    rn_device_lost_fn *device_lost;  /* or NULL: nobody wants to know */
+    void *device_lost_context;
 } rn_model_options;
 
-/* Prepares `plan` for `backend`, runs every signature once on a made-up input (INTERNAL when a result is not finite) and starts the batch
- * queue. Takes the plan, also on failure. workers decode pictures and must outlive the model. The caller holds the first reference. */
+/* Prepares `plan` for the backend's devices, runs every signature once on each with a made-up input (INTERNAL when a result is not finite) and
+ * starts the batch queues. Takes the plan, also on failure. workers decode pictures and must outlive the model. The caller holds the first reference. */
 rn_status rn_model_create(rn_plan *plan, const rn_backend *backend, const rn_model_options *options, rn_workers *workers, rn_model **out,
                           rn_error *err);
 

@@ -6,9 +6,9 @@
 
 struct rn_model {
     rn_plan *plan;       /* owned */
-    rn_batcher *batcher; /* owned */
+    rn_replicas *replicas; /* owned */
     rn_workers *workers;
-    char *device;     /* owned copy: the executor belongs to the batcher's thread */
+    char *device;     /* owned: what each executor says of itself, which belongs to a batcher's thread */
     int32_t max_rows; /* of one request */
     atomic_int references;
 };

@@ -55,6 +55,7 @@ static int exit_code(rn_status status)
     case RN_STATUS_UNAVAILABLE:
         return EXIT_UNREACHABLE;
     case RN_STATUS_DEVICE_FAILED:
+    case RN_STATUS_DEVICE_LOST:
         return EXIT_DEVICE;
     case RN_STATUS_OUT_OF_MEMORY:
         return EXIT_MEMORY;
@@ -71,7 +72,8 @@ static struct {
     atomic_int phase;
     atomic_int number; /* of the latest signal */
     sem_t arrived;     /* posted by the handler: all that a handler may do */
-    sem_t stop;        /* posted by the first signal while serving */
+    sem_t stop;        /* posted by the first signal while serving, or when the last device is lost */
+    atomic_int code;   /* to exit with when everything is drained */
 } process;
 
 static void on_signal(int number)
@@ -125,13 +127,31 @@ static rn_status start_signals(rn_error *err)
 
 /* Everything that main puts together, in the order of creation. */
 typedef struct {
-    const rn_backend *backend;
+    rn_device_choice device;
     rn_workers *workers;
     rn_serving *serving;
     rn_service service;
     rn_server *monitoring, *rest;
     rn_grpc_server *grpc; /* NULL: not wanted */
 } composition;
+
+static void log_line(void *context, const char *line)
+{
+    (void)context;
+    say("%s", line);
+}
+
+/* The process serves on while a device is left. Without one it answers what it has with the reason, drains and ends, so that whoever
+ * started it starts another. */
+static void on_device_lost(void *context, const char *reason, int32_t left)
+{
+    say("%s; devices left: %d", reason, left);
+    if (left > 0) return;
+    rn_serving_set_ready(context, false);
+    atomic_store(&process.code, EXIT_DEVICE);
+    int expected = SERVING;
+    if (atomic_compare_exchange_strong(&process.phase, &expected, DRAINING)) sem_post(&process.stop);
+}
 
 static int32_t usable_processors(void)
 {
@@ -163,9 +183,17 @@ static rn_status load_model(const rn_flags *flags, composition *c, rn_error *err
     const rn_serving_source source = {
         .name = flags->model_name,
         .base_path = flags->model_base_path,
-        .backend = c->backend,
-        .options = {.backend = {.max_batch = (int32_t)flags->max_batch_size, .thread_count = (int32_t)flags->num_threads},
-                    .max_waiting_rows = (int32_t)flags->max_queue_rows},
+        .backend = c->device.backend,
+        .options = {.backend = {.max_batch = (int32_t)flags->max_batch_size,
+                                .thread_count = (int32_t)flags->num_threads,
+                                .memory_limit_bytes = (size_t)flags->gpu_memory_limit << 20,
+                                .cache_directory = *flags->cuda_cache_dir ? flags->cuda_cache_dir : NULL,
+                                .log = log_line},
+                    .devices = c->device.devices,
+                    .device_count = c->device.count,
+                    .max_waiting_rows = (int32_t)flags->max_queue_rows,
+                    .device_lost = on_device_lost,
+                    .device_lost_context = c->serving},
         .workers = c->workers,
     };
     RN_TRY(rn_serving_load(c->serving, &source, err));
@@ -208,7 +236,7 @@ static rn_status start(const rn_flags *flags, composition *c, rn_error *err)
     return start_rest(flags, c, err);
 }
 
-/* Serves until a signal comes. Returns the exit code. */
+/* Serves until a signal comes or the last device is lost. Returns the exit code. */
 static int serve(const rn_flags *flags, composition *c)
 {
     while (sem_wait(&process.stop) != 0) continue;
@@ -221,7 +249,7 @@ static int serve(const rn_flags *flags, composition *c)
         _exit(EXIT_CUT_SHORT);
     }
     say("drained");
-    return EXIT_SUCCESS;
+    return atomic_load(&process.code);
 }
 
 static void take_apart(composition *c)
@@ -261,9 +289,9 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     rn_flags_each_ignored(&flags, say_ignored);
-    if (rn_backend_select(flags.device, &c.backend, &err) != RN_STATUS_OK) {
+    if (rn_device_choose(flags.device, &c.device, &err) != RN_STATUS_OK) {
         say("%s", err.message);
-        return err.status == RN_STATUS_NOT_FOUND ? EXIT_USAGE : exit_code(err.status);
+        return err.status == RN_STATUS_DEVICE_FAILED ? EXIT_DEVICE : EXIT_USAGE;
     }
     const rn_status status = start(&flags, &c, &err);
     if (status != RN_STATUS_OK) say("%s", err.message);

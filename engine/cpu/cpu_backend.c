@@ -264,4 +264,5 @@ const rn_backend rn_cpu_backend = {
     .run = run,
     .describe = describe,
     .destroy = destroy,
+    .device_count = NULL,
 };

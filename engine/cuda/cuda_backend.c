@@ -270,6 +270,11 @@ static rn_status run_batch(rn_executor *e, const rn_signature *signature, const 
     return copy_out(e, signature, rows, err);
 }
 
+static rn_status out_of_service(const rn_executor *e, rn_error *err)
+{
+    return RN_FAIL(err, RN_STATUS_DEVICE_LOST, "GPU %d is out of service: %s", e->device.index, e->reason);
+}
+
 static rn_status run(rn_executor *e, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err)
 {
     int64_t rows = 0;
@@ -279,7 +284,7 @@ static rn_status run(rn_executor *e, const rn_signature *signature, const rn_bat
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "signature %s: a batch of %lld rows, expected 1 to %d", signature->name,
                        (long long)rows, max_batch);
     }
-    if (e->broken) return RN_FAIL(err, RN_STATUS_DEVICE_FAILED, "GPU %d is out of service: %s", e->device.index, e->reason);
+    if (e->broken) return out_of_service(e, err);
     rn_error failure = {0};
     const rn_status status = run_batch(e, signature, parts, part_count, (int32_t)rows, &failure);
     if (status == RN_STATUS_OK) {
@@ -287,11 +292,12 @@ static rn_status run(rn_executor *e, const rn_signature *signature, const rn_bat
         return RN_STATUS_OK;
     }
     /* Wait for the copies that are under way, and see whether the error stays. */
-    if (cudaStreamSynchronize(e->stream) != cudaSuccess) {
-        e->broken = true;
-        snprintf(e->reason, sizeof e->reason, "%s", failure.message);
-    }
+    e->broken = cudaStreamSynchronize(e->stream) != cudaSuccess;
     (void)cudaGetLastError();
+    if (e->broken) {
+        snprintf(e->reason, sizeof e->reason, "%s", failure.message);
+        return out_of_service(e, err);
+    }
     if (err) *err = failure;
     return status;
 }
@@ -308,4 +314,5 @@ const rn_backend rn_cuda_backend = {
     .run = run,
     .describe = describe,
     .destroy = destroy,
+    .device_count = rn__cuda_device_count,
 };

@@ -30,6 +30,12 @@ static rn_status count_devices(int *count, rn_error *err)
                    driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
 }
 
+int32_t rn__cuda_device_count(void)
+{
+    int count = 0;
+    return count_devices(&count, NULL) == RN_STATUS_OK ? count : 0;
+}
+
 rn_status rn__cuda_probe(rn_error *err)
 {
     rn__cuda_device device;

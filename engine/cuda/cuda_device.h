@@ -18,6 +18,9 @@ typedef struct rn__cuda_device {
 /* Whether any GPU of this machine can be used: DEVICE_FAILED with one sentence that names what is missing. */
 rn_status rn__cuda_probe(rn_error *err);
 
+/* GPUs that the process sees; 0 when the runtime does not say. */
+int32_t rn__cuda_device_count(void);
+
 /* Makes the GPU the calling thread's device and describes it. DEVICE_FAILED when it is not there or this build has no code for it. */
 rn_status rn__cuda_device_open(int32_t index, rn__cuda_device *out, rn_error *err);
 
