@@ -46,7 +46,8 @@ typedef struct rn_backend {
      * DEVICE_LOST: the device does not answer any more; every later run of this executor fails alike. */
     rn_status (*run)(rn_executor *executor, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err);
 
-    /* One line for people: device, precision, kernels, threads, memory. Owned by the executor. */
+    /* One line for people: device, precision, kernels, threads, memory. Its first word is the device and the last one before the first
+     * comma the precision: metrics are labelled with them. Owned by the executor. */
     const char *(*describe)(const rn_executor *executor);
 
     void (*destroy)(rn_executor *executor); /* NULL allowed */

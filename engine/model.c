@@ -76,6 +76,7 @@ cleanup:
 
 static void free_model(rn_model *model)
 {
+    if (model->loaded) rn_model_metrics_unloaded(model->metrics);
     rn_replicas_destroy(model->replicas);
     rn_plan_destroy(model->plan);
     free(model->device);
@@ -111,14 +112,16 @@ static rn_status prepare(rn_model *model, const rn_backend *backend, const rn_ba
 /* Everything that can fail after the model itself is there. */
 static rn_status start(rn_model *model, const rn_backend *backend, const rn_model_options *options, rn_error *err)
 {
-    const rn_batcher_options batching = {.max_batch = options->backend.max_batch, .max_waiting_rows = options->max_waiting_rows};
+    const rn_batcher_options batching = {
+        .max_batch = options->backend.max_batch, .max_waiting_rows = options->max_waiting_rows, .metrics = options->metrics};
     RN_TRY(rn_replicas_create(model->plan, backend, &batching, options->device_lost, options->device_lost_context, &model->replicas, err));
     rn_backend_options one = options->backend;
-    if (options->device_count == 0) return prepare(model, backend, &one, err);
-    for (int32_t i = 0; i < options->device_count; i++) {
-        one.device = options->devices[i];
+    for (int32_t i = 0; i < options->device_count || i == 0; i++) {
+        if (options->device_count > 0) one.device = options->devices[i];
         RN_TRY(prepare(model, backend, &one, err));
     }
+    rn_model_metrics_loaded(options->metrics, model->device);
+    model->loaded = true;
     return RN_STATUS_OK;
 }
 
@@ -132,6 +135,7 @@ rn_status rn_model_create(rn_plan *plan, const rn_backend *backend, const rn_mod
     }
     model->plan = plan;
     model->workers = workers;
+    model->metrics = options->metrics;
     model->max_rows = options->max_waiting_rows;
     atomic_init(&model->references, 1);
     const rn_status status = start(model, backend, options, err);
@@ -161,6 +165,11 @@ const rn_plan *rn_model_plan(const rn_model *model)
 const char *rn_model_device(const rn_model *model)
 {
     return model->device;
+}
+
+rn_model_metrics *rn_model_metrics_of(const rn_model *model)
+{
+    return model->metrics;
 }
 
 int32_t rn_model_waiting_rows(rn_model *model)

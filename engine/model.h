@@ -14,16 +14,18 @@
 typedef struct rn_model rn_model;
 
 typedef struct rn_model_options {
-    rn_backend_options backend;      /* its `device` counts when the list below is empty */
-    const int32_t *devices;          /* [device_count] the plan is prepared for each of them; borrowed during create */
+    rn_backend_options backend; /* its `device` counts when the list below is empty */
+    const int32_t *devices;     /* [device_count] the plan is prepared for each of them; borrowed during create */
     int32_t device_count;
-    int32_t max_waiting_rows;        /* of the batch queue of each device, at least 1 */
-    rn_device_lost_fn *device_lost;  /* or NULL: nobody wants to know */
+    int32_t max_waiting_rows;       /* of the batch queue of each device, at least 1 */
+    rn_device_lost_fn *device_lost; /* or NULL: nobody wants to know */
     void *device_lost_context;
+    rn_model_metrics *metrics; /* of this version: where to count; NULL: nowhere */
 } rn_model_options;
 
-/* Prepares `plan` for the backend's devices, runs every signature once on each with a made-up input (INTERNAL when a result is not finite) and
- * starts the batch queues. Takes the plan, also on failure. workers decode pictures and must outlive the model. The caller holds the first reference. */
+/* Prepares `plan` for the backend's devices, runs every signature once on each with a made-up input (INTERNAL when a result is not finite)
+ * and starts the batch queues. Takes the plan, also on failure. workers decode pictures and must outlive the model. The caller holds the
+ * first reference. */
 rn_status rn_model_create(rn_plan *plan, const rn_backend *backend, const rn_model_options *options, rn_workers *workers, rn_model **out,
                           rn_error *err);
 
@@ -32,7 +34,8 @@ void rn_model_acquire(rn_model *model);
 void rn_model_release(rn_model *model);
 
 const rn_plan *rn_model_plan(const rn_model *model);
-const char *rn_model_device(const rn_model *model); /* one line for people */
+const char *rn_model_device(const rn_model *model);           /* one line for people */
+rn_model_metrics *rn_model_metrics_of(const rn_model *model); /* outlives the model; NULL: nobody counts */
 int32_t rn_model_waiting_rows(rn_model *model);
 
 /* An encoded picture: borrowed bytes. */

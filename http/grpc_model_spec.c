@@ -1,7 +1,7 @@
 /* Which model a call means: model_servers/server_core.cc (ServableRequestFromModelSpec), core/manager.h. */
 #include "http/grpc_tfs.h"
 
-rn_status rn__grpc_acquire(const rn_service *service, const Tfs__ModelSpec *spec, rn_model **out, int64_t *version, rn_error *err)
+static rn_status find(const rn_service *service, const Tfs__ModelSpec *spec, rn_model **out, int64_t *version, rn_error *err)
 {
     if (!spec) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Missing ModelSpec");
     if (spec->name.len == 0) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "ModelSpec has no name specified.");
@@ -22,6 +22,13 @@ rn_status rn__grpc_acquire(const rn_service *service, const Tfs__ModelSpec *spec
         if (*out) return RN_STATUS_OK;
         return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Servable not found for request: Latest(%.*s)", RN_TEXT_ARG(name));
     }
+}
+
+rn_status rn__grpc_acquire(rn__grpc_call *call, const Tfs__ModelSpec *spec, rn_model **out, int64_t *version, rn_error *err)
+{
+    RN_TRY(find(call->service, spec, out, version, err));
+    call->asked_model = rn_model_metrics_of(*out);
+    return RN_STATUS_OK;
 }
 
 rn_text rn__grpc_signature_name(const Tfs__ModelSpec *spec)

@@ -16,6 +16,7 @@
 #include "http/flags.h"
 #include "http/grpc_server.h"
 #include "http/server.h"
+#include "kernels/base/cpu_features.h"
 #include "kernels/base/version.h"
 
 /* sysexits.h where it has a word for it. */
@@ -128,6 +129,7 @@ static rn_status start_signals(rn_error *err)
 /* Everything that main puts together, in the order of creation. */
 typedef struct {
     rn_device_choice device;
+    rn_metrics *metrics;
     rn_workers *workers;
     rn_serving *serving;
     rn_service service;
@@ -162,10 +164,12 @@ static int32_t usable_processors(void)
 static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_error *err)
 {
     const int32_t workers = flags->num_workers ? (int32_t)flags->num_workers : usable_processors();
+    RN_TRY(rn_metrics_create(&c->metrics, err));
     RN_TRY(rn_workers_create(workers, (int32_t)flags->max_waiting_requests, &c->workers, err));
     RN_TRY(rn_serving_create(&c->serving, err));
     c->service = (rn_service){.serving = c->serving,
                               .workers = c->workers,
+                              .metrics = c->metrics,
                               .timeout_us = flags->rest_api_timeout_in_ms * 1000,
                               .max_request_bytes = (size_t)flags->max_request_bytes,
                               .cors = flags->rest_api_enable_cors_support,
@@ -186,6 +190,7 @@ static rn_status load_model(const rn_flags *flags, composition *c, rn_error *err
         .backend = c->device.backend,
         .options = {.backend = {.max_batch = (int32_t)flags->max_batch_size,
                                 .thread_count = (int32_t)flags->num_threads,
+                                .isa = *flags->isa ? flags->isa : NULL,
                                 .memory_limit_bytes = (size_t)flags->gpu_memory_limit << 20,
                                 .cache_directory = *flags->cuda_cache_dir ? flags->cuda_cache_dir : NULL,
                                 .log = log_line},
@@ -195,6 +200,7 @@ static rn_status load_model(const rn_flags *flags, composition *c, rn_error *err
                     .device_lost = on_device_lost,
                     .device_lost_context = c->serving},
         .workers = c->workers,
+        .metrics = c->metrics,
     };
     RN_TRY(rn_serving_load(c->serving, &source, err));
     int64_t version;
@@ -259,6 +265,18 @@ static void take_apart(composition *c)
     rn_server_destroy(c->monitoring);
     rn_serving_destroy(c->serving);
     rn_workers_destroy(c->workers);
+    rn_metrics_destroy(c->metrics);
+}
+
+/* What the list of flags cannot check by itself. */
+static rn_status check_flags(const rn_flags *flags, rn_error *err)
+{
+    rn_isa isa;
+    if (*flags->model_base_path == '\0')
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--model_base_path is needed: where is the model? resnetd --help lists all flags");
+    if (*flags->isa && !rn_isa_by_name(flags->isa, &isa))
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--isa: expected one of%s, found \"%s\"", rn_isa_names, flags->isa);
+    return RN_STATUS_OK;
 }
 
 static void say_ignored(const char *name)
@@ -284,8 +302,8 @@ int main(int argc, char **argv)
         printf("resnetd %s (%s)\n", rn_version, rn_commit);
         return EXIT_SUCCESS;
     }
-    if (*flags.model_base_path == '\0') {
-        say("--model_base_path is needed: where is the model? resnetd --help lists all flags");
+    if (check_flags(&flags, &err) != RN_STATUS_OK) {
+        say("%s", err.message);
         return EXIT_USAGE;
     }
     rn_flags_each_ignored(&flags, say_ignored);

@@ -106,7 +106,12 @@ rn_status rn_serving_load(rn_serving *serving, const rn_serving_source *source, 
     rn_model *model;
     RN_TRY(find_version(source->base_path, path, sizeof path, &version, err));
     rn_status status = rn_repository_load(path, NULL, &plan, err);
-    if (status == RN_STATUS_OK) status = rn_model_create(plan, source->backend, &source->options, source->workers, &model, err);
+    rn_model_options options = source->options;
+    if (status == RN_STATUS_OK) {
+        status = rn_metrics_model(source->metrics, source->name, version, &options.metrics, err);
+        if (status != RN_STATUS_OK) rn_plan_destroy(plan);
+    }
+    if (status == RN_STATUS_OK) status = rn_model_create(plan, source->backend, &options, source->workers, &model, err);
     if (status != RN_STATUS_OK) {
         rn_error_prefix(err, "model %s, version %lld, %s", source->name, (long long)version, path);
         return status;

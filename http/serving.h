@@ -19,6 +19,7 @@ typedef struct rn_serving_source {
     const rn_backend *backend;
     rn_model_options options;
     rn_workers *workers; /* must outlive the serving */
+    rn_metrics *metrics; /* likewise */
 } rn_serving_source;
 
 /* Loads, tests and publishes the highest version. Blocks. The error says what is wrong with which path. */

@@ -29,7 +29,10 @@ rn_status rn__tfs_acquire(rn_exchange *x, rn_model **out, int64_t *version, rn_e
     if (target->label.at)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Unrecognized servable version label: %.*s", RN_TEXT_ARG(target->label));
     *out = rn_serving_acquire(x->service->serving, target->model, target->version, version);
-    if (*out) return RN_STATUS_OK;
+    if (*out) {
+        x->asked_model = rn_model_metrics_of(*out);
+        return RN_STATUS_OK;
+    }
     if (target->version == RN_LATEST_VERSION)
         return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Servable not found for request: Latest(%.*s)", RN_TEXT_ARG(target->model));
     return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Servable not found for request: Specific(%.*s, %lld)", RN_TEXT_ARG(target->model),

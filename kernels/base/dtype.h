@@ -21,7 +21,16 @@ typedef enum {
         RN_DTYPE_COUNT
 } rn_dtype;
 
-size_t rn_dtype_bytes(rn_dtype dtype);           /* of one element; 0 for STRING */
+/* Of one element; 0 for STRING. */
+static inline size_t rn_dtype_bytes(rn_dtype dtype)
+{
+    static const unsigned char sizes[RN_DTYPE_COUNT] = {
+#define RN_DTYPE_BYTES(name, bytes, safetensors, tensorflow, tf_name) bytes,
+        RN_DTYPE_LIST(RN_DTYPE_BYTES)
+#undef RN_DTYPE_BYTES
+    };
+    return sizes[dtype];
+}
 const char *rn_dtype_name(rn_dtype dtype);       /* as safetensors spells it: "F32" */
 const char *rn_dtype_tf_name(rn_dtype dtype);    /* as TensorFlow's messages spell it: "float" */
 int rn_dtype_tf_number(rn_dtype dtype);          /* DataType in TensorFlow's protocol buffers */
