@@ -54,6 +54,12 @@ typedef struct rn_backend {
 
     /* Optional: how many devices of this kind the process sees; prepare takes their numbers from 0. Called after a successful probe. NULL: one. */
     int32_t (*device_count)(void);
+
+    /* Optional, both or none: a run in two halves, so that one batch is copied while another is computed. begin takes what run takes; the parts and the
+     * callers' memory are borrowed until finish, which waits for the oldest batch that was begun and writes its outputs. Two may be under way;
+     * run needs that none is. Statuses as run's; a batch whose begin failed is not under way. */
+    rn_status (*begin)(rn_executor *executor, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err);
+    rn_status (*finish)(rn_executor *executor, rn_error *err);
 } rn_backend;
 
 /* What a plug-in exports, as RN_BACKEND_ENTRY. contract: RN_BACKEND_CONTRACT of the program, a checksum of the headers that both sides were

@@ -67,6 +67,16 @@ static rn_status run(rn_executor *executor, const rn_signature *signature, const
     return backend->run(executor, signature, parts, part_count, err);
 }
 
+static rn_status begin(rn_executor *executor, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err)
+{
+    return backend->begin(executor, signature, parts, part_count, err);
+}
+
+static rn_status finish(rn_executor *executor, rn_error *err)
+{
+    return backend->finish(executor, err);
+}
+
 static const char *describe(const rn_executor *executor)
 {
     return backend->describe(executor);
@@ -90,4 +100,6 @@ const rn_backend rn_cuda_plugin = {
     .describe = describe,
     .destroy = destroy,
     .device_count = device_count,
+    .begin = begin,
+    .finish = finish,
 };

@@ -14,7 +14,7 @@ rn__cpu_tensor rn__cpu_tensor_layout(const rn_plan_tensor *tensor, rn_dtype dtyp
     rn__cpu_tensor t = {.dtype = dtype, .h = tensor->h, .w = tensor->w, .c = tensor->c, .gap_h = gap_h, .gap_w = gap_w};
     const int64_t size = (int64_t)rn_dtype_bytes(t.dtype);
     t.pixel = t.c;
-    if (t.pixel * size % PAGE_BYTES == 0) t.pixel += LINE_BYTES / size;
+    if (size > 0 && t.pixel * size % PAGE_BYTES == 0) t.pixel += LINE_BYTES / size;
     t.row = (t.w + gap_w) * t.pixel;
     t.image = (t.h + gap_h) * t.row;
     t.first = gap_h * t.row + gap_w * t.pixel;

@@ -148,6 +148,7 @@ void rn__cpu_pointwise_prepare(rn__cpu_step *step)
     case RN_OP_SOFTMAX: step->run = run_softmax; break;
     case RN_OP_TOP_K: step->run = run_top_k; break;
     case RN_OP_IMAGE:
+    case RN_OP_QUANTIZE:
     case RN_OP_CONV2D:
     case RN_OP_DENSE:
     case RN_OP_COUNT: break;

@@ -10,6 +10,7 @@
     X(F16,    2,     "F16",       19, "half")                                                                                  \
     X(BF16,   2,     "BF16",      14, "bfloat16")                                                                              \
     X(U8,     1,     "U8",        4,  "uint8")                                                                                 \
+    X(I8,     1,     "I8",        6,  "int8")                                                                                  \
     X(I32,    4,     "I32",       3,  "int32")                                                                                 \
     X(I64,    8,     "I64",       9,  "int64")                                                                                 \
     X(STRING, 0,     "STRING",    7,  "string") /* elements of any length: signatures only, never in a plan's arena */

@@ -251,6 +251,75 @@ static void two_signatures_share_a_network(void **state)
     free_problem(&bytes);
 }
 
+/* A batch that may be under way beside others: one part, rows of the problem from `first` on. */
+typedef struct {
+    rn_batch_part part;
+    results out;
+    int32_t first;
+} flight;
+
+static rn_status begin_flight(const problem *p, rn_executor *executor, flight *f, int32_t first, int32_t rows, rn_error *err)
+{
+    f->first = first;
+    f->part = (rn_batch_part){.rows = rows, .input = p->input + (size_t)first * input_bytes(p)};
+    for (int32_t o = 0; o < p->signature->output_count; o++) {
+        if (!f->out.data[o]) f->out.data[o] = malloc(MAX_ROWS * output_bytes(p, o));
+        memset(f->out.data[o], 0xff, MAX_ROWS * output_bytes(p, o));
+        f->part.outputs[o] = f->out.data[o];
+    }
+    return cuda->begin(executor, p->signature, &f->part, 1, err);
+}
+
+static void check_flight(const problem *p, rn_executor *executor, const flight *f)
+{
+    rn_error err = {0};
+    if (cuda->finish(executor, &err) != RN_STATUS_OK) fail_msg("%s", err.message);
+    problem part = *p;
+    for (int32_t o = 0; o < p->signature->output_count; o++)
+        part.expected[o] = (char *)p->expected[o] + (size_t)f->first * output_bytes(p, o);
+    assert_true(logit_error(&part, f->part.rows, &f->out) <= 1e-4);
+    check_top_k(&part, f->part.rows, &f->out);
+}
+
+/* Batches of different rows and sizes follow one another through the two slots; each gets its own results. */
+static void a_batch_is_copied_while_another_is_computed(void **state)
+{
+    (void)state;
+    problem p = make_problem(&networks[4].options);
+    rn_executor *executor = NULL;
+    rn_error err = {0};
+    const rn_backend_options options = {.max_batch = MAX_ROWS, .thread_count = 1, .precision = "fp32"};
+    assert_int_equal(cuda->prepare(p.plan, &options, &executor, &err), RN_STATUS_OK);
+    flight flights[2] = {0}, third = {0};
+    static const int32_t sizes[] = {3, 5, 1, 2, 4, 5, 1};
+    enum { COUNT = sizeof sizes / sizeof *sizes };
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(begin_flight(&p, executor, &flights[i % 2], MAX_ROWS - sizes[i], sizes[i], &err), RN_STATUS_OK);
+        if (i == 1) assert_int_equal(begin_flight(&p, executor, &third, 0, 1, &err), RN_STATUS_INTERNAL);
+        if (i > 0) check_flight(&p, executor, &flights[(i - 1) % 2]);
+    }
+    check_flight(&p, executor, &flights[(COUNT - 1) % 2]);
+    assert_int_equal(cuda->finish(executor, &err), RN_STATUS_INTERNAL);
+
+    /* What fails to begin disturbs nobody; what is lost is lost for both. */
+    assert_int_equal(begin_flight(&p, executor, &flights[0], 0, 2, &err), RN_STATUS_OK);
+    rn_emulation_fail("cudaGraphLaunch", 1, cudaErrorNotReady);
+    assert_int_equal(begin_flight(&p, executor, &flights[1], 2, 2, &err), RN_STATUS_DEVICE_FAILED);
+    rn_emulation_fail_none();
+    check_flight(&p, executor, &flights[0]);
+    assert_int_equal(begin_flight(&p, executor, &flights[0], 1, 2, &err), RN_STATUS_OK);
+    assert_int_equal(begin_flight(&p, executor, &flights[1], 2, 3, &err), RN_STATUS_OK);
+    rn_emulation_break_device(0, cudaErrorIllegalAddress);
+    for (int i = 0; i < 2; i++) assert_int_equal(cuda->finish(executor, &err), RN_STATUS_DEVICE_LOST);
+    assert_int_equal(begin_flight(&p, executor, &flights[0], 1, 2, &err), RN_STATUS_DEVICE_LOST);
+    rn_emulation_break_device(0, 0);
+    cuda->destroy(executor);
+    assert_int_equal(rn_emulation_live_objects(), 0);
+    for (int i = 0; i < 2; i++) free_results(&p, &flights[i].out);
+    free_results(&p, &third.out);
+    free_problem(&p);
+}
+
 /* ---- what fails ---- */
 
 static const rn_synthetic_options tiny = {
@@ -463,6 +532,7 @@ int main(void)
         cmocka_unit_test(the_emulated_library_keeps_the_rules),
         cmocka_unit_test(networks_match_the_reference),
         cmocka_unit_test(two_signatures_share_a_network),
+        cmocka_unit_test(a_batch_is_copied_while_another_is_computed),
         cmocka_unit_test(every_call_may_fail),
         cmocka_unit_test(a_broken_device_stays_broken),
         cmocka_unit_test(memory_runs_out),
