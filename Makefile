@@ -95,7 +95,7 @@ CUDNN_SKIP := $(or $(CUDA_SKIP),$(if $(SANITIZE),the library is not built for sa
 TESTS += $(if $(CUDA_SKIP),,$(CUDA_TESTS)) $(if $(CUDNN_SKIP),,$(CUDNN_TESTS))
 # A server with emulated GPUs, for tests alone: the same program beside a plug-in whose libraries are the stand-ins.
 EMULATED := $(B)/tests/emulated
-TEST_TOOLS += $(if $(CUDA_SKIP),,$(addprefix $(EMULATED)/,resnetd libresnetd-cuda.so))
+TEST_TOOLS += $(if $(CUDA_SKIP),,$(addprefix $(EMULATED)/,resnetd libresnetd-cuda.so libnvidia-ml.so.1))
 
 # The plug-in: native code for each architecture and PTX of the last one, so that newer devices work too. All six take some 45 s of one
 # processor; `make SM=90a` is for one.
@@ -213,9 +213,9 @@ $(B)/emulation/%.cpp.o: %.cpp
 $(B)/emulation/%.c.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CUDA_INCLUDE) $(CFLAGS) -fPIC -MMD -MP -c -o $@ $<
-$(B)/tests/cuda/%: $(B)/emulation/tests/cuda/%.c.o $(EMULATION) $(TEST_SUPPORT) $(ENGINE) $(KERNELS)
+$(B)/tests/cuda/%: $(B)/emulation/tests/cuda/%.c.o $(EMULATION) $(TEST_SUPPORT) $(ENGINE) $(KERNELS) | $(EMULATED)/libnvidia-ml.so.1
 	@mkdir -p $(@D)
-	$(CXX) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+	$(CXX) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/../emulated' -o $@ $^ -lcmocka $(LDLIBS)
 $(B)/tests/cuda_emulation/%: $(B)/emulation/tests/cuda_emulation/%.cpp.o $(EMULATION) $(ENGINE) $(KERNELS)
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -251,6 +251,9 @@ EMULATED_OBJ := $(addprefix $(B)/emulation/,$(addsuffix .o,$(filter-out tests/cu
 $(EMULATED)/libresnetd-cuda.so: $(EMULATED_OBJ)
 	@mkdir -p $(@D)
 	$(CXX) -shared $(LDFLAGS) -Wl,-rpath,'$$ORIGIN' -o $@ $^ -ldl -lm
+$(EMULATED)/libnvidia-ml.so.1: tests/cuda_emulation/nvml/nvml_standin.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -fPIC -shared -o $@ $<
 $(EMULATED)/resnetd: $(B)/resnetd
 	@mkdir -p $(@D)
 	ln -f $< $@

@@ -32,6 +32,15 @@ typedef struct rn_batch_part {
     void *outputs[RN_PLAN_MAX_OUTPUTS];     /* [rows][h][w][c] of each output's tensor, dense (labels: i32 indexes) */
 } rn_batch_part;
 
+/* How a device is doing; -1: it does not tell. */
+typedef struct rn_device_state {
+    double utilization;         /* share of the last sample period, at most a second, in which something ran: 0 to 1 */
+    int64_t memory_used_bytes;  /* by all processes */
+    int64_t memory_total_bytes;
+    int32_t celsius;
+    double watts;
+} rn_device_state;
+
 typedef struct rn_backend {
     const char *name; /* as --device spells it */
 
@@ -60,6 +69,9 @@ typedef struct rn_backend {
      * run needs that none is. Statuses as run's; a batch whose begin failed is not under way. */
     rn_status (*begin)(rn_executor *executor, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err);
     rn_status (*finish)(rn_executor *executor, rn_error *err);
+
+    /* Optional: how one of the devices is doing. Any thread; takes milliseconds. UNSUPPORTED says why nobody knows. */
+    rn_status (*device_state)(int32_t device, rn_device_state *out, rn_error *err);
 } rn_backend;
 
 /* What a plug-in exports, as RN_BACKEND_ENTRY. contract: RN_BACKEND_CONTRACT of the program, a checksum of the headers that both sides were

@@ -87,6 +87,11 @@ static void destroy(rn_executor *executor)
     if (executor) backend->destroy(executor);
 }
 
+static rn_status device_state(int32_t device, rn_device_state *out, rn_error *err)
+{
+    return backend->device_state(device, out, err);
+}
+
 static int32_t device_count(void)
 {
     return backend->device_count();
@@ -102,4 +107,5 @@ const rn_backend rn_cuda_plugin = {
     .device_count = device_count,
     .begin = begin,
     .finish = finish,
+    .device_state = device_state,
 };

@@ -271,4 +271,5 @@ const rn_backend rn_cpu_backend = {
     .device_count = NULL,
     .begin = NULL,
     .finish = NULL,
+    .device_state = NULL,
 };

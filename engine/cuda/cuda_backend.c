@@ -83,7 +83,11 @@ static rn_status allocate_steps(rn_executor *e, rn_error *err)
 static rn_status open_libraries(rn_executor *e, const rn_backend_options *options, rn_error *err)
 {
     RN_CUDA_TRY(cudaStreamCreateWithFlags(&e->stream, cudaStreamNonBlocking), "a stream");
-    e->context = (rn__conv_context){.device = &e->device, .stream = e->stream, .log = options->log, .log_context = options->log_context};
+    e->context = (rn__conv_context){.device = &e->device,
+                                    .stream = e->stream,
+                                    .memory_limit_bytes = options->memory_limit_bytes,
+                                    .log = options->log,
+                                    .log_context = options->log_context};
     cudnnStatus_t dnn = cudnnCreate(&e->context.cudnn);
     if (dnn != CUDNN_STATUS_SUCCESS) return rn__cudnn_fail(dnn, "a handle", err);
     dnn = cudnnSetStream(e->context.cudnn, e->stream);
@@ -113,10 +117,11 @@ static void describe_executor(rn_executor *e)
 {
     snprintf(
         e->description, sizeof e->description,
-        "cuda:%d %s sm_%d %s, %.1f MB weights, %.1f MB arena, %.1f MB workspace, %.1f MB staging, %d convolutions of which %d measured",
+        "cuda:%d %s sm_%d %s, %.1f MB weights, %.1f MB arena, %.1f MB workspace, %.1f MB staging, %d convolutions of which %d measured, "
+        "%d fused by our own kernel",
         e->device.index, e->device.name, e->device.sm, e->precision, (double)e->weight_bytes * 1e-6, (double)e->arena_bytes * 1e-6,
         (double)e->workspace_bytes * 1e-6, RN__CUDA_SLOTS * (double)(e->upload_bytes + e->download_bytes) * 1e-6,
-        rn__conv_set_count(e->convs), rn__conv_set_measured(e->convs));
+        rn__conv_set_count(e->convs), rn__conv_set_measured(e->convs), rn__conv_set_own(e->convs));
 }
 
 static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_backend_options *options, rn_error *err)
@@ -206,4 +211,5 @@ const rn_backend rn_cuda_backend = {
     .device_count = rn__cuda_device_count,
     .begin = rn__cuda_begin,
     .finish = rn__cuda_finish,
+    .device_state = rn__cuda_device_state,
 };

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "engine/cuda/nvml.h"
 #include "kernels/cuda/cuda_kernels.h"
 
 rn_status rn__cuda_fail(cudaError_t error, const char *what, rn_error *err)
@@ -34,6 +35,13 @@ int32_t rn__cuda_device_count(void)
 {
     int count = 0;
     return count_devices(&count, NULL) == RN_STATUS_OK ? count : 0;
+}
+
+rn_status rn__cuda_device_state(int32_t index, rn_device_state *out, rn_error *err)
+{
+    char pci[32];
+    RN_CUDA_TRY(cudaDeviceGetPCIBusId(pci, sizeof pci, index), "where a GPU is");
+    return rn__nvml_read(pci, out, err);
 }
 
 rn_status rn__cuda_probe(rn_error *err)

@@ -1,9 +1,4 @@
-/* A signature's operations on the stream, for one bucket of rows.
- *
- * A convolution with a second, pre-activated output is two kernels: cuDNN 9.19 has no engine that writes both, so the second output comes
- * from our scale_shift while the first is still in the L2. When nobody reads the first, it is made in the second's memory and overwritten
- * there.
- */
+/* A signature's operations on the stream, for one bucket of rows. */
 #include "engine/cuda/cuda_executor.h"
 
 /* What one call works on. */
@@ -54,19 +49,24 @@ static rn_status scale_shift(const run *r, const char *x, const rn__cuda_tensor 
     return kernels_for(y)->scale_shift(&args, r->e->stream);
 }
 
+static char *data_of(const rn_executor *e, int32_t tensor)
+{
+    return tensor == RN_NONE ? NULL : e->tensors[tensor].data;
+}
+
 static rn_status conv(const run *r, const rn_op *op, const rn__cuda_step *step)
 {
     const rn_executor *e = r->e;
-    const rn__cuda_tensor *y2 = op->outputs[1] == RN_NONE ? NULL : &e->tensors[op->outputs[1]];
-    const rn__cuda_tensor *y = op->outputs[0] == RN_NONE ? y2 : &e->tensors[op->outputs[0]];
-    const rn__conv_buffers buffers = {.x = e->tensors[op->inputs[0]].data,
+    const rn__conv_buffers buffers = {.x = data_of(e, op->inputs[0]),
                                       .filter = step->filter,
                                       .bias = step->bias,
-                                      .residual = op->inputs[1] == RN_NONE ? NULL : e->tensors[op->inputs[1]].data,
-                                      .y = y->data,
+                                      .residual = data_of(e, op->inputs[1]),
+                                      .y = data_of(e, op->outputs[0]),
+                                      .y2 = data_of(e, op->outputs[1]),
+                                      .scale = step->scale,
+                                      .shift = step->shift,
                                       .workspace = e->workspace};
-    RN_TRY(rn__conv_set_run(e->convs, step->conv[r->bucket], &buffers, r->err));
-    return y2 ? launched(scale_shift(r, y->data, y2, step, true), op->name, r->err) : RN_STATUS_OK;
+    return rn__conv_set_run(e->convs, step->conv[r->bucket], &buffers, r->err);
 }
 
 static rn_status max_pool(const run *r, const rn_max_pool_op *p, const rn__cuda_tensor *x, const rn__cuda_tensor *y)
