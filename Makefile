@@ -11,7 +11,7 @@ SANITIZE ?=
 PKGS := libprotobuf-c jansson libpng libjpeg libwebp libwebpdemux openssl zlib
 HTTP_PKG := libh2o-evloop grpc
 MISSING := $(strip $(foreach p,$(PKGS) openblas $(HTTP_PKG),$(shell pkg-config --exists $(p) || echo $(p))))
-ifneq ($(filter-out help clean format cuda gpu-check,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help clean format cuda cuda-found gpu-check,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(MISSING),)
 $(error not found by pkg-config: $(MISSING). `sh tools/install-deps.sh` installs what the build needs)
 endif
@@ -233,7 +233,10 @@ PLUGIN_OBJ := $(CUDA_KERNELS_SRC:%=$(B)/plugin/%.o) $(PLUGIN_SRC:%=$(B)/plugin/%
 cuda: $(if $(PLUGIN_MISSING),cuda-missing,$(PLUGIN))
 cuda-missing:
 	@echo 'the CUDA plug-in needs what was not found: $(PLUGIN_MISSING)'; exit 1
-.PHONY: cuda cuda-missing
+# For scripts: fails and names what is missing.
+cuda-found:
+	@$(if $(PLUGIN_MISSING),echo '$(subst ",,$(PLUGIN_MISSING))'; exit 1,:)
+.PHONY: cuda cuda-missing cuda-found
 $(B)/plugin/%.cu.o: %.cu $(B)/plugin/architectures
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCC_FLAGS) -DRN_CUDA_ARCHITECTURES='"$(SM:%=sm_%)"' -MMD -MP -c -o $@ $<

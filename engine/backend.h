@@ -47,8 +47,8 @@ typedef struct rn_backend {
     /* Whether this backend can be used on this machine: DEVICE_FAILED with one sentence that says what is missing. */
     rn_status (*probe)(rn_error *err);
 
-    /* Packs or uploads the weights and sizes the arena. The plan is borrowed: it must outlive the executor. UNSUPPORTED names the operation that
-     * this backend cannot run. */
+    /* Packs or uploads the weights and sizes the arena. The plan is borrowed: it must outlive the executor. UNSUPPORTED names the operation
+     * that this backend cannot run. */
     rn_status (*prepare)(const rn_plan *plan, const rn_backend_options *options, rn_executor **out, rn_error *err);
 
     /* Runs one signature on the rows of all parts together (at most max_batch) and writes their outputs. Blocks. One thread at a time.
@@ -61,12 +61,13 @@ typedef struct rn_backend {
 
     void (*destroy)(rn_executor *executor); /* NULL allowed */
 
-    /* Optional: how many devices of this kind the process sees; prepare takes their numbers from 0. Called after a successful probe. NULL: one. */
+    /* Optional: how many devices of this kind the process sees; prepare takes their numbers from 0. Called after a successful probe. NULL:
+     * one. */
     int32_t (*device_count)(void);
 
-    /* Optional, both or none: a run in two halves, so that one batch is copied while another is computed. begin takes what run takes; the parts and the
-     * callers' memory are borrowed until finish, which waits for the oldest batch that was begun and writes its outputs. Two may be under way;
-     * run needs that none is. Statuses as run's; a batch whose begin failed is not under way. */
+    /* Optional, both or none: a run in two halves, so that one batch is copied while another is computed. begin takes what run takes; the
+     * parts and the callers' memory are borrowed until finish, which waits for the oldest batch that was begun and writes its outputs. Two
+     * may be under way; run needs that none is. Statuses as run's; a batch whose begin failed is not under way. */
     rn_status (*begin)(rn_executor *executor, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err);
     rn_status (*finish)(rn_executor *executor, rn_error *err);
 

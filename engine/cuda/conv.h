@@ -1,7 +1,8 @@
 /* A convolution as the libraries see it: what cuDNN and cuBLASLt are both asked for.
  *
- * y = relu?(conv(x, filter) + bias + residual), and where there is a second output y2 = relu(y * scale + shift). There is always a bias, of zeros if need be: cuDNN 9.19 has no engine for a residual without one.
- * Channels are padded to 16 bytes, so c and k here are those in memory. A dense layer is a convolution of 1x1 maps by a 1x1 filter.
+ * y = relu?(conv(x, filter) + bias + residual), and where there is a second output y2 = relu(y * scale + shift). There is always a bias, of
+ * zeros if need be: cuDNN 9.19 has no engine for a residual without one. Channels are padded to 16 bytes, so c and k here are those in
+ * memory. A dense layer is a convolution of 1x1 maps by a 1x1 filter.
  */
 #ifndef RN_ENGINE_CUDA_CONV_H
 #define RN_ENGINE_CUDA_CONV_H

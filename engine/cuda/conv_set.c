@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/cuda/conv_check.h"
 #include "engine/cuda/conv_cudnn.h"
 #include "engine/cuda/conv_matmul.h"
 #include "engine/cuda/conv_own.h"
@@ -228,27 +229,57 @@ static void report_failure(const rn__conv_set *set, const conv *c, const way *w,
     if (set->context.log) set->context.log(set->context.log_context, line);
 }
 
-/* Times every way and leaves the fastest as the only one. */
-static rn_status measure(rn__conv_set *set, conv *c, rn__conv_timer *timer, rn_error *err)
+static const way *faster(const way *a, const way *b)
 {
-    const way *best = NULL;
-    rn_error failure = {0};
+    return !a || b->choice.microseconds < a->choice.microseconds ? b : a;
+}
+
+/* Times every way. *library, *own: the fastest that works, or NULL; *failure: of the last one that does not. */
+static rn_status time_ways(rn__conv_set *set, conv *c, rn__conv_timer *timer, const way **library, const way **own, rn_error *failure,
+                           rn_error *err)
+{
     for (int32_t i = 0; i < c->way_count; i++) {
         way *w = &c->ways[i];
         timed_way t = {set, c, w};
-        const rn_status status = rn__conv_timer_measure(timer, run_timed, &t, &w->choice.microseconds, &failure);
-        if (status != RN_STATUS_OK) {
-            report_failure(set, c, w, &failure);
-            RN_TRY(rn__conv_timer_recover(timer, err));
-        } else if (!best || w->choice.microseconds < best->choice.microseconds) {
-            best = w;
+        const way **fastest = w->choice.library == RN__LIBRARY_OWN ? own : library;
+        if (rn__conv_timer_measure(timer, run_timed, &t, &w->choice.microseconds, failure) == RN_STATUS_OK) {
+            *fastest = faster(*fastest, w);
+            continue;
         }
+        report_failure(set, c, w, failure);
+        RN_TRY(rn__conv_timer_recover(timer, err));
     }
+    return RN_STATUS_OK;
+}
+
+/* A kernel of our own takes a library's place when it computes the same on this device. */
+static bool agrees(rn__conv_set *set, const conv *c, rn__conv_timer *timer, const way *library, const way *own)
+{
+    timed_way a = {set, c, library}, b = {set, c, own};
+    const double allowed = rn__conv_check_allowance(c->shape.y_dtype);
+    double error = 0;
+    rn_error err = {0};
+    const rn_status status = rn__conv_check(timer, &c->shape, run_timed, &a, &b, &error, &err);
+    if (status == RN_STATUS_OK && error <= allowed) return true;
+    if (status == RN_STATUS_OK)
+        (void)RN_FAIL(&err, RN_STATUS_INTERNAL, "it is %.1e from the library's result, allowed are %.1e", error, allowed);
+    report_failure(set, c, own, &err);
+    return false;
+}
+
+/* Leaves the fastest way as the only one. */
+static rn_status measure(rn__conv_set *set, conv *c, rn__conv_timer *timer, rn_error *err)
+{
+    const way *library = NULL, *own = NULL;
+    rn_error failure = {0};
+    RN_TRY(time_ways(set, c, timer, &library, &own, &failure, err));
+    if (library && own && (faster(library, own) == library || !agrees(set, c, timer, library, own))) own = NULL;
+    const way *best = own ? own : library;
     if (!best)
         return RN_FAIL(err, RN_STATUS_DEVICE_FAILED, "%s, batch %d: no way to compute it works: %s", c->name, c->shape.n, failure.message);
     c->ways[0] = *best;
     c->way_count = 1;
-    return RN_STATUS_OK;
+    return rn__conv_timer_recover(timer, err); /* what a comparison may have left */
 }
 
 /* Keeps the plan of the one way that is left. */

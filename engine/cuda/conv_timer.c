@@ -131,6 +131,16 @@ void rn__conv_timer_destroy(rn__conv_timer *t)
     free(t);
 }
 
+const rn__conv_buffers *rn__conv_timer_buffers(const rn__conv_timer *t)
+{
+    return &t->buffers;
+}
+
+cudaStream_t rn__conv_timer_stream(const rn__conv_timer *t)
+{
+    return t->stream;
+}
+
 static rn_status time_once(rn__conv_timer *t, rn__conv_timed_fn *run, void *context, float *microseconds, rn_error *err)
 {
     float milliseconds = 0;

@@ -16,6 +16,9 @@ typedef rn_status rn__conv_timed_fn(void *context, const rn__conv_buffers *buffe
 
 rn_status rn__conv_timer_measure(rn__conv_timer *timer, rn__conv_timed_fn *run, void *context, float *microseconds, rn_error *err);
 
+const rn__conv_buffers *rn__conv_timer_buffers(const rn__conv_timer *timer); /* with random numbers, whatever ran last wrote the outputs */
+cudaStream_t rn__conv_timer_stream(const rn__conv_timer *timer);
+
 /* After a failed measurement: waits for what it left on the stream. Fails when the device does not answer any more. */
 rn_status rn__conv_timer_recover(rn__conv_timer *timer, rn_error *err);
 

@@ -67,14 +67,15 @@ struct rn_executor {
     char description[512];
 };
 
-/* cuda_memory.c: takes device memory, *(void **)address is where; the executor owns it. OUT_OF_MEMORY, also when the limit would be passed. */
+/* cuda_memory.c: takes device memory, *(void **)address is where; the executor owns it. OUT_OF_MEMORY, also beyond the limit. */
 rn_status rn__cuda_take(rn_executor *e, size_t bytes, const char *what, void *address, rn_error *err);
 
-/* cuda_tensors.c: decides how every tensor lies, then gives each its place in the arena. UNSUPPORTED names the operation that cannot be run. */
+/* cuda_tensors.c: decides how every tensor lies, then gives each its place in the arena. UNSUPPORTED names the operation that cannot be
+ * run. */
 rn_status rn__cuda_tensors_lay_out(rn_executor *e, rn_error *err);
 rn_status rn__cuda_tensors_place(rn_executor *e, rn_error *err);
-/* Where the rows of an output lie when a signature has run: in the tensor itself when that is what callers want, else unpacked. slot: NULL when only the
- * sizes are of interest. */
+/* Where the rows of an output lie when a signature has run: in the tensor itself when that is what callers want, else unpacked. slot: NULL
+ * when only the sizes are of interest. */
 typedef struct rn__cuda_output {
     const char *data;
     size_t row_bytes;           /* f32 or i32, dense */
@@ -93,11 +94,12 @@ rn__conv_shape rn__cuda_conv_shape(const rn_executor *e, const rn_op *op, int32_
 /* Groups of a convolution on the device: as in the plan, or 1 when padded channels would cut through them. */
 int32_t rn__cuda_conv_groups(int32_t groups, const rn__cuda_tensor *x, const rn__cuda_tensor *y);
 
-/* cuda_schedule.c: puts a signature's work for a bucket on the stream, from the slot's uploaded rows to the outputs in its download block. */
+/* cuda_schedule.c: puts a signature's work for a bucket on the stream, from the slot's uploaded rows to the outputs in its download. */
 rn_status rn__cuda_schedule_run(rn_executor *e, const rn_signature *signature, int32_t bucket, const rn__cuda_slot *slot, rn_error *err);
 /* The same recorded: fills e->graphs, after one run of each signature and bucket that loads what is loaded lazily. */
 rn_status rn__cuda_schedule_record(rn_executor *e, rn_error *err);
-static inline cudaGraphExec_t *rn__cuda_graph(const rn_executor *e, const rn_signature *signature, int32_t bucket, const rn__cuda_slot *slot)
+static inline cudaGraphExec_t *rn__cuda_graph(const rn_executor *e, const rn_signature *signature, int32_t bucket,
+                                              const rn__cuda_slot *slot)
 {
     return &e->graphs[((signature - e->plan->signatures) * e->bucket_count + bucket) * RN__CUDA_SLOTS + (slot - e->slots)];
 }

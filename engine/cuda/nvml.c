@@ -1,5 +1,5 @@
-/* See nvml.h. The prototypes are written from NVIDIA's NVML reference manual: the toolkit of a build machine has no header of it, and the library is a
- * driver's, which has kept these entries for ten years. */
+/* See nvml.h. The prototypes are written from NVIDIA's NVML reference manual: the toolkit of a build machine has no header of it, and the
+ * library is a driver's, which has kept these entries for ten years. */
 #include "engine/cuda/nvml.h"
 
 #include <dlfcn.h>

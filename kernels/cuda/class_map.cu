@@ -1,7 +1,8 @@
 /* Class activation map: how much every position of the last feature map speaks for a class.
  *
- * A warp takes one position: its lanes walk the channels of the map and of the class's weights side by side, 16 bytes a step, and five shuffles add up what they
- * found, so the order of additions is fixed. A picture's map is some 200 kB and is read once; the weights of a class come from the L2.
+ * A warp takes one position: its lanes walk the channels of the map and of the class's weights side by side, 16 bytes a step, and five
+ * shuffles add up what they found, so the order of additions is fixed. A picture's map is some 200 kB and is read once; the weights of a
+ * class come from the L2.
  */
 #include "kernels/cuda/vector.cuh"
 

@@ -118,8 +118,8 @@ typedef struct rn_cuda_class_map_args {
     int32_t n, positions, c;
 } rn_cuda_class_map_args;
 
-/* y = relu?(x * filter + residual + bias), y2 = relu(y * scale + shift): a 1x1 convolution with stride 1 and the pre-activation of what follows, for f16 and bf16.
- * Sums are f32; y2 is made of the rounded y. */
+/* y = relu?(x * filter + residual + bias), y2 = relu(y * scale + shift): a 1x1 convolution with stride 1 and the pre-activation of what
+ * follows, for f16 and bf16. Sums are f32; y2 is made of the rounded y. */
 typedef struct rn_cuda_expand_dual_args {
     const void *x;              /* T [pixels][c] */
     const void *filter;         /* T [k][c] */

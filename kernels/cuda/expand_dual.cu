@@ -1,13 +1,13 @@
-/* A 1x1 convolution that writes its result and the pre-activation of the next block in one go: no library fuses the two, and the second is otherwise a kernel
- * that reads back what the first has just written.
+/* A 1x1 convolution that writes its result and the pre-activation of the next block in one go: no library fuses the two, and the second is
+ * otherwise a kernel that reads back what the first has just written.
  *
- * A matrix product on the tensor cores: pixels x channels, 128 x 128 a block, 64 x 32 a warp, 32 deep a step. Three steps of both operands lie in shared memory,
- * two of them on their way while one is multiplied. Rows there are 64 bytes; the four 16-byte pieces of a row change places with every second row, so that the
- * eight rows that one load takes lie in different banks. The sums then go through the same shared memory, half a block at a time, because fragments hold pairs
- * of channels and memory wants 16 bytes.
+ * A matrix product on the tensor cores: pixels x channels, 128 x 128 a block, 64 x 32 a warp, 32 deep a step. Three steps of both operands
+ * lie in shared memory, two of them on their way while one is multiplied. Rows there are 64 bytes; the four 16-byte pieces of a row change
+ * places with every second row, so that the eight rows that one load takes lie in different banks. The sums then go through the same shared
+ * memory, half a block at a time, because fragments hold pairs of channels and memory wants 16 bytes.
  *
- * What it saves: one read of the result and one launch. What it costs: mma.sync reaches about 60 % of what the libraries' wgmma does on an H100, which the expanding
- * layers never see, as they are bound by memory from about a fifth of it. The tuner decides.
+ * What it saves: one read of the result and one launch. What it costs: mma.sync reaches some 60 % of the rate of the libraries' wgmma on an
+ * H100, which does not matter while a layer is bound by memory, as the expanding ones of large batches are. The tuner decides.
  */
 #include "kernels/cuda/tensor_core.cuh"
 #include "kernels/cuda/vector.cuh"
@@ -32,7 +32,8 @@ __device__ __forceinline__ int place(int row, int piece)
     return row * DEPTH + (piece ^ (row >> 1 & 3)) * 8;
 }
 
-/* A step's operands on their way: x from `first_pixel` and the filter from `first_channel`, at depth `k`. Pixels that do not exist are zeros. */
+/* A step's operands on their way: x from `first_pixel` and the filter from `first_channel`, at depth `k`. Pixels that do not exist are
+ * zeros. */
 template <class T> __device__ __forceinline__ void fetch(const rn_cuda_expand_dual_args &a, T *step, int64_t first_pixel, int first_channel, int k)
 {
     const int piece = static_cast<int>(threadIdx.x) % PIECES, first_row = static_cast<int>(threadIdx.x) / PIECES;
@@ -85,7 +86,8 @@ __device__ __forceinline__ void put_sums(float *shared, int warp_channel, const 
     }
 }
 
-/* Eight channels of a pixel, from their sums to both outputs. The second one sees the first as it was rounded: what a kernel of its own would read. */
+/* Eight channels of a pixel, from their sums to both outputs. The second one sees the first as it was rounded: what a kernel of its own
+ * would read. */
 template <class T> __device__ __forceinline__ void finish(const rn_cuda_expand_dual_args &a, const float *sums, int64_t pixel, int channel)
 {
     const int64_t at = pixel * a.k + channel;

@@ -1,9 +1,9 @@
 /* The tensor cores by hand: what a warp does together, one function an instruction.
  *
- * This is the one place with inline PTX. Each function has a sibling for the host (tests/cuda_emulation/cuda_emulation_tensor.h) that moves the same numbers
- * between the same lanes, so that a kernel built on them is the same source on both: fragments, swizzles and tails are tested without a GPU, and
- * only the six instructions below are taken on trust. PTX ISA, "Matrix multiply-accumulate operation using mma instruction" has the layout of the
- * fragments; all of them exist from sm_80 on.
+ * This is the one place with inline PTX. Each function has a sibling for the host (tests/cuda_emulation/cuda_emulation_tensor.h) that moves
+ * the same numbers between the same lanes, so that a kernel built on them is the same source on both: fragments, swizzles and tails are
+ * tested without a GPU, and only the six instructions below are taken on trust. PTX ISA, "Matrix multiply-accumulate operation using mma
+ * instruction" has the layout of the fragments; all of them exist from sm_80 on.
  */
 #ifndef RN_KERNELS_CUDA_TENSOR_CORE_CUH
 #define RN_KERNELS_CUDA_TENSOR_CORE_CUH
@@ -16,8 +16,8 @@
 
 #else
 
-/* Four 8x8 blocks of 16-bit elements from shared memory. Lane 8 * i + j gives the address of row j of block i: 16 bytes, aligned. Lane l gets of each block the
- * elements 2 * (l % 4) and the next one of row l / 4. */
+/* Four 8x8 blocks of 16-bit elements from shared memory. Lane 8 * i + j gives the address of row j of block i: 16 bytes, aligned. Lane l
+ * gets of each block the elements 2 * (l % 4) and the next one of row l / 4. */
 static __device__ __forceinline__ void load_blocks(uint32_t (&blocks)[4], const void *row)
 {
     const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
@@ -27,8 +27,8 @@ static __device__ __forceinline__ void load_blocks(uint32_t (&blocks)[4], const 
                  : "memory");
 }
 
-/* sum[16][8] += a[16][16] b[8][16]^T in f32. Of a, a lane holds pairs of row l / 4 in a[0] and a[2] and of row l / 4 + 8 in a[1] and a[3]; of b, pairs of row
- * l / 4; of the sum, elements 2 * (l % 4) and the next one of the rows l / 4 and l / 4 + 8. */
+/* sum[16][8] += a[16][16] b[8][16]^T in f32. Of a, a lane holds pairs of row l / 4 in a[0] and a[2] and of row l / 4 + 8 in a[1] and a[3];
+ * of b, pairs of row l / 4; of the sum, elements 2 * (l % 4) and the next one of the rows l / 4 and l / 4 + 8. */
 template <class T> __device__ __forceinline__ void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
 #define RN_MULTIPLY_ADD(type, name)                                                                                                  \
     template <> __device__ __forceinline__ void multiply_add<type>(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) \

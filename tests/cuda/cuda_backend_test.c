@@ -410,6 +410,29 @@ static void a_broken_device_stays_broken(void **state)
     free_problem(&p);
 }
 
+/* Our own kernel computes nothing: it is measured as the fastest, found out, and left out with a log line. */
+static void a_kernel_that_is_wrong_on_this_device_is_not_used(void **state)
+{
+    (void)state;
+    problem p = make_problem(&networks[NETWORK_COUNT - 1].options);
+    rn_executor *executor = NULL;
+    rn_error err = {0};
+    listener heard = {0};
+    results got = {0};
+    const rn_backend_options options = {.max_batch = 2, .thread_count = 1, .precision = "fp16", .log = listen, .log_context = &heard};
+    rn_emulation_disable_kernel("expand_dual<T>");
+    assert_int_equal(cuda->prepare(p.plan, &options, &executor, &err), RN_STATUS_OK);
+    assert_non_null(strstr(cuda->describe(executor), " 0 fused by our own kernel"));
+    assert_int_equal(heard.lines, 8);
+    if (!strstr(heard.last, "way 0 of our own failed and is left out: it is inf from the library's result")) fail_msg("%s", heard.last);
+    assert_int_equal(run_rows(&p, executor, 2, &got, &err), RN_STATUS_OK);
+    assert_true(logit_error(&p, 2, &got) <= 5e-3);
+    rn_emulation_disable_kernel(NULL);
+    cuda->destroy(executor);
+    free_results(&p, &got);
+    free_problem(&p);
+}
+
 static void memory_runs_out(void **state)
 {
     (void)state;
@@ -547,6 +570,7 @@ int main(void)
         cmocka_unit_test(a_batch_is_copied_while_another_is_computed),
         cmocka_unit_test(every_call_may_fail),
         cmocka_unit_test(a_broken_device_stays_broken),
+        cmocka_unit_test(a_kernel_that_is_wrong_on_this_device_is_not_used),
         cmocka_unit_test(memory_runs_out),
         cmocka_unit_test(a_machine_without_a_gpu_says_what_is_missing),
         cmocka_unit_test(wrong_requests_are_refused),

@@ -1,7 +1,7 @@
 /* The functions of kernels/cuda/tensor_core.cuh on the host (tests only): the same numbers reach the same lanes.
  *
- * A warp's lanes show one another an address each, between two barriers. Copies that a GPU makes in the background are made when they are waited for, so that
- * a wait that is missing shows up as junk; the groups of one thread are counted as on the device.
+ * A warp's lanes show one another an address each, between two barriers. Copies that a GPU makes in the background are made when they are
+ * waited for, so that a wait that is missing shows up as junk; the groups of one thread are counted as on the device.
  */
 #ifndef RN_CUDA_EMULATION_TENSOR_H
 #define RN_CUDA_EMULATION_TENSOR_H

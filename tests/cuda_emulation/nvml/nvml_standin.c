@@ -1,5 +1,5 @@
-/* libnvidia-ml.so.1 for tests: three GPUs. The first tells everything, the second neither its power nor its load, the third is unknown to the
- * library. RN_EMULATION_NVML=broken in the environment: nothing can be initialised. */
+/* libnvidia-ml.so.1 for tests: three GPUs. The first tells everything, the second neither its power nor its load, the third is unknown to
+ * the library. RN_EMULATION_NVML=broken in the environment: nothing can be initialised. */
 #include <stdlib.h>
 #include <string.h>
 
