@@ -18,9 +18,10 @@ endif
 endif
 
 ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
-ISAS := $(if $(filter x86_64,$(ARCH)),avx2 avx512)
+ISAS := $(if $(filter x86_64,$(ARCH)),avx2 avx512 avx512_bf16)
 ISA_FLAGS_avx2 := -mavx2 -mfma
 ISA_FLAGS_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
+ISA_FLAGS_avx512_bf16 := $(ISA_FLAGS_avx512) -mavx512bf16
 
 # -ffp-contract=off: results that must equal TensorFlow's to the bit may not get fused multiply-adds that nobody wrote; kernels write theirs.
 CFLAGS += -std=c17 $(OPT) -g -Wall -Wextra -Wpointer-arith -Werror -ffp-contract=off -fno-math-errno -fvisibility=hidden $(SANITIZE)
@@ -191,7 +192,7 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(TEST_SUPPORT) $(HTTP) $(LOADER) $(ENGINE) $(K
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(HTTP_LDLIBS) $(LDLIBS)
 
-$(B)/tests/fuzz/%_fuzz: $(B)/obj/tests/fuzz/%_fuzz.o $(B)/obj/tests/fuzz/replay.o $(HTTP) $(LOADER) $(ENGINE) $(KERNELS)
+$(FUZZ_REPLAYS): $(B)/tests/fuzz/%_fuzz: $(B)/obj/tests/fuzz/%_fuzz.o $(B)/obj/tests/fuzz/replay.o $(HTTP) $(LOADER) $(ENGINE) $(KERNELS)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(HTTP_LDLIBS) $(LDLIBS)
 $(B)/%-fuzzer: $(B)/obj/tests/fuzz/%_fuzz.o $(HTTP) $(LOADER) $(ENGINE) $(KERNELS)

@@ -93,7 +93,7 @@ def test_devices_that_are_not_there(gpu_server, devices, device, count, code, me
 # ---- memory, measured choices ----
 
 def test_memory_limit(gpu_server, devices):
-    process = gpu_server(devices(1), "--device=cuda", "--gpu_memory_limit=1")
+    process = gpu_server(devices(1), "--device=cuda", "--gpu_memory_limit=1", "--max_num_load_retries=0")
     assert process.wait() == 71, process.log
     assert "MB of device memory, the limit is 1.0 MB" in process.log
 
