@@ -48,8 +48,8 @@ static rn_status check_sizes(const rn_plan *plan, int32_t max_batch, rn_error *e
     for (int32_t t = 0; t < plan->tensor_count; t++) {
         const rn_plan_tensor *tensor = &plan->tensors[t];
         if ((int64_t)tensor->h * tensor->w <= INT32_MAX / max_batch) continue;
-        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "tensor %s: %dx%d pixels times a batch of %d are more than 2^31", tensor->name, tensor->h,
-                       tensor->w, max_batch);
+        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "tensor %s: %dx%d pixels times a batch of %d are more than 2^31", tensor->name,
+                       tensor->h, tensor->w, max_batch);
     }
     return RN_STATUS_OK;
 }
@@ -189,8 +189,9 @@ static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_
     e->deterministic = options->deterministic;
     const int32_t threads = options->thread_count ? options->thread_count : rn__cpu_count();
     if (e->max_batch < 1 || threads < 1 || threads > MAX_THREADS) {
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "cpu backend: %d threads and a largest batch of %d, expected 1 to %d and at least 1", threads,
-                       e->max_batch, MAX_THREADS);
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
+                       "cpu backend: %d threads and a largest batch of %d, expected 1 to %d and at least 1", threads, e->max_batch,
+                       MAX_THREADS);
     }
     RN_TRY(check_sizes(plan, e->max_batch, err));
     rn_isa isa;
@@ -212,8 +213,10 @@ rn_status rn__cpu_create(const rn_plan *plan, const rn_backend_options *options,
     rn_executor *e = calloc(1, sizeof *e);
     if (!e) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for an executor");
     const rn_status status = prepare_executor(e, plan, options, narrow, err);
-    if (status == RN_STATUS_OK) *out = e;
-    else rn__cpu_destroy(e);
+    if (status == RN_STATUS_OK)
+        *out = e;
+    else
+        rn__cpu_destroy(e);
     return status;
 }
 
@@ -244,8 +247,8 @@ rn_status rn__cpu_run(rn_executor *e, const rn_signature *signature, const rn_ba
     int64_t rows = 0;
     for (int32_t i = 0; i < part_count; i++) rows += parts[i].rows;
     if (rows < 1 || rows > e->max_batch) {
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "signature %s: a batch of %lld rows, expected 1 to %d", signature->name, (long long)rows,
-                       e->max_batch);
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "signature %s: a batch of %lld rows, expected 1 to %d", signature->name,
+                       (long long)rows, e->max_batch);
     }
     const rn__cpu_tensor *feed = &e->tensors[signature->feed];
     for (int32_t i = 0, at = 0; i < part_count; at += parts[i++].rows) rn__cpu_tensor_write(feed, at, parts[i].rows, parts[i].input);
@@ -253,7 +256,8 @@ rn_status rn__cpu_run(rn_executor *e, const rn_signature *signature, const rn_ba
     run_steps(e, signature, (int32_t)rows);
     for (int32_t o = 0; o < signature->output_count; o++) {
         const rn__cpu_tensor *output = &e->tensors[signature->outputs[o].tensor];
-        for (int32_t i = 0, at = 0; i < part_count; at += parts[i++].rows) rn__cpu_tensor_read(output, at, parts[i].rows, parts[i].outputs[o]);
+        for (int32_t i = 0, at = 0; i < part_count; at += parts[i++].rows)
+            rn__cpu_tensor_read(output, at, parts[i].rows, parts[i].outputs[o]);
     }
     return RN_STATUS_OK;
 }
@@ -281,4 +285,8 @@ const rn_backend rn_cpu_backend = {
     .run = rn__cpu_run,
     .describe = describe,
     .destroy = rn__cpu_destroy,
+    .device_count = NULL,
+    .begin = NULL,
+    .finish = NULL,
+    .device_state = NULL,
 };
