@@ -22,6 +22,10 @@
 #include "http/grpc_private.h"
 
 enum {
+    MAX_STREAMS = 256, /* of a connection at once: its other calls wait at the client */
+    MAX_METADATA_BYTES = 16 << 10,
+    KEEPALIVE_MS = 60 * 1000,  /* a client that has been silent for so long is asked whether it is there */
+    PING_PAUSE_MS = 10 * 1000, /* clients that ask more often, three times, are sent away: keep-alives of 10 s and more are common */
     DRAIN_STEP_US = 5 * 1000,
     /* While draining, libgrpc gives a silent connection 20 s to take notice. One that has had no call for so long is closed. */
     IDLE_GRACE_US = 1000 * 1000,
@@ -99,9 +103,12 @@ static grpc_server *create_grpc(const rn_service *service)
     grpc_arg args[] = {
         {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_ALLOW_REUSEPORT},                  /* 0: a port that is in use is an error */
         {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION}, /* 0: grpc_message.c does it within bounds */
-        {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH},
+        {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, .value.integer = (int)service->max_request_bytes},
+        {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_MAX_CONCURRENT_STREAMS, .value.integer = MAX_STREAMS},
+        {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_MAX_METADATA_SIZE, .value.integer = MAX_METADATA_BYTES},
+        {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_KEEPALIVE_TIME_MS, .value.integer = KEEPALIVE_MS},
+        {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, .value.integer = PING_PAUSE_MS},
     };
-    args[2].value.integer = (int)service->max_request_bytes;
     const grpc_channel_args all = {.num_args = sizeof args / sizeof args[0], .args = args};
     return grpc_server_create(&all, NULL);
 }

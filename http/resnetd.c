@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "engine/clock.h"
@@ -142,6 +143,14 @@ static int32_t usable_processors(void)
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
+static rn_server_limits limits_of(const rn_flags *flags)
+{
+    return (rn_server_limits){.max_connections = (int32_t)flags->max_connections,
+                              .max_inflight_bytes = (size_t)flags->max_inflight_bytes,
+                              .request_timeout_us = flags->request_timeout_in_ms * 1000,
+                              .min_request_rate = flags->min_request_rate};
+}
+
 static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_error *err)
 {
     const int32_t workers = flags->num_workers ? (int32_t)flags->num_workers : usable_processors();
@@ -158,8 +167,11 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
                               .max_request_bytes = (size_t)flags->max_request_bytes,
                               .cors = flags->rest_api_enable_cors_support,
                               .tensor_content = flags->enable_serialization_as_tensor_content};
-    const rn_server_options options = {
-        .port = (uint16_t)flags->monitoring_port, .serves = RN_PORT_MONITORING, .loop_count = 1, .service = &c->service};
+    const rn_server_options options = {.port = (uint16_t)flags->monitoring_port,
+                                       .serves = RN_PORT_MONITORING,
+                                       .loop_count = 1,
+                                       .limits = limits_of(flags),
+                                       .service = &c->service};
     RN_TRY(rn_server_create(&options, &c->monitoring, err));
     say("health on port %u", rn_server_port(c->monitoring));
     return RN_STATUS_OK;
@@ -201,8 +213,11 @@ static rn_status start_grpc(const rn_flags *flags, composition *c, rn_error *err
 static rn_status start_rest(const rn_flags *flags, composition *c, rn_error *err)
 {
     const int64_t loops = flags->rest_api_num_threads < MAX_LOOPS ? flags->rest_api_num_threads : MAX_LOOPS;
-    const rn_server_options options = {
-        .port = (uint16_t)flags->rest_api_port, .serves = RN_PORT_REST, .loop_count = (int32_t)loops, .service = &c->service};
+    const rn_server_options options = {.port = (uint16_t)flags->rest_api_port,
+                                       .serves = RN_PORT_REST,
+                                       .loop_count = (int32_t)loops,
+                                       .limits = limits_of(flags),
+                                       .service = &c->service};
     atomic_store(&process.phase, SERVING); /* from here on a signal has to wait for requests */
     RN_TRY(rn_server_create(&options, &c->rest, err));
     rn_serving_set_ready(c->serving, true);
@@ -257,6 +272,19 @@ static rn_status check_flags(const rn_flags *flags, rn_error *err)
     return RN_STATUS_OK;
 }
 
+/* Both ports' connections, and something for models, gRPC and logs. */
+static void raise_file_limit(int64_t max_connections)
+{
+    const rlim_t wanted = (rlim_t)(2 * max_connections + 1024);
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < wanted)
+        say("--max_connections=%lld needs %llu open files, the system allows %llu", (long long)max_connections, (unsigned long long)wanted,
+            (unsigned long long)limit.rlim_cur);
+}
+
 static void say_ignored(const char *name)
 {
     say("--%s has no effect here", name);
@@ -289,6 +317,7 @@ int main(int argc, char **argv)
         say("%s", err.message);
         return err.status == RN_STATUS_NOT_FOUND ? EXIT_USAGE : exit_code(err.status);
     }
+    raise_file_limit(flags.max_connections);
     const rn_status status = start(&flags, &c, &err);
     if (status != RN_STATUS_OK) say("%s", err.message);
     const int code = status == RN_STATUS_OK ? serve(&flags, &c) : exit_code(status);

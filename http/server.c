@@ -82,6 +82,7 @@ rn_status rn_server_create(const rn_server_options *options, rn_server **out, rn
     }
     server->service = options->service;
     server->serves = options->serves;
+    server->limits = options->limits;
     server->port = port;
     configure(server);
     rn_status status = RN_STATUS_OK;

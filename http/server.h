@@ -6,10 +6,19 @@
 
 typedef struct rn_server rn_server;
 
+/* What clients may take. */
+typedef struct rn_server_limits {
+    int32_t max_connections;
+    size_t max_inflight_bytes;  /* of the bodies of all requests that have not been answered, over all servers of the service */
+    int64_t request_timeout_us; /* for a request to arrive, with more time for more bytes: */
+    int64_t min_request_rate;   /* bytes a second */
+} rn_server_limits;
+
 typedef struct rn_server_options {
     uint16_t port;             /* 0: the system picks one */
     rn_port serves;            /* which routes */
     int32_t loop_count;        /* threads, at least 1 */
+    rn_server_limits limits;
     const rn_service *service; /* borrowed; must outlive the server */
 } rn_server_options;
 
