@@ -64,7 +64,7 @@ static int32_t max(int32_t a, int32_t b)
 static void lay_out_tensors(rn_executor *e, int32_t (*gaps)[2])
 {
     const rn_plan *plan = e->plan;
-    for (int32_t o = 0; o < plan->op_count && e->kernels.conv2d_tile.run; o++) {
+    for (int32_t o = 0; o < plan->op_count && e->kernels.conv2d_tile[RN_DTYPE_F32].run; o++) {
         const rn_op *op = &plan->ops[o];
         if (op->kind != RN_OP_CONV2D || rn__cpu_winograd_tile(e, op) > 0) continue;
         const rn_conv2d_op *conv = &op->u.conv2d;
@@ -72,7 +72,9 @@ static void lay_out_tensors(rn_executor *e, int32_t (*gaps)[2])
         gap[0] = max(gap[0], max(conv->pad_top, conv->pad_bottom));
         gap[1] = max(gap[1], max(conv->pad_left, conv->pad_right));
     }
-    for (int32_t t = 0; t < plan->tensor_count; t++) e->tensors[t] = rn__cpu_tensor_layout(&plan->tensors[t], gaps[t][0], gaps[t][1]);
+    for (int32_t t = 0; t < plan->tensor_count; t++) {
+        e->tensors[t] = rn__cpu_tensor_layout(&plan->tensors[t], e->tensors[t].dtype, gaps[t][0], gaps[t][1]);
+    }
 }
 
 static rn_status measure_tensor(const rn_executor *e, int32_t tensor, size_t *bytes, rn_error *err)
@@ -107,6 +109,7 @@ static rn_status allocate_arena(rn_executor *e, rn_error *err)
         status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory to lay out %d tensors", e->plan->tensor_count);
         goto cleanup;
     }
+    rn__cpu_choose_types(e);
     lay_out_tensors(e, gaps);
     RN_TRY_CLEANUP(status, measure_tensors(e, bytes, err));
     RN_TRY_CLEANUP(status, rn_plan_layout_arena(e->plan, bytes, offsets, &e->arena_bytes, err));
@@ -129,7 +132,7 @@ static rn_status prepare_step(rn_executor *e, int32_t index, rn_error *err)
     const bool product = step->op->kind == RN_OP_CONV2D || step->op->kind == RN_OP_DENSE;
     const int32_t m = rn__cpu_winograd_tile(e, step->op);
     if (m > 0) return rn__cpu_winograd_prepare(e, step, m, err);
-    if (product && e->kernels.conv2d_tile.run) return rn__cpu_direct_prepare(e, step, err);
+    if (product && e->kernels.conv2d_tile[RN_DTYPE_F32].run) return rn__cpu_direct_prepare(e, step, err);
     if (product) rn__cpu_blas_prepare(e, step);
     else rn__cpu_pointwise_prepare(step);
     if (step->run) return RN_STATUS_OK;
@@ -150,7 +153,7 @@ static void describe_executor(rn_executor *e)
     const int32_t threads = rn__thread_pool_thread_count(e->pool);
     const size_t parameters = e->weight_bytes ? e->weight_bytes : (size_t)rn_plan_parameter_count(e->plan) * sizeof(float);
     snprintf(e->description, sizeof e->description, "cpu %s fp32, %d thread%s, %.1f MB weights, %.1f MB arena",
-             e->kernels.conv2d_tile.run ? rn_isa_name(e->isa) : "openblas", threads, threads == 1 ? "" : "s", (double)parameters * 1e-6,
+             e->kernels.conv2d_tile[RN_DTYPE_F32].run ? rn_isa_name(e->isa) : "openblas", threads, threads == 1 ? "" : "s", (double)parameters * 1e-6,
              (double)(e->arena_bytes + e->scratch_bytes * (size_t)threads) * 1e-6);
 }
 
@@ -245,6 +248,11 @@ static rn_status run(rn_executor *e, const rn_signature *signature, const rn_bat
 static const char *describe(const rn_executor *e)
 {
     return e->description;
+}
+
+void rn_cpu_executor_read(const rn_executor *e, int32_t tensor, void *to)
+{
+    rn__cpu_tensor_read(&e->tensors[tensor], 0, 1, to);
 }
 
 void rn_cpu_executor_observe(rn_executor *e, rn_cpu_observer *observer, void *context)

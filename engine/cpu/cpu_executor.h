@@ -19,13 +19,14 @@ struct rn__cpu_step {
     /* Convolution and dense layer by micro-kernels: the filter as the kernel reads it, shared between steps with the same weights. */
     int32_t winograd_m;         /* 0: direct */
     rn_conv2d_panels panels;    /* direct only */
-    float *packed;
+    void *packed;
     bool owns_packed;
 };
 
 struct rn_executor {
     const rn_plan *plan;
     int32_t max_batch;
+    rn_dtype narrow;            /* what feature maps are kept in where the kernels allow it; F32 for fp32 */
     rn_cpu_kernels kernels;
     rn_isa isa;
     rn__thread_pool *pool;
@@ -38,6 +39,9 @@ struct rn_executor {
     rn_cpu_observer *observer;  /* or NULL */
     void *observer_context;
 };
+
+/* Sets the type of every tensor. Needs the kernel table. */
+void rn__cpu_choose_types(rn_executor *executor);
 
 /* Each sets step->run, packs what it needs and raises executor->scratch_bytes to what one thread needs. The first three serve convolutions and
  * dense layers: Winograd those for which rn__cpu_winograd_tile gives m, OpenBLAS machines without a micro-kernel. */

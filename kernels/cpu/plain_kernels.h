@@ -65,12 +65,12 @@ static factors factors_of(const rn_scale_shift_args *a, int32_t first, int32_t c
             for (int32_t i = 0; i < pixels; i++) name##_run(x + i * x_pixel + c, y + i * y_pixel + c, &f, count, a->relu);                  \
         }                                                                                                                                  \
     }                                                                                                                                      \
-    static void name##_rows(const rn_scale_shift_args *a, const type *base)                                                                \
+    static void name##_rows(const rn_scale_shift_args *a)                                                                                  \
     {                                                                                                                                      \
         const bool dense = a->x.pixel == a->c && a->y.pixel == a->c && PATTERN % a->c == 0;                                                \
         for (int32_t row = a->row_begin; row < a->row_end; row++) {                                                                        \
-            const type *x = base + row / a->h * a->x.image + row % a->h * a->x.row;                                                        \
-            float *y = a->y.data + row / a->h * a->y.image + row % a->h * a->y.row;                                                        \
+            const type *x = rn_map_at(&a->x, row / a->h * a->x.image + row % a->h * a->x.row);                                             \
+            float *y = rn_map_at(&a->y, row / a->h * a->y.image + row % a->h * a->y.row);                                                  \
             if (!dense) {                                                                                                                  \
                 name##_row(a, x, y, a->w, a->c, a->x.pixel, a->y.pixel);                                                                   \
                 continue;                                                                                                                  \
@@ -86,12 +86,12 @@ DEFINE_SCALE(scale_u8, uint8_t)
 
 void RN_PLAIN_KERNEL(rn_scale_shift_f32)(const rn_scale_shift_args *a)
 {
-    scale_f32_rows(a, a->x.data);
+    scale_f32_rows(a);
 }
 
-void RN_PLAIN_KERNEL(rn_scale_shift_u8)(const rn_scale_shift_u8_args *a)
+void RN_PLAIN_KERNEL(rn_scale_shift_u8)(const rn_scale_shift_args *a)
 {
-    scale_u8_rows(&a->f32, a->x);
+    scale_u8_rows(a);
 }
 
 /* ---- add ---- */
@@ -105,8 +105,8 @@ void RN_PLAIN_KERNEL(rn_add_f32)(const rn_add_args *args)
 {
     for (int32_t row = args->row_begin; row < args->row_end; row++) {
         const int64_t i = row / args->h, h = row % args->h;
-        const float *a = args->a.data + i * args->a.image + h * args->a.row, *b = args->b.data + i * args->b.image + h * args->b.row;
-        float *y = args->y.data + i * args->y.image + h * args->y.row;
+        const float *a = rn_map_at(&args->a, i * args->a.image + h * args->a.row), *b = rn_map_at(&args->b, i * args->b.image + h * args->b.row);
+        float *y = rn_map_at(&args->y, i * args->y.image + h * args->y.row);
         for (int32_t w = 0; w < args->w; w++, a += args->a.pixel, b += args->b.pixel, y += args->y.pixel) {
             add_pixel(a, b, y, args->c, args->relu);
         }
@@ -136,8 +136,8 @@ void RN_PLAIN_KERNEL(rn_max_pool_f32)(const rn_max_pool_args *a)
 {
     for (int32_t row = a->row_begin; row < a->row_end; row++) {
         const int32_t i = row / a->p, p = row % a->p;
-        const float *x = a->x.data + i * a->x.image;
-        float *y = a->y.data + i * a->y.image + p * a->y.row;
+        const float *x = rn_map_at(&a->x, i * a->x.image);
+        float *y = rn_map_at(&a->y, i * a->y.image + p * a->y.row);
         for (int32_t q = 0; q < a->q; q++, y += a->y.pixel) {
             const int32_t h0 = p * a->stride_h - a->pad_top, w0 = q * a->stride_w - a->pad_left;
             int32_t c = 0;
@@ -163,8 +163,8 @@ INLINE void average(const rn_global_average_pool_args *a, const float *x, float 
 void RN_PLAIN_KERNEL(rn_global_average_pool_f32)(const rn_global_average_pool_args *a)
 {
     for (int32_t i = a->image_begin; i < a->image_end; i++) {
-        const float *x = a->x.data + i * a->x.image;
-        float *y = a->y.data + i * a->y.image;
+        const float *x = rn_map_at(&a->x, i * a->x.image);
+        float *y = rn_map_at(&a->y, i * a->y.image);
         int32_t c = 0;
         for (; c + BLOCK <= a->c; c += BLOCK) average(a, x + c, y + c, BLOCK);
         if (c < a->c) average(a, x + c, y + c, a->c - c);

@@ -107,8 +107,8 @@ INLINE void input_tiles(const int m, const rn_winograd_args *a)
         const tile_place place = place_tile(a, tile);
         const int top = place.y - conv->pad_top, left = place.x - conv->pad_left;
         const int y0 = clamp(-top, 0, n), y1 = clamp(conv->h - top, 0, n), x0 = clamp(-left, 0, n), x1 = clamp(conv->w - left, 0, n);
-        const float *x = conv->x.data + place.image * conv->x.image + top * conv->x.row + left * conv->x.pixel;
-        float *to = a->points + (tile - a->tile_begin) * a->row;
+        const float *x = rn_map_at(&conv->x, place.image * conv->x.image + top * conv->x.row + left * conv->x.pixel);
+        float *to = (float *)a->points + (tile - a->tile_begin) * a->row;
         const int whole = y0 == 0 && x0 == 0 && y1 == n && x1 == n;
         for (int32_t c = 0; c < conv->c; c += LANES) {
             if (whole) input_tile(m, x + c, &conv->x, to + c, a->plane, 0, n, 0, n);
@@ -117,15 +117,19 @@ INLINE void input_tiles(const int m, const rn_winograd_args *a)
     }
 }
 
+INLINE float *output_at(const rn_map *map, int64_t image, int64_t p, int64_t q, int32_t k)
+{
+    return (float *)map->data + image * map->image + p * map->row + q * map->pixel + k;
+}
+
 /* What is left to do with LANES channels of one output pixel: k is the first of them. */
 INLINE void finish(const rn_conv2d_args *conv, vector y, int64_t image, int64_t p, int64_t q, int32_t k)
 {
-    if (conv->residual.data) y += load(conv->residual.data + image * conv->residual.image + p * conv->residual.row + q * conv->residual.pixel + k);
+    if (conv->residual.data) y += load(output_at(&conv->residual, image, p, q, k));
     if (conv->relu) y = relu(y);
-    if (conv->y.data) store(conv->y.data + image * conv->y.image + p * conv->y.row + q * conv->y.pixel + k, y);
+    if (conv->y.data) store(output_at(&conv->y, image, p, q, k), y);
     if (!conv->y2.data) return;
-    const vector z = relu(multiply_add(y, load(conv->scale2 + k), load(conv->shift2 + k)));
-    store(conv->y2.data + image * conv->y2.image + p * conv->y2.row + q * conv->y2.pixel + k, z);
+    store(output_at(&conv->y2, image, p, q, k), relu(multiply_add(y, load(conv->scale2 + k), load(conv->shift2 + k))));
 }
 
 INLINE void output_tile(const int m, const rn_winograd_args *a, const float *from, tile_place place, int32_t k)
@@ -155,7 +159,7 @@ INLINE void output_tiles(const int m, const rn_winograd_args *a)
 {
     for (int32_t tile = a->tile_begin; tile < a->tile_end; tile++) {
         const tile_place place = place_tile(a, tile);
-        const float *from = a->points + (tile - a->tile_begin) * a->row;
+        const float *from = (const float *)a->points + (tile - a->tile_begin) * a->row;
         for (int32_t k = a->k_begin; k < a->k_end; k += LANES) output_tile(m, a, from + (k - a->k_begin), place, k);
     }
 }

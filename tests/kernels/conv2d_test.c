@@ -30,15 +30,15 @@ static int table_count;
 static int collect_kernels(void **state)
 {
     (void)state;
-#define RN_CPU_KERNEL(slot, symbol, needs, tile_rows, tile_lanes)                                                                          \
+#define RN_CPU_KERNEL(slot, dtype, symbol, needs, tile_rows, tile_lanes)                                                                          \
     if (RN_ISA_##needs > rn_cpu_best_isa()) {                                                                                              \
         printf("SKIP %s: this processor lacks %s\n", #symbol, rn_isa_name(RN_ISA_##needs));                                                \
         skipped++;                                                                                                                         \
     } else if (strcmp(#slot, "conv2d_tile") == 0) {                                                                                        \
         rn_cpu_kernels_select(RN_ISA_##needs, &tables[table_count]);                                                                       \
-        assert_string_equal(tables[table_count].conv2d_tile.name, #symbol);                                                                \
-        assert_int_equal(tables[table_count].winograd_input.isa, RN_ISA_##needs);                                                          \
-        assert_int_equal(tables[table_count].winograd_output.isa, RN_ISA_##needs);                                                         \
+        assert_string_equal(tables[table_count].conv2d_tile[RN_DTYPE_F32].name, #symbol);                                                                \
+        assert_int_equal(tables[table_count].winograd_input[RN_DTYPE_F32].isa, RN_ISA_##needs);                                                          \
+        assert_int_equal(tables[table_count].winograd_output[RN_DTYPE_F32].isa, RN_ISA_##needs);                                                         \
         table_count++;                                                                                                                     \
     }
 #include "kernels/cpu/cpu_kernels.def"
@@ -109,7 +109,7 @@ static void destroy_problem(problem *t)
 static void run_direct(const problem *t, const rn_conv2d_tile_kernel *kernel)
 {
     const rn_conv2d_panels panels = rn_conv2d_panels_layout(&t->args, kernel->lanes);
-    float *packed = aligned_alloc(64, ((size_t)panels.count * (size_t)panels.elements * sizeof *packed + 63) / 64 * 64);
+    void *packed = aligned_alloc(64, ((size_t)(panels.count * panels.bytes) + 63) / 64 * 64);
     rn_conv2d_panels_pack(&t->args, &panels, packed);
     rn_conv2d_direct d;
     rn_conv2d_direct_init(&d, &t->args, kernel, &panels, packed);
@@ -125,7 +125,7 @@ static void run_winograd(const problem *t, const rn_cpu_kernels *kernels, int32_
 {
     rn_conv2d_winograd w;
     rn_conv2d_winograd_init(&w, &t->args, m, kernels, NULL);
-    float *packed = aligned_alloc(64, ((size_t)(w.panel_count * w.panel_elements) * sizeof *packed + 63) / 64 * 64);
+    void *packed = aligned_alloc(64, ((size_t)(w.panel_count * w.panel_bytes) + 63) / 64 * 64);
     rn_conv2d_winograd_pack(&w, packed);
     w.packed = packed;
     void *scratch = aligned_alloc(64, (rn_conv2d_winograd_scratch_bytes(&w) + 63) / 64 * 64);
@@ -182,9 +182,9 @@ static void every_layer_shape(void **state)
         for (int i = 0; i < table_count; i++) {
             problem t = create_problem(&s, 1, s.c == 1024 ? 16 : 0, false);
             verdict v = {0};
-            run_direct(&t, &tables[i].conv2d_tile);
+            run_direct(&t, &tables[i].conv2d_tile[RN_DTYPE_F32]);
             check(&t, &v);
-            rn_test_report(tables[i].conv2d_tile.name, what, v.error, v.allowance);
+            rn_test_report(tables[i].conv2d_tile[RN_DTYPE_F32].name, what, v.error, v.allowance);
             destroy_problem(&t);
         }
     }
@@ -202,7 +202,7 @@ static void sizes_around_the_tile(void **state)
         int32_t r, stride, top, left, bottom, right;
     } windows[] = {{1, 1, 0, 0, 0, 0}, {3, 1, 1, 1, 1, 1}, {3, 2, 0, 0, 1, 1}, {3, 2, 1, 1, 1, 1}, {1, 2, 0, 0, 0, 0}, {5, 1, 2, 2, 2, 2}};
     for (int i = 0; i < table_count; i++) {
-        const rn_conv2d_tile_kernel *kernel = &tables[i].conv2d_tile;
+        const rn_conv2d_tile_kernel *kernel = &tables[i].conv2d_tile[RN_DTYPE_F32];
         const int32_t widths[] = {1, 2, kernel->rows / 2, kernel->rows - 1, kernel->rows, kernel->rows + 1};
         const int32_t outputs[] = {1, kernel->lanes / 2, kernel->lanes - 1, kernel->lanes, kernel->lanes + 1, 2 * kernel->lanes + 3};
         verdict v = {0};
@@ -245,7 +245,7 @@ static void winograd_layer_shapes(void **state)
                 snprintf(what, sizeof what, "Winograd %dx%d, %dx%dx%d -> %d", m, m, s.h, s.w, s.c, s.k);
                 run_winograd(&t, &tables[i / 2], m);
                 check(&t, &v);
-                rn_test_report(tables[i / 2].winograd_input.name, what, v.error, v.allowance);
+                rn_test_report(tables[i / 2].winograd_input[RN_DTYPE_F32].name, what, v.error, v.allowance);
                 lines++;
             }
             destroy_problem(&t);
@@ -277,7 +277,7 @@ static void winograd_sizes(void **state)
                 destroy_problem(&t);
             }
         }
-        rn_test_report(tables[i / 2].winograd_input.name, m == 2 ? "Winograd 2x2, sizes" : "Winograd 4x4, sizes", v.error, v.allowance);
+        rn_test_report(tables[i / 2].winograd_input[RN_DTYPE_F32].name, m == 2 ? "Winograd 2x2, sizes" : "Winograd 4x4, sizes", v.error, v.allowance);
     }
 }
 
@@ -291,11 +291,11 @@ static void groups(void **state)
             rn_layer_shape s = {.flags = "bar", .h = 9, .w = 9, .c = cases[j][0], .k = cases[j][1], .r = 3, .s = 3, .stride = 1, .pad_top = 1,
                                 .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .groups = cases[j][2]};
             problem t = create_problem(&s, 2, 0, true);
-            run_direct(&t, &tables[i].conv2d_tile);
+            run_direct(&t, &tables[i].conv2d_tile[RN_DTYPE_F32]);
             check(&t, &v);
             destroy_problem(&t);
         }
-        rn_test_report(tables[i].conv2d_tile.name, "groups", v.error, v.allowance);
+        rn_test_report(tables[i].conv2d_tile[RN_DTYPE_F32].name, "groups", v.error, v.allowance);
     }
 }
 
@@ -308,7 +308,7 @@ static void nan_passes_through(void **state)
                             .pad_right = 1, .groups = 1};
         problem t = create_problem(&s, 1, 0, true);
         *rn_test_map_at(&t.x, 0, 1, 1, 2) = NAN;
-        run_direct(&t, &tables[i].conv2d_tile);
+        run_direct(&t, &tables[i].conv2d_tile[RN_DTYPE_F32]);
         for (int32_t y = 0; y < 5; y++) {
             for (int32_t x = 0; x < 5; x++) assert_int_equal(isnan(*rn_test_map_at(&t.got, 0, y, x, 4)) != 0, y <= 2 && x <= 2);
         }

@@ -94,7 +94,7 @@ static void test_scale_shift(rn_isa isa, const rn_layer_shape *s, int32_t n, int
     rn_scale_shift_args args = scale_shift_args(s, vectors, &x, &expected);
     rn_scale_shift_f32__ref(&args);
     args.y = got.map;
-    table.scale_shift.run(&args);
+    table.scale_shift[RN_DTYPE_F32].run(&args);
     relative(&expected, &got, worst);
     rn_test_map_destroy(&x), rn_test_map_destroy(&expected), rn_test_map_destroy(&got);
     free(vectors);
@@ -110,10 +110,12 @@ static void test_scale_shift_u8(rn_isa isa, const rn_layer_shape *s, int32_t n, 
     rn_test_fill(vectors, 2 * (size_t)s->c, SEED);
     uint8_t *bytes = malloc(x.elements); /* the strides of x */
     for (size_t i = 0; i < x.elements; i++) bytes[i] = (uint8_t)(i * 37 + i / 256);
-    rn_scale_shift_u8_args args = {scale_shift_args(s, vectors, &x, &expected), bytes};
+    rn_scale_shift_args args = scale_shift_args(s, vectors, &x, &expected);
+    args.x.data = bytes;
+    args.x.dtype = RN_DTYPE_U8;
     rn_scale_shift_u8__ref(&args);
-    args.f32.y = got.map;
-    table.scale_shift_u8.run(&args);
+    args.y = got.map;
+    table.scale_shift[RN_DTYPE_U8].run(&args);
     relative(&expected, &got, worst);
     rn_test_map_destroy(&x), rn_test_map_destroy(&expected), rn_test_map_destroy(&got);
     free(vectors);
@@ -133,7 +135,7 @@ static void test_add(rn_isa isa, const rn_layer_shape *s, int32_t n, int32_t spa
                         .relu = rn_layer_shape_has(s, 'r')};
     rn_add_f32__ref(&args);
     args.y = got.map;
-    table.add.run(&args);
+    table.add[RN_DTYPE_F32].run(&args);
     relative(&expected, &got, worst);
     rn_test_map_destroy(&a), rn_test_map_destroy(&b), rn_test_map_destroy(&expected), rn_test_map_destroy(&got);
 }
@@ -153,7 +155,7 @@ static void test_max_pool(rn_isa isa, const rn_layer_shape *s, int32_t n, int32_
                              .row_end = n * p, .pad_zero = rn_layer_shape_has(s, 'z')};
     rn_max_pool_f32__ref(&args);
     args.y = got.map;
-    table.max_pool.run(&args);
+    table.max_pool[RN_DTYPE_F32].run(&args);
     relative(&expected, &got, worst);
     rn_test_map_destroy(&x), rn_test_map_destroy(&expected), rn_test_map_destroy(&got);
 }
@@ -168,36 +170,36 @@ static void test_global_average_pool(rn_isa isa, const rn_layer_shape *s, int32_
     rn_global_average_pool_args args = {.x = x.map, .y = expected.map, .h = s->h, .w = s->w, .c = s->c, .image_begin = 0, .image_end = n};
     rn_global_average_pool_f32__ref(&args);
     args.y = got.map;
-    table.global_average_pool.run(&args);
+    table.global_average_pool[RN_DTYPE_F32].run(&args);
     relative(&expected, &got, worst);
     rn_test_map_destroy(&x), rn_test_map_destroy(&expected), rn_test_map_destroy(&got);
 }
 
-/* One slot on every instruction set of this machine. */
-#define DEFINE_TEST(slot, allowance)                                                                                                       \
-    static void slot##_kernels(void **state)                                                                                               \
+/* An operation of the shapes file, which is a slot for one type, on every instruction set of this machine. */
+#define DEFINE_TEST(op, slot, dtype, allowance)                                                                                            \
+    static void op##_kernels(void **state)                                                                                                 \
     {                                                                                                                                      \
         (void)state;                                                                                                                       \
         for (int i = 0; i < ISA_COUNT; i++) {                                                                                              \
             rn_cpu_kernels table;                                                                                                          \
             if (!have(isas[i])) continue;                                                                                                  \
             rn_cpu_kernels_select(isas[i], &table);                                                                                        \
-            assert_int_equal(table.slot.isa, isas[i]);                                                                                     \
-            run_shapes(#slot, table.slot.name, isas[i], test_##slot, allowance);                                                           \
+            assert_int_equal(table.slot[dtype].isa, isas[i]);                                                                              \
+            run_shapes(#op, table.slot[dtype].name, isas[i], test_##op, allowance);                                                        \
         }                                                                                                                                  \
     }
 /* The same roundings in the same order as the reference: no error at all. */
-DEFINE_TEST(scale_shift, 0)
-DEFINE_TEST(scale_shift_u8, 0)
-DEFINE_TEST(add, 0)
-DEFINE_TEST(max_pool, 0)
+DEFINE_TEST(scale_shift, scale_shift, RN_DTYPE_F32, 0)
+DEFINE_TEST(scale_shift_u8, scale_shift, RN_DTYPE_U8, 0)
+DEFINE_TEST(add, add, RN_DTYPE_F32, 0)
+DEFINE_TEST(max_pool, max_pool, RN_DTYPE_F32, 0)
 /* A sum of 49 terms in fp32 against one in double precision, relative to the largest mean, which is several times below the terms. */
-DEFINE_TEST(global_average_pool, 64 * FLT_EPSILON)
+DEFINE_TEST(global_average_pool, global_average_pool, RN_DTYPE_F32, 64 * FLT_EPSILON)
 
 int main(void)
 {
     int skipped = 0;
-#define RN_CPU_KERNEL(slot, symbol, needs, rows, lanes)                                                                                    \
+#define RN_CPU_KERNEL(slot, dtype, symbol, needs, rows, lanes)                                                                                    \
     if (!have(RN_ISA_##needs)) printf("SKIP %s: this processor lacks %s\n", #symbol, rn_isa_name(RN_ISA_##needs)), skipped++;
 #include "kernels/cpu/cpu_kernels.def"
 #undef RN_CPU_KERNEL

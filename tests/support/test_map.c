@@ -24,11 +24,11 @@ rn_test_map rn_test_map_create(int32_t n, int32_t h, int32_t w, int32_t c, int32
     assert_non_null(m.memory);
     assert_non_null(m.inside);
     for (size_t i = 0; i < m.elements; i++) memcpy(&m.memory[i], &POISON, sizeof POISON);
-    m.map = (rn_map){m.memory + GUARD + border * row + border * pixel, image, row, pixel};
+    m.map = (rn_map){m.memory + GUARD + border * row + border * pixel, image, row, pixel, RN_DTYPE_F32};
     for (int32_t i = 0; i < n; i++) {
         for (int32_t y = -border; y < h + border; y++) {
             for (int32_t x = -border; x < w + border; x++) {
-                float *at = m.map.data + i * image + y * row + x * pixel;
+                float *at = rn_map_at(&m.map, i * image + y * row + x * pixel);
                 memset(m.inside + (at - m.memory), 1, (size_t)c);
                 const int in_picture = y >= 0 && y < h && x >= 0 && x < w;
                 if (!in_picture) memset(at, 0, (size_t)c * sizeof *at);
@@ -47,7 +47,7 @@ void rn_test_map_destroy(rn_test_map *m)
 
 float *rn_test_map_at(const rn_test_map *m, int32_t i, int32_t y, int32_t x, int32_t c)
 {
-    return m->map.data + i * m->map.image + y * m->map.row + x * m->map.pixel + c;
+    return rn_map_at(&m->map, i * m->map.image + y * m->map.row + x * m->map.pixel + c);
 }
 
 void rn_test_fill(float *values, size_t count, uint32_t seed)

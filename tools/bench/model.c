@@ -107,6 +107,41 @@ static void profile(bench_runner *r, const bench_options *o, double *times)
     free(seconds);
 }
 
+/* ---- rows from and for other programs ---- */
+
+static void read_input(bench_runner *r, const char *path)
+{
+    const size_t bytes = (size_t)r->part.rows * rn_plan_tensor_bytes(&r->plan->tensors[r->signature->feed]);
+    FILE *file = fopen(path, "rb");
+    if (!file || fread((void *)r->part.input, 1, bytes, file) != bytes || getc(file) != EOF)
+        bench_fail("--input: expected a file of %zu bytes for a batch of %d, found %s otherwise", bytes, r->part.rows, path);
+    fclose(file);
+}
+
+static void write_output(bench_runner *r, const char *path)
+{
+    const size_t bytes = (size_t)r->part.rows * rn_plan_tensor_bytes(&r->plan->tensors[r->signature->outputs[0].tensor]);
+    FILE *file = fopen(path, "wb");
+    bench_runner_run(r);
+    if (!file || fwrite(r->part.outputs[0], 1, bytes, file) != bytes || fclose(file) != 0) bench_fail("--output: cannot write %s", path);
+}
+
+static void bench_batch(const rn_plan *plan, const bench_options *o, int32_t rows, double *times)
+{
+    bench_runner r;
+    const rn_backend_options options = {.max_batch = rows, .thread_count = o->threads, .isa = rn_isa_name(o->isa)};
+    bench_runner_init(&r, plan, o->device, &options);
+    if (o->input) read_input(&r, o->input);
+    if (o->output) write_output(&r, o->output);
+    char line[16];
+    do {
+        if (o->paced && !fgets(line, sizeof line, stdin)) break;
+        report(&r, o, times, bench_time(bench_runner_run, &r, o->seconds, times));
+        if (o->profile) profile(&r, o, times);
+    } while (o->paced);
+    bench_runner_deinit(&r);
+}
+
 int bench_model(const bench_options *o)
 {
     if (!o->subject == !o->synthetic) {
@@ -116,14 +151,7 @@ int bench_model(const bench_options *o)
     rn_plan *plan = load_plan(o);
     double *times = bench_allocate(BENCH_MAX_RUNS * sizeof *times);
     if (!o->json) printf("%s on %s, commit %s\n", plan->architecture, rn_cpu_model(), rn_commit);
-    for (int32_t i = 0; i < o->batch.count; i++) {
-        bench_runner r;
-        const rn_backend_options options = {.max_batch = o->batch.values[i], .thread_count = o->threads, .isa = rn_isa_name(o->isa)};
-        bench_runner_init(&r, plan, o->device, &options);
-        report(&r, o, times, bench_time(bench_runner_run, &r, o->seconds, times));
-        if (o->profile) profile(&r, o, times);
-        bench_runner_deinit(&r);
-    }
+    for (int32_t i = 0; i < o->batch.count; i++) bench_batch(plan, o, o->batch.values[i], times);
     free(times);
     rn_plan_destroy(plan);
     return 0;

@@ -71,7 +71,7 @@ INLINE void epilogue(const int pixels, __m512 acc[ROWS][2], const rn_conv2d_tile
     if (t->residual0) {
 #pragma GCC unroll 14
         for (int i = 0; i < pixels; i++) {
-            const float *from = (i < HALF ? t->residual0 : t->residual1) + i % HALF * t->residual_pixel + first;
+            const float *from = (const float *)(i < HALF ? t->residual0 : t->residual1) + i % HALF * t->residual_pixel + first;
             acc[i][half] = _mm512_add_ps(acc[i][half], _mm512_maskz_loadu_ps(mask, from));
         }
     }
@@ -81,14 +81,14 @@ INLINE void epilogue(const int pixels, __m512 acc[ROWS][2], const rn_conv2d_tile
     }
     if (t->y0) {
 #pragma GCC unroll 14
-        for (int i = 0; i < pixels; i++) store((i < HALF ? t->y0 : t->y1) + i % HALF * t->y_pixel + first, mask, acc[i][half]);
+        for (int i = 0; i < pixels; i++) store((float *)(i < HALF ? t->y0 : t->y1) + i % HALF * t->y_pixel + first, mask, acc[i][half]);
     }
     if (t->z0) {
         const __m512 scale = _mm512_maskz_loadu_ps(mask, t->scale2 + first), shift = _mm512_maskz_loadu_ps(mask, t->shift2 + first);
 #pragma GCC unroll 14
         for (int i = 0; i < pixels; i++) {
             const __m512 z = _mm512_max_ps(zero, _mm512_fmadd_ps(acc[i][half], scale, shift));
-            store((i < HALF ? t->z0 : t->z1) + i % HALF * t->z_pixel + first, mask, z);
+            store((float *)(i < HALF ? t->z0 : t->z1) + i % HALF * t->z_pixel + first, mask, z);
         }
     }
 }
@@ -115,7 +115,7 @@ INLINE void tile(const int pixels, const rn_conv2d_tile_args *t)
     for (int32_t r = 0; r < t->tap_rows; r++) {
         for (int32_t s = 0; s < t->tap_columns; s++) {
             const int64_t tap = r * t->a_tap_row + s * t->a_tap_column;
-            const char *a0 = (const char *)(t->a0 + tap), *a1 = (const char *)(t->a1 + tap);
+            const char *a0 = (const char *)((const float *)t->a0 + tap), *a1 = (const char *)((const float *)t->a1 + tap);
             for (int32_t step = 0, count; step < t->steps; step += count) {
                 count = t->steps - step < CHUNK ? t->steps - step : CHUNK;
                 prefetch_outputs(&outputs);
