@@ -17,6 +17,7 @@ enum {
 static void accept_waiting(rn__loop *loop)
 {
     h2o_socket_t *connection;
+    if (loop->server->tls) loop->accept.ssl_ctx = rn_tls_context(loop->server->tls);
     while ((connection = h2o_evloop_socket_accept(loop->listener)) != NULL)
         if (rn__connection_open(loop, connection)) h2o_accept(&loop->accept, connection);
 }

@@ -138,7 +138,9 @@ typedef struct {
     rn_workers *workers;
     rn_serving *serving;
     rn_service service;
+    rn_tls *tls; /* NULL: plain text */
     rn_server *monitoring, *rest;
+    rn_server *rest_socket; /* NULL: not wanted */
     rn_grpc_server *grpc; /* NULL: not wanted */
 } composition;
 
@@ -237,7 +239,12 @@ static rn_status start_grpc(const rn_flags *flags, composition *c, rn_error *err
 {
     if (flags->port == 0) return RN_STATUS_OK;
     const rn_grpc_server_options options = {
-        .port = flags->port < 0 ? 0 : (uint16_t)flags->port, .loop_count = GRPC_LOOPS, .service = &c->service};
+        .port = flags->port < 0 ? 0 : (uint16_t)flags->port,
+        .socket_path = *flags->grpc_socket_path ? flags->grpc_socket_path : NULL,
+        .tls = c->tls,
+        .loop_count = GRPC_LOOPS,
+        .service = &c->service,
+    };
     RN_TRY(rn_grpc_server_create(&options, &c->grpc, err));
     say("ready: gRPC on port %u", rn_grpc_server_port(c->grpc));
     return RN_STATUS_OK;
@@ -247,12 +254,19 @@ static rn_status start_rest(const rn_flags *flags, composition *c, rn_error *err
 {
     const int64_t loops = flags->rest_api_num_threads < MAX_LOOPS ? flags->rest_api_num_threads : MAX_LOOPS;
     const rn_server_options options = {.port = (uint16_t)flags->rest_api_port,
+                                       .tls = c->tls,
                                        .serves = RN_PORT_REST,
                                        .loop_count = (int32_t)loops,
                                        .limits = limits_of(flags),
                                        .service = &c->service};
     atomic_store(&process.phase, SERVING); /* from here on a signal has to wait for requests */
     RN_TRY(rn_server_create(&options, &c->rest, err));
+    if (*flags->rest_api_socket_path) {
+        rn_server_options local = options;
+        local.socket_path = flags->rest_api_socket_path;
+        local.tls = NULL;
+        RN_TRY(rn_server_create(&local, &c->rest_socket, err));
+    }
     rn_serving_set_ready(c->serving, true);
     say("ready: REST on port %u", rn_server_port(c->rest));
     return RN_STATUS_OK;
@@ -261,6 +275,11 @@ static rn_status start_rest(const rn_flags *flags, composition *c, rn_error *err
 static rn_status start(const rn_flags *flags, composition *c, rn_error *err)
 {
     RN_TRY(start_signals(err));
+    if (*flags->tls_certificate) {
+        const rn_tls_options tls = {
+            .certificate = flags->tls_certificate, .key = flags->tls_key, .client_ca = flags->tls_client_ca, .log = say_line};
+        RN_TRY(rn_tls_create(&tls, &c->tls, err));
+    }
     RN_TRY(start_monitoring(flags, c, err));
     RN_TRY(load_models(flags, c, err));
     RN_TRY(start_grpc(flags, c, err));
@@ -275,7 +294,8 @@ static int serve(const rn_flags *flags, composition *c)
     sleep((unsigned)flags->drain_delay);
     const int64_t deadline = rn_clock_us() + flags->drain_timeout * 1000000;
     rn_grpc_server_refuse(c->grpc);
-    if (!rn_server_drain(c->rest, deadline - rn_clock_us()) || !rn_grpc_server_drain(c->grpc, deadline - rn_clock_us())) {
+    if (!rn_server_drain(c->rest, deadline - rn_clock_us()) || !rn_server_drain(c->rest_socket, deadline - rn_clock_us()) ||
+        !rn_grpc_server_drain(c->grpc, deadline - rn_clock_us())) {
         say("requests were still under way after %lld s", (long long)flags->drain_timeout);
         _exit(EXIT_CUT_SHORT);
     }
@@ -286,11 +306,13 @@ static int serve(const rn_flags *flags, composition *c)
 static void take_apart(composition *c)
 {
     rn_grpc_server_destroy(c->grpc);
+    rn_server_destroy(c->rest_socket);
     rn_server_destroy(c->rest);
     rn_server_destroy(c->monitoring);
     rn_serving_destroy(c->serving);
     rn_workers_destroy(c->workers);
     rn_access_log_close(c->access_log);
+    rn_tls_destroy(c->tls);
     rn_metrics_destroy(c->metrics);
 }
 
@@ -300,15 +322,19 @@ static rn_status check_flags(const rn_flags *flags, rn_error *err)
     rn_isa isa;
     if (*flags->model_base_path == '\0')
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--model_base_path is needed: where is the model? resnetd --help lists all flags");
+    if (!*flags->tls_certificate != !*flags->tls_key)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--tls_certificate and --tls_key are needed together");
+    if (*flags->tls_client_ca && !*flags->tls_certificate)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--tls_client_ca needs --tls_certificate");
     if (*flags->isa && !rn_isa_by_name(flags->isa, &isa))
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--isa: expected one of%s, found \"%s\"", rn_isa_names, flags->isa);
     return RN_STATUS_OK;
 }
 
-/* Both ports' connections, and something for models, gRPC and logs. */
+/* The connections to the REST port, and something for probes, gRPC, models and logs. */
 static void raise_file_limit(int64_t max_connections)
 {
-    const rlim_t wanted = (rlim_t)(2 * max_connections + 1024);
+    const rlim_t wanted = (rlim_t)(max_connections + 1024);
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
     limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;

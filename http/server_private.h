@@ -68,6 +68,8 @@ struct rn_server {
     const rn_service *service;
     rn_port serves;
     rn_server_limits limits;
+    rn_tls *tls;                 /* NULL: plain text */
+    char *socket_path;           /* to be removed at the end; NULL: a port */
     atomic_int connection_count; /* of all loops */
     uint16_t port;
     int32_t loop_count;

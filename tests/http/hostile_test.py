@@ -8,16 +8,12 @@ import threading
 import time
 
 import grpc
-import h2.config
-import h2.connection
-import h2.events
-import h2.exceptions
 import pytest
 import requests
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
-from client import MODEL, PREDICT, Connection, error_body, pixels
+from client import MODEL, PREDICT, Connection, Http2, error_body, pixels
 
 PIXELS = json.dumps({"instances": [pixels()]}).encode()
 HEAD = b"POST /v1/models/fashion:predict HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
@@ -278,70 +274,6 @@ def test_pipeline_of_many_requests(server):
 
 
 # ---- HTTP/2 ----
-
-class Http2:
-    """An HTTP/2 connection by prior knowledge."""
-
-    def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
-        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
-        self.h2.initiate_connection()
-        self.flush()
-
-    def flush(self):
-        self.socket.sendall(self.h2.data_to_send())
-
-    def open(self, path="/healthz", body=None, end=True):
-        stream = self.h2.get_next_available_stream_id()
-        headers = [(":method", "GET" if body is None else "POST"), (":path", path), (":scheme", "http"), (":authority", "a")]
-        self.h2.send_headers(stream, headers, end_stream=body is None)
-        for at in range(0, len(body or b""), 16384):
-            piece = body[at:at + 16384]
-            while self.h2.local_flow_control_window(stream) < len(piece):
-                self.flush()
-                self.receive()
-            self.h2.send_data(stream, piece, end_stream=end and at + 16384 >= len(body))
-        return stream
-
-    def receive(self):
-        """The next events; None at the end of the connection."""
-        try:
-            data = self.socket.recv(65536)
-        except ConnectionResetError:
-            return None
-        if not data:
-            return None
-        events = self.h2.receive_data(data)
-        for event in events:
-            if isinstance(event, h2.events.DataReceived):
-                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-        self.flush()
-        return events
-
-    def answer(self, stream):
-        """(code, body) of that stream; other streams' answers are dropped."""
-        code, body = None, b""
-        self.flush()
-        while True:
-            for event in self.receive():
-                if getattr(event, "stream_id", None) != stream:
-                    continue
-                if isinstance(event, h2.events.ResponseReceived):
-                    code = int(dict(event.headers)[":status"])
-                elif isinstance(event, h2.events.DataReceived):
-                    body += event.data
-                elif isinstance(event, h2.events.StreamReset):
-                    return event.error_code, None
-                elif isinstance(event, h2.events.StreamEnded):
-                    return code, body
-
-    def is_closed(self):
-        """Reads until the server has closed the connection."""
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError, h2.exceptions.ProtocolError):  # frames that follow a GOAWAY
-            while self.receive() is not None:
-                pass
-        return True
-
 
 def test_http2_works_at_all(server):
     client = Http2(server.port)
