@@ -4,20 +4,11 @@
 #define RN_HTTP_GRPC_TFS_H
 
 #include "http/grpc_call.h"
+#include "http/grpc_message.h"
 #include "http/proto/tfs.pb-c.h"
 
 #define RN__GRPC_PREDICTION_SERVICE "tensorflow.serving.PredictionService"
 #define RN__GRPC_MODEL_SERVICE "tensorflow.serving.ModelService"
-
-static inline rn_text rn__grpc_text(ProtobufCBinaryData bytes)
-{
-    return bytes.len > 0 ? (rn_text){(const char *)bytes.data, bytes.len} : rn_text_of("");
-}
-
-static inline ProtobufCBinaryData rn__grpc_bytes(rn_text text)
-{
-    return (ProtobufCBinaryData){text.bytes, (uint8_t *)text.at};
-}
 
 /* grpc_model_spec.c */
 
@@ -35,6 +26,10 @@ typedef struct rn__grpc_model_spec {
 } rn__grpc_model_spec;
 
 void rn__grpc_model_spec_init(rn__grpc_model_spec *out, ProtobufCBinaryData name, int64_t version);
+
+/* grpc_predict.c: the signature that a predict request asks for, and the only tensor that it may send. */
+rn_status rn__grpc_predict_input(const Tfs__PredictRequest *message, const rn_model *model, const rn_signature **signature,
+                                 const Sm__Tensor **tensor, rn_error *err);
 
 /* grpc_tensor_input.c: a request whose input is `tensor`, which must live as long as the request. A tensor counts as large as it would be
  * without shorthand for repeated values: OUT_OF_MEMORY beyond max_bytes. */

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "http/exchange.h"
-#include "kernels/base/version.h"
 
 void rn__health_live(rn_exchange *x)
 {
@@ -13,20 +12,6 @@ void rn__health_live(rn_exchange *x)
 void rn__health_ready(rn_exchange *x)
 {
     rn_exchange_answer_empty(x, rn_serving_is_ready(x->service->serving) ? 200 : 503);
-}
-
-/* GET /v2: the server metadata of the protocol. */
-void rn__health_server(rn_exchange *x)
-{
-    rn_json_writer *out = &x->answer;
-    rn_json_begin_object(out);
-    rn_json_string_member(out, "name", "resnetd");
-    rn_json_string_member(out, "version", rn_version);
-    rn_json_key(out, rn_text_of("extensions"));
-    rn_json_begin_array(out);
-    rn_json_end_array(out);
-    rn_json_end_object(out);
-    rn_exchange_answer(x);
 }
 
 /* TensorFlow Serving's paths are looked for below /v1/ only; to all others its HTTP library answers by itself. */
