@@ -433,6 +433,10 @@ static rn_status check_usage(const rn_flags *flags, rn_error *err)
     rn_isa isa;
     if (*flags->isa && !rn_isa_by_name(flags->isa, &isa))
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--isa: expected one of%s, found \"%s\"", rn_isa_names, flags->isa);
+    if (!*flags->tls_certificate != !*flags->tls_key)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--tls_certificate and --tls_key are needed together");
+    if (*flags->tls_client_ca && !*flags->tls_certificate)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--tls_client_ca needs --tls_certificate");
     if (*flags->precision && !is_precision(flags->precision))
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--precision: expected fp32, tf32, fp16, bf16 or auto, found \"%s\"", flags->precision);
     if (flags->prefer_tflite_model)

@@ -80,7 +80,7 @@ class Connection:
 class Http2:
     """An HTTP/2 connection by prior knowledge. `leaving`: the server has said GOAWAY."""
 
-    leaving = False
+    leaving, unread = False, b""
 
     def __init__(self, port):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
@@ -111,8 +111,14 @@ class Http2:
             return None
         if not data:
             return None
-        events = self.h2.receive_data(data)
-        self.leaving |= any(isinstance(event, h2.events.ConnectionTerminated) for event in events)
+        self.unread += data
+        events = []
+        while len(self.unread) >= 9 and len(self.unread) >= (size := 9 + int.from_bytes(self.unread[:3], "big")):
+            events += self.h2.receive_data(self.unread[:size])
+            self.unread = self.unread[size:]
+            if isinstance(events[-1] if events else None, h2.events.ConnectionTerminated) and events[-1].error_code == 0:
+                self.leaving = True  # streams that are open go on, which the library does not know
+                self.h2.state_machine.state = h2.connection.ConnectionState.CLIENT_OPEN
         for event in events:
             if isinstance(event, h2.events.DataReceived):
                 self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)

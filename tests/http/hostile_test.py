@@ -176,7 +176,7 @@ def test_budget_of_bodies(start_server):
             for _ in range(20):
                 sockets[-1].sendall(b" " * (1 << 20))
     eventually(lambda: metric(server, "resnetd_dropped_bodies_total") >= 5)
-    assert metric(server, "resnetd_body_bytes") <= budget
+    eventually(lambda: metric(server, "resnetd_body_bytes") <= budget)
     with open(f"/proc/{server.process.pid}/status") as status:
         peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) << 10
     print(f"peak {peak - before >> 20} MB for a budget of {budget >> 20} MB")
@@ -401,5 +401,6 @@ def test_grpc_headers_that_are_too_large(server):
     with grpc.insecure_channel(server.grpc_target) as channel:
         with pytest.raises(grpc.RpcError) as caught:
             channel.unary_unary("/grpc.health.v1.Health/Check")(b"", metadata=[("x-large", "x" * 100_000)], timeout=60)
-        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert caught.value.code() in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)  # libgrpc may close the connection
+    with grpc.insecure_channel(server.grpc_target, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
         assert channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=60)

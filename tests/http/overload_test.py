@@ -45,10 +45,10 @@ def test_overload(start_server, sanitized):
     if sanitized:
         pytest.skip("says nothing about memory or speed in a sanitizer build")
     server = start_server(MODEL, "--max_batch_size=8", "--max_queue_rows=16", "--num_threads=1")
-    run(server, 6, 2)
-    alone = run(server, 6, SECONDS / 2)
+    run(server, 4, 2)
+    alone = run(server, 4, SECONDS / 2)
     before = resident(server)
-    crowd = run(server, 24, SECONDS)
+    crowd = run(server, 16, SECONDS)
     after = resident(server)
     assert {code for code, _ in alone} == {200} and {code for code, _ in crowd} == {200, 503}
     capacity = len(alone) / (SECONDS / 2)
