@@ -28,7 +28,7 @@ from idle import Watch  # noqa: E402
 BUSY_LIMIT = 0.05
 ROWS = 32
 # What resnet-bench is told, and which file it opens.
-OURS = {"resnetd-fp32": ("converted", [])}
+OURS = {"resnetd-fp32": ("converted", []), "resnetd-bf16": ("converted", ["--precision=bf16"])}
 PAIRS = ["resnetd-fp32:openvino-f32", "resnetd-fp32:onnxruntime", "resnetd-fp32:tensorflow", "resnetd-fp32:pytorch"]
 # Largest difference to our fp32 answers that is rounding, relative to the largest magnitude: f32 sums of a hundred layers in another order, 8 bits of
 # mantissa, 8 bits.
