@@ -52,20 +52,22 @@ typedef struct {
     const bench_options *options;
     rn_isa isa;
     int32_t batch, threads;
-    double peak; /* operations a second of all threads; 0: not known */
+    double peak;      /* operations a second of all threads; 0: not known */
+    double bandwidth; /* bytes a second of one core */
     double *times;
 } setting;
 
 static void report(const setting *s, const rn_plan *plan, double seconds, double error)
 {
     const rn_op *op = &plan->ops[plan->op_count - 1];
-    const double flops = bench_op_flops(plan, op) * s->batch, bytes = bench_op_bytes(plan, op) * s->batch;
+    const double flops = bench_op_flops(plan, op) * s->batch, bytes = bench_op_bytes(plan, op, s->batch);
     char label[256], rate[64];
     bench_op_label(plan, op, label, sizeof label);
     if (s->options->json) {
-        bench_record_print(json_pack("{ss ss ss ss si si sf sf sf sf sf}", "measures", "kernel", "operation", label, "dtype", "f32", "isa",
+        bench_record_print(json_pack("{ss ss ss ss si si sf sf sf sf sf sf}", "measures", "kernel", "operation", label, "dtype", "f32", "isa",
                                      rn_isa_name(s->isa), "batch", s->batch, "threads", s->threads, "median_us", 1e6 * seconds, "gflops",
-                                     1e-9 * flops / seconds, "gb_per_s", 1e-9 * bytes / seconds, "peak_gflops", 1e-9 * s->peak, "error", error));
+                                     1e-9 * flops / seconds, "gb_per_s", 1e-9 * bytes / seconds, "peak_gflops", 1e-9 * s->peak, "peak_gb_per_s",
+                                     1e-9 * s->bandwidth, "error", error));
         return;
     }
     if (flops > 0 && s->peak > 0) snprintf(rate, sizeof rate, "%7.1f GFLOP/s %5.1f%%", 1e-9 * flops / seconds, 100 * flops / seconds / s->peak);
@@ -106,10 +108,11 @@ int bench_kernels(const bench_options *o)
     if (!file) bench_fail("cannot read %s", o->shapes);
     setting s = {.options = o, .isa = o->isa, .threads = o->threads ? o->threads : 1};
     s.peak = bench_peak_f32(s.isa) * s.threads;
+    s.bandwidth = bench_peak_bandwidth();
     s.times = bench_allocate(BENCH_MAX_RUNS * sizeof *s.times);
     if (!o->json) {
-        printf("%s, fp32 %s, peak %.1f GFLOP/s of %d threads, commit %s\n", rn_cpu_model(), rn_isa_name(s.isa), 1e-9 * s.peak, s.threads,
-               rn_commit);
+        printf("%s, fp32 %s, peak %.1f GFLOP/s of %d threads, memory %.1f GB/s a core, commit %s\n", rn_cpu_model(), rn_isa_name(s.isa),
+               1e-9 * s.peak, s.threads, 1e-9 * s.bandwidth, rn_commit);
     }
     rn_layer_shape shape;
     bool bad = false;

@@ -1,17 +1,43 @@
-/* A peak is a loop of nothing but the instruction in question on values that stay in registers. */
+/* The peak of an instruction is a loop of nothing else on values that stay in registers; that of memory is memcpy. */
 #include "tools/bench/peak.h"
 
 #include <math.h>
-#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
+#include "tools/bench/failure.h"
 #include "tools/bench/timing.h"
 
+enum { PEAK_TRIES = 20, COPY_BYTES = 64 << 20 };
+
+double bench_peak_bandwidth(void)
+{
+    char *from = bench_allocate(COPY_BYTES), *to = bench_allocate(COPY_BYTES);
+    double best = 0;
+    memset(from, 1, COPY_BYTES); /* pages of its own, not all one page of zeros */
+    for (int i = 0; i < PEAK_TRIES; i++) {
+        const double start = bench_now();
+        memcpy(to, from, COPY_BYTES);
+        best = fmax(best, 2.0 * COPY_BYTES / (bench_now() - start));
+    }
+    free(from);
+    free(to);
+    return best;
+}
+
 #if defined(__x86_64__)
+static double best_of(double (*measure)(void))
+{
+    double best = 0;
+    for (int i = 0; i < PEAK_TRIES; i++) best = fmax(best, measure());
+    return best;
+}
+
 /* Twelve independent chains hide the latency of a multiply-add on every core so far. They start apart, or the compiler makes them one. */
-enum { PEAK_ROUNDS = 1000000, PEAK_CHAINS = 12, PEAK_TRIES = 20 };
+enum { PEAK_ROUNDS = 1000000, PEAK_CHAINS = 12 };
 #define DEFINE_PEAK(name, isa, vector, set1, fmadd, lanes)                                                                                 \
     __attribute__((target(isa))) static double name(void)                                                                                  \
     {                                                                                                                                      \
@@ -33,13 +59,6 @@ enum { PEAK_ROUNDS = 1000000, PEAK_CHAINS = 12, PEAK_TRIES = 20 };
 DEFINE_PEAK(f32_avx2, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps, 8)
 DEFINE_PEAK(f32_avx512, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps, 16)
 #undef DEFINE_PEAK
-
-static double best_of(double (*measure)(void))
-{
-    double best = 0;
-    for (int i = 0; i < PEAK_TRIES; i++) best = fmax(best, measure());
-    return best;
-}
 
 double bench_peak_f32(rn_isa isa)
 {

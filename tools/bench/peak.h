@@ -7,4 +7,7 @@
 /* Operations a second of one core (a multiply-add counts two) with registers only: the best of a few measurements. 0 where none is known. */
 double bench_peak_f32(rn_isa isa);
 
+/* Bytes a second of one core that copies more memory than its own caches hold; what it reads and what it writes both count. */
+double bench_peak_bandwidth(void);
+
 #endif

@@ -77,12 +77,18 @@ double bench_op_flops(const rn_plan *plan, const rn_op *op)
     return 0;
 }
 
-double bench_op_bytes(const rn_plan *plan, const rn_op *op)
+static double weight_bytes(const rn_plan *plan, const rn_op *op)
+{
+    const int32_t index = op->kind == RN_OP_CONV2D ? op->u.conv2d.filter : op->kind == RN_OP_DENSE ? op->u.dense.weights : RN_NONE;
+    return index == RN_NONE ? 0 : (double)plan->weights[index].element_count * sizeof(float);
+}
+
+double bench_op_bytes(const rn_plan *plan, const rn_op *op, int32_t rows)
 {
     double bytes = 0;
     for (int i = 0; i < 2; i++) {
         if (op->inputs[i] != RN_NONE) bytes += (double)rn_plan_tensor_bytes(&plan->tensors[op->inputs[i]]);
         if (op->outputs[i] != RN_NONE) bytes += (double)rn_plan_tensor_bytes(&plan->tensors[op->outputs[i]]);
     }
-    return bytes;
+    return bytes * rows + weight_bytes(plan, op);
 }

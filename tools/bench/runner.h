@@ -23,7 +23,7 @@ void bench_runner_run(void *runner); /* once; for bench_time */
 void bench_op_label(const rn_plan *plan, const rn_op *op, char *label, size_t bytes);
 /* Of one row. A multiply-add counts two. */
 double bench_op_flops(const rn_plan *plan, const rn_op *op);
-/* Bytes of its activations, read and written, of one row. */
-double bench_op_bytes(const rn_plan *plan, const rn_op *op);
+/* Bytes that it has to read and write for so many rows: activations, filter or weights. */
+double bench_op_bytes(const rn_plan *plan, const rn_op *op, int32_t rows);
 
 #endif
