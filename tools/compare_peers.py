@@ -32,7 +32,7 @@ OURS = {"resnetd-fp32": ("converted", [])}
 PAIRS = ["resnetd-fp32:openvino-f32", "resnetd-fp32:onnxruntime", "resnetd-fp32:tensorflow", "resnetd-fp32:pytorch"]
 # Largest difference to our fp32 answers that is rounding, relative to the largest magnitude: f32 sums of a hundred layers in another order, 8 bits of
 # mantissa, 8 bits.
-ALLOWED = {"bf16": 5e-2, "int8": 2e-1}
+ALLOWED = {"bf16": 5e-2, "int8": 5e-1}
 ALLOWED_FP32 = 1e-4
 
 
