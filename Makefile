@@ -18,12 +18,13 @@ endif
 endif
 
 ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
-ISAS := $(if $(filter x86_64,$(ARCH)),avx2 avx512)
+ISAS := $(if $(filter x86_64,$(ARCH)),avx2 avx512 avx512_bf16)
 ISA_FLAGS_avx2 := -mavx2 -mfma
 ISA_FLAGS_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
+ISA_FLAGS_avx512_bf16 := $(ISA_FLAGS_avx512) -mavx512bf16
 
 # -ffp-contract=off: results that must equal TensorFlow's to the bit may not get fused multiply-adds that nobody wrote; kernels write theirs.
-CFLAGS += -std=c17 $(OPT) -g -Wall -Wextra -Werror -ffp-contract=off -fno-math-errno -fvisibility=hidden $(SANITIZE)
+CFLAGS += -std=c17 $(OPT) -g -Wall -Wextra -Wpointer-arith -Werror -ffp-contract=off -fno-math-errno -fvisibility=hidden $(SANITIZE)
 CPPFLAGS += -I. -I$(B)/gen -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) openblas $(HTTP_PKG) 2>/dev/null)
 # h2o's header chooses its event loop by this macro: it has to agree with the library that is linked.
 CPPFLAGS += -DH2O_USE_LIBUV=0

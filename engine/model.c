@@ -137,6 +137,11 @@ void rn_model_release(rn_model *model)
     if (model && atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel) == 1) free_model(model);
 }
 
+bool rn_model_is_shared(const rn_model *model)
+{
+    return atomic_load_explicit(&model->references, memory_order_acquire) > 1;
+}
+
 const rn_plan *rn_model_plan(const rn_model *model)
 {
     return model->plan;

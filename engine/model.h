@@ -28,6 +28,9 @@ void rn_model_acquire(rn_model *model);
 /* The last release waits for the model's thread and frees everything: not from a `done` callback. NULL allowed. */
 void rn_model_release(rn_model *model);
 
+/* Whether somebody besides the caller holds a reference. Once nobody can acquire the model any more, false stays false. */
+bool rn_model_is_shared(const rn_model *model);
+
 const rn_plan *rn_model_plan(const rn_model *model);
 const char *rn_model_device(const rn_model *model); /* one line for people */
 rn_model_metrics *rn_model_metrics_of(const rn_model *model); /* outlives the model; NULL: nobody counts */

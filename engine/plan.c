@@ -135,7 +135,7 @@ rn_status rn_plan_add_weights(rn_plan *plan, const char *name, rn_dtype dtype, i
     if (rank < 1 || rank > RN_PLAN_MAX_RANK) {
         return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "weights %s: rank %d, expected 1 to %d", name, rank, RN_PLAN_MAX_RANK);
     }
-    rn_plan_weights weights = {.dtype = dtype, .rank = rank, .element_count = 1, .data = data};
+    rn_plan_weights weights = {.dtype = dtype, .rank = rank, .element_count = 1, .data = data, .steps = RN_NONE};
     for (int32_t i = 0; i < rank; i++) {
         if (dims[i] < 1 || dims[i] > RN_PLAN_MAX_CHANNELS || weights.element_count > INT32_MAX / dims[i]) {
             return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "weights %s: dimension %d is %d, or the whole exceeds 2^31 elements", name, i, dims[i]);

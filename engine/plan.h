@@ -7,6 +7,9 @@
  * Activations are NHWC. A tensor's shape is that of one batch row, h x w x c; vectors (logits, pooled features) are 1 x 1 x c. Filters are
  * TensorFlow's HWIO: [r][s][c / groups][k].
  *
+ * A plan may be quantised: some tensors are kept as bytes that stand for real numbers, and the convolutions between them have int8 filters. What
+ * an operation computes is still said in real numbers; bytes are how its inputs come and its outputs are rounded.
+ *
  * Every tensor is written by at most one operation. A signature names the tensor that the caller fills and the tensors that it reads; the
  * operations to run are those on the way between them. Two signatures may meet in one network: "serving_default" fills the float tensor that
  * the picture front end of "serving_preprocess" computes.
@@ -43,6 +46,7 @@ enum { RN_NONE = -1 }; /* no tensor, no weight, no operation */
     X(MAX_POOL,             "max_pool")                                                                                        \
     X(GLOBAL_AVERAGE_POOL,  "global_average_pool") /* [h,w,c] -> [1,1,c] */                                                    \
     X(DENSE,                "dense")               /* [1,1,c] -> [1,1,k] */                                                    \
+    X(QUANTIZE,             "quantize")            /* f32 -> quantised u8 */                                                   \
     X(SOFTMAX,              "softmax")             /* over c, maximum subtracted in f32 */                                     \
     X(TOP_K,                "top_k")               /* [1,1,c] -> values f32 [1,1,k] descending, indexes i32 [1,1,k];           \
                                                       equal values in rising order of index */
@@ -60,16 +64,21 @@ typedef struct rn_plan_tensor {
     char name[RN_PLAN_NAME_BYTES];
     rn_dtype dtype; /* STRING: one encoded picture a batch row, h = w = c = 1 */
     int32_t h, w, c;
+    /* Quantised, U8 only: element e stands for (e - zero) * step, rounded to the nearest, and what lies beyond 0 and 255 becomes these. step 0: e is
+     * itself, and zero is 0. Padding is real zero: the byte `zero`. */
+    float step;
+    int32_t zero;
 } rn_plan_tensor;
 
 /* Read-only numbers. `data` is element_count elements in row-major order, aligned to 4 bytes at least, and lives as long as the plan. */
 typedef struct rn_plan_weights {
     char name[RN_PLAN_NAME_BYTES];
-    rn_dtype dtype; /* F32 */
+    rn_dtype dtype; /* F32; I8 for filters of quantised convolutions */
     int32_t rank;
     int32_t dims[RN_PLAN_MAX_RANK];
     int64_t element_count;
     const void *data;
+    int32_t steps;  /* I8: F32 weights [k], k the last dimension; element e of channel k stands for e * steps[k]. Others: RN_NONE */
 } rn_plan_weights;
 
 /* How a picture of any size becomes [h,w,c] uint8, exactly as the SavedModel's own graph did it. */
@@ -87,7 +96,7 @@ typedef struct rn_conv2d_op {
     int32_t stride_h, stride_w;
     int32_t pad_top, pad_left, pad_bottom, pad_right; /* with zeros */
     int32_t groups;
-    int32_t filter;             /* weights [r][s][c / groups][k] */
+    int32_t filter;             /* weights [r][s][c / groups][k]. F32: so are all tensors. I8: input and residual are quantised, outputs may be */
     int32_t bias;               /* weights [k] or RN_NONE */
     bool relu;                  /* on output 0, after the residual */
     int32_t scale2, shift2;     /* weights [k]; output 1 = relu(scale2 * output 0 + shift2); RN_NONE without it */

@@ -6,6 +6,7 @@
  */
 #include "engine/plan.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,6 +67,36 @@ static rn_status find_writers(rn_plan *plan, int32_t *writer, rn_error *err)
                 return FAIL_OP(op, "weights %d, the plan has %d", *list[i], plan->weights_count);
             }
         }
+    }
+    return RN_STATUS_OK;
+}
+
+static rn_status check_weights(const rn_plan *plan, rn_error *err)
+{
+    for (int32_t i = 0; i < plan->weights_count; i++) {
+        const rn_plan_weights *w = &plan->weights[i];
+        if (w->dtype != RN_DTYPE_I8 && w->steps == RN_NONE) continue;
+        if (w->dtype != RN_DTYPE_I8 || w->steps < 0 || w->steps >= plan->weights_count) {
+            return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "weights %s: %s with steps in weights %d, the plan has %d", w->name, rn_dtype_name(w->dtype),
+                           w->steps, plan->weights_count);
+        }
+        const rn_plan_weights *steps = &plan->weights[w->steps];
+        if (steps->dtype == RN_DTYPE_F32 && steps->rank == 1 && steps->dims[0] == w->dims[w->rank - 1]) continue;
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "weights %s: expected steps F32 [%d], found %s of %s, rank %d, first dimension %d", w->name,
+                       w->dims[w->rank - 1], steps->name, rn_dtype_name(steps->dtype), steps->rank, steps->dims[0]);
+    }
+    return RN_STATUS_OK;
+}
+
+static rn_status check_quantisation(const rn_plan *plan, rn_error *err)
+{
+    for (int32_t t = 0; t < plan->tensor_count; t++) {
+        const rn_plan_tensor *tensor = &plan->tensors[t];
+        const bool plain = tensor->step == 0 && tensor->zero == 0;
+        const bool good = isfinite(tensor->step) && tensor->step > 0 && tensor->zero >= 0 && tensor->zero <= UINT8_MAX;
+        if (plain || (good && tensor->dtype == RN_DTYPE_U8)) continue;
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "tensor %s: %s in steps of %g with its zero at %d", tensor->name,
+                       rn_dtype_name(tensor->dtype), (double)tensor->step, tensor->zero);
     }
     return RN_STATUS_OK;
 }
@@ -241,11 +272,15 @@ static void drop_unused(rn_plan *plan, const bool *op_used, bool *used, int32_t 
             if (*list[i] != RN_NONE) used[*list[i]] = true;
         }
     }
+    for (int32_t i = 0; i < plan->weights_count; i++) {
+        if (used[i] && plan->weights[i].steps != RN_NONE) used[plan->weights[i].steps] = true;
+    }
     plan->weights_count = compact(plan->weights, sizeof *plan->weights, plan->weights_count, used, map);
     for (int32_t o = 0; o < plan->op_count; o++) {
         const int count = op_weights(&plan->ops[o], list);
         for (int i = 0; i < count; i++) renumber(list[i], map);
     }
+    for (int32_t i = 0; i < plan->weights_count; i++) renumber(&plan->weights[i].steps, map);
 }
 
 /* ---- shapes ---- */
@@ -259,9 +294,25 @@ typedef struct checker {
 static rn_status expect_tensor(const checker *check, int32_t tensor, rn_dtype dtype, int32_t h, int32_t w, int32_t c)
 {
     const rn_plan_tensor *t = &check->plan->tensors[tensor];
-    if (t->dtype == dtype && t->h == h && t->w == w && t->c == c) return RN_STATUS_OK;
-    return fail_op(check->err, check->op, __LINE__, "expected tensor %s to be %s %dx%dx%d, found %s %dx%dx%d", t->name, rn_dtype_name(dtype), h, w, c,
-                   rn_dtype_name(t->dtype), t->h, t->w, t->c);
+    if (t->dtype == dtype && t->step == 0 && t->h == h && t->w == w && t->c == c) return RN_STATUS_OK;
+    return fail_op(check->err, check->op, __LINE__, "expected tensor %s to be %s %dx%dx%d, found %s%s %dx%dx%d", t->name, rn_dtype_name(dtype), h, w,
+                   c, t->step == 0 ? "" : "quantised ", rn_dtype_name(t->dtype), t->h, t->w, t->c);
+}
+
+static rn_status expect_quantised(const checker *check, int32_t tensor, int32_t h, int32_t w, int32_t c)
+{
+    const rn_plan_tensor *t = &check->plan->tensors[tensor];
+    if (t->step != 0 && t->h == h && t->w == w && t->c == c) return RN_STATUS_OK;
+    return fail_op(check->err, check->op, __LINE__, "expected tensor %s to be quantised %dx%dx%d, found %s%s %dx%dx%d", t->name, h, w, c,
+                   t->step == 0 ? "" : "quantised ", rn_dtype_name(t->dtype), t->h, t->w, t->c);
+}
+
+/* Either of the two; RN_NONE is neither and good. */
+static rn_status expect_output(const checker *check, int32_t tensor, bool may_be_quantised, int32_t h, int32_t w, int32_t c)
+{
+    if (tensor == RN_NONE) return RN_STATUS_OK;
+    if (may_be_quantised && check->plan->tensors[tensor].step != 0) return expect_quantised(check, tensor, h, w, c);
+    return expect_tensor(check, tensor, RN_DTYPE_F32, h, w, c);
 }
 
 /* Weights of shape [count], or [1] where `broadcast`; RN_NONE only where `optional`. */
@@ -290,6 +341,9 @@ static rn_status check_window(const checker *check, int32_t r, int32_t s, int32_
     return RN_STATUS_OK;
 }
 
+/* Products of an int8 filter and its input that an int32 sum holds: 2^31 / (255 * 128). */
+enum { MAX_INT8_TERMS = 65793 };
+
 static rn_status check_conv2d(const checker *check)
 {
     const rn_plan *plan = check->plan;
@@ -303,9 +357,10 @@ static rn_status check_conv2d(const checker *check)
     }
     if (conv->filter == RN_NONE) return fail_op(check->err, op, __LINE__, "has no filter");
     const rn_plan_weights *filter = &plan->weights[conv->filter];
-    if (filter->dtype != RN_DTYPE_F32 || filter->rank != 4 || filter->dims[0] != conv->r || filter->dims[1] != conv->s ||
+    const bool int8 = filter->dtype == RN_DTYPE_I8;
+    if ((filter->dtype != RN_DTYPE_F32 && !int8) || filter->rank != 4 || filter->dims[0] != conv->r || filter->dims[1] != conv->s ||
         filter->dims[2] != x->c / conv->groups) {
-        return fail_op(check->err, op, __LINE__, "expected filter F32 %dx%dx%dxK, found %s of %s rank %d %dx%dx%dx%d", conv->r, conv->s,
+        return fail_op(check->err, op, __LINE__, "expected filter F32 or I8 %dx%dx%dxK, found %s of %s rank %d %dx%dx%dx%d", conv->r, conv->s,
                        x->c / conv->groups, filter->name, rn_dtype_name(filter->dtype), filter->rank, filter->dims[0], filter->dims[1],
                        filter->dims[2], filter->dims[3]);
     }
@@ -314,16 +369,22 @@ static rn_status check_conv2d(const checker *check)
     const int32_t p = rn_plan_window_output(x->h, conv->r, conv->stride_h, conv->pad_top, conv->pad_bottom);
     const int32_t q = rn_plan_window_output(x->w, conv->s, conv->stride_w, conv->pad_left, conv->pad_right);
     const bool second = op->outputs[1] != RN_NONE;
-    RN_TRY(expect_tensor(check, op->inputs[0], RN_DTYPE_F32, x->h, x->w, x->c));
+    if (int8 && (int64_t)conv->r * conv->s * filter->dims[2] > MAX_INT8_TERMS) {
+        return fail_op(check->err, op, __LINE__, "sums of %lld products of bytes, at most %d are exact", (long long)conv->r * conv->s * filter->dims[2],
+                       MAX_INT8_TERMS);
+    }
+    RN_TRY(int8 ? expect_quantised(check, op->inputs[0], x->h, x->w, x->c) : expect_tensor(check, op->inputs[0], RN_DTYPE_F32, x->h, x->w, x->c));
     RN_TRY(expect_vector(check, conv->bias, k, true, false, "bias"));
-    if (op->inputs[1] != RN_NONE) RN_TRY(expect_tensor(check, op->inputs[1], RN_DTYPE_F32, p, q, k));
-    if (op->outputs[0] != RN_NONE) RN_TRY(expect_tensor(check, op->outputs[0], RN_DTYPE_F32, p, q, k));
+    if (op->inputs[1] != RN_NONE) {
+        RN_TRY(int8 ? expect_quantised(check, op->inputs[1], p, q, k) : expect_tensor(check, op->inputs[1], RN_DTYPE_F32, p, q, k));
+    }
+    RN_TRY(expect_output(check, op->outputs[0], int8, p, q, k));
     if (!second && op->outputs[0] == RN_NONE) return fail_op(check->err, op, __LINE__, "has no output");
     if (!second && (conv->scale2 != RN_NONE || conv->shift2 != RN_NONE)) {
         return fail_op(check->err, op, __LINE__, "has a second scale or shift and no second output");
     }
     if (!second) return RN_STATUS_OK;
-    RN_TRY(expect_tensor(check, op->outputs[1], RN_DTYPE_F32, p, q, k));
+    RN_TRY(expect_output(check, op->outputs[1], int8, p, q, k));
     RN_TRY(expect_vector(check, conv->scale2, k, false, false, "second scale"));
     return expect_vector(check, conv->shift2, k, false, false, "second shift");
 }
@@ -344,9 +405,13 @@ static rn_status check_max_pool(const checker *check)
     const rn_plan_tensor *x = &check->plan->tensors[check->op->inputs[0]];
     const int32_t pads[4] = {pool->pad_top, pool->pad_left, pool->pad_bottom, pool->pad_right};
     RN_TRY(check_window(check, pool->r, pool->s, pool->stride_h, pool->stride_w, pads));
-    RN_TRY(expect_tensor(check, check->op->inputs[0], RN_DTYPE_F32, x->h, x->w, x->c));
-    return expect_tensor(check, check->op->outputs[0], RN_DTYPE_F32,
-                         rn_plan_window_output(x->h, pool->r, pool->stride_h, pool->pad_top, pool->pad_bottom),
+    const rn_plan_tensor *y = &check->plan->tensors[check->op->outputs[0]];
+    if (x->step != y->step || x->zero != y->zero) {
+        return fail_op(check->err, check->op, __LINE__, "%s in steps of %g with its zero at %d becomes %s in steps of %g with its zero at %d", x->name,
+                       (double)x->step, x->zero, y->name, (double)y->step, y->zero);
+    }
+    RN_TRY(expect_output(check, check->op->inputs[0], true, x->h, x->w, x->c));
+    return expect_output(check, check->op->outputs[0], true, rn_plan_window_output(x->h, pool->r, pool->stride_h, pool->pad_top, pool->pad_bottom),
                          rn_plan_window_output(x->w, pool->s, pool->stride_w, pool->pad_left, pool->pad_right), x->c);
 }
 
@@ -380,7 +445,7 @@ static rn_status check_op(const checker *check)
     case RN_OP_IMAGE: return check_image(check);
     case RN_OP_CONV2D: return check_conv2d(check);
     case RN_OP_SCALE_SHIFT:
-        if (x->dtype != RN_DTYPE_U8) RN_TRY(expect_tensor(check, op->inputs[0], RN_DTYPE_F32, x->h, x->w, x->c));
+        if (x->dtype != RN_DTYPE_U8 || x->step != 0) RN_TRY(expect_tensor(check, op->inputs[0], RN_DTYPE_F32, x->h, x->w, x->c));
         RN_TRY(expect_vector(check, op->u.scale_shift.scale, x->c, true, true, "scale"));
         RN_TRY(expect_vector(check, op->u.scale_shift.shift, x->c, true, true, "shift"));
         return expect_tensor(check, op->outputs[0], RN_DTYPE_F32, x->h, x->w, x->c);
@@ -393,6 +458,9 @@ static rn_status check_op(const checker *check)
         RN_TRY(expect_tensor(check, op->inputs[0], RN_DTYPE_F32, x->h, x->w, x->c));
         return expect_tensor(check, op->outputs[0], RN_DTYPE_F32, 1, 1, x->c);
     case RN_OP_DENSE: return check_dense(check);
+    case RN_OP_QUANTIZE:
+        RN_TRY(expect_tensor(check, op->inputs[0], RN_DTYPE_F32, x->h, x->w, x->c));
+        return expect_quantised(check, op->outputs[0], x->h, x->w, x->c);
     case RN_OP_SOFTMAX:
         RN_TRY(expect_tensor(check, op->inputs[0], RN_DTYPE_F32, 1, 1, x->c));
         return expect_tensor(check, op->outputs[0], RN_DTYPE_F32, 1, 1, x->c);
@@ -424,7 +492,7 @@ static rn_status check_spec(const rn_plan *plan, const rn_signature *signature, 
                        signature->name, spec->name, spec->rank, (long long)elements, (long long)rn_plan_tensor_elements(tensor), tensor->name);
     }
     const rn_dtype expected = spec->labels || spec->dtype == RN_DTYPE_I64 ? RN_DTYPE_I32 : spec->dtype;
-    if (tensor->dtype != expected || (spec->labels && spec->dtype != RN_DTYPE_STRING)) {
+    if (tensor->dtype != expected || tensor->step != 0 || (spec->labels && spec->dtype != RN_DTYPE_STRING)) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "signature %s: %s is %s, tensor %s holds %s", signature->name, spec->name,
                        rn_dtype_tf_name(spec->dtype), tensor->name, rn_dtype_tf_name(tensor->dtype));
     }
@@ -477,6 +545,8 @@ rn_status rn_plan_finish(rn_plan *plan, rn_error *err)
         status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory to check a plan of %d operations", plan->op_count);
         goto cleanup;
     }
+    RN_TRY_CLEANUP(status, check_weights(plan, err));
+    RN_TRY_CLEANUP(status, check_quantisation(plan, err));
     RN_TRY_CLEANUP(status, find_writers(plan, writer, err));
     RN_TRY_CLEANUP(status, sort_ops(plan, writer, order, map, err));
     reorder_ops(plan, order, scratch);

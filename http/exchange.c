@@ -64,6 +64,7 @@ static void read_headers(rn_exchange *x)
 {
     const rn_text encoding = rn_exchange_header(x, "content-encoding"), origin = rn_exchange_header(x, "origin");
     x->gzip = h2o_strstr(encoding.at, encoding.bytes, H2O_STRLIT("gzip")) != SIZE_MAX;
+    x->trace = rn_trace_read(rn_exchange_header(x, "traceparent"), rn_exchange_header(x, "x-request-id"));
     x->web_origin = begins_with(origin, "http://") || begins_with(origin, "https://");
 }
 
@@ -191,6 +192,8 @@ static void add_headers(const rn_exchange *x, h2o_req_t *req)
     h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, x->content_type, strlen(x->content_type));
     for (int32_t i = 0; i < x->answer_header_count; i++)
         add_header(req, x->answer_headers[i].name, x->answer_headers[i].value, strlen(x->answer_headers[i].value));
+    if (x->trace.parent.bytes) add_header(req, "traceparent", x->trace.parent.at, x->trace.parent.bytes);
+    if (x->trace.request_id.bytes) add_header(req, "x-request-id", x->trace.request_id.at, x->trace.request_id.bytes);
     if (x->device[0]) add_header(req, "x-resnetd-device", x->device, strlen(x->device));
     if (x->code == 503) add_header(req, "retry-after", "1", 1);
     if (x->service->cors) {
@@ -246,6 +249,7 @@ static void count(const rn_exchange *x)
         .answer_bytes = x->answer.bytes,
         .timings = &x->timings,
         .model = x->asked_model,
+        .trace = x->trace,
     };
     rn_call_finished(x->service, &finished);
 }

@@ -8,7 +8,7 @@
 #define RN_HTTP_EXCHANGE_H
 
 #include "engine/workers.h"
-#include "http/finished_call.h"
+#include "http/access_log.h"
 #include "http/json_writer.h"
 #include "http/routes.h"
 #include "http/serving.h"
@@ -18,6 +18,7 @@ typedef struct rn_service {
     rn_serving *serving;
     rn_workers *workers;
     rn_metrics *metrics;
+    rn_access_log *access_log; /* NULL: none */
     int64_t timeout_us;       /* of a predict call; 0: none */
     size_t max_request_bytes; /* of a body, also once inflated */
     bool cors;                /* answer pages of other origins */
@@ -58,6 +59,7 @@ struct rn_exchange {
     rn_job job; /* the call of the handler on a worker */
     const rn_route *route;
     int64_t begin_us; /* when the request had been read */
+    rn_trace trace;
     int32_t code;
 };
 

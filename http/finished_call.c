@@ -2,6 +2,7 @@
 #include "http/finished_call.h"
 
 #include "engine/clock.h"
+#include "http/access_log.h"
 #include "http/exchange.h"
 #include "http/status_map.h"
 
@@ -23,4 +24,5 @@ void rn_call_finished(const rn_service *service, const rn_finished_call *call)
     rn_histogram_observe(&model->duration[call->protocol][call->counted_as][failed], rn_histogram_us, rn_clock_us() - call->begin_us);
     rn_model_metrics_stage(model, RN_STAGE_PARSE, call->timings->parse);
     rn_model_metrics_stage(model, RN_STAGE_WRITE, call->timings->write);
+    if (service->access_log) rn_access_log_write(service->access_log, call);
 }

@@ -3,7 +3,7 @@
 #define RN_HTTP_FINISHED_CALL_H
 
 #include "engine/model.h"
-#include "http/text.h"
+#include "http/trace.h"
 
 typedef struct rn_service rn_service;
 
@@ -27,6 +27,7 @@ typedef struct rn_finished_call {
     size_t request_bytes, answer_bytes;
     const rn_timings *timings;
     rn_model_metrics *model; /* that was asked; NULL: none that exists */
+    rn_trace trace;
 } rn_finished_call;
 
 /* Thread-safe; neither blocks nor allocates. */

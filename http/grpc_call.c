@@ -94,6 +94,7 @@ static void count(const rn__grpc_call *call, int32_t code)
         .answer_bytes = call->answer ? grpc_byte_buffer_length(call->answer) : 0,
         .timings = &call->timings,
         .model = call->asked_model,
+        .trace = call->trace,
     };
     rn_call_finished(call->service, &finished);
 }
@@ -207,7 +208,25 @@ static void await_close(rn__grpc_call *call)
     start(call, &op, 1, &call->closed);
 }
 
-void rn__grpc_begin(rn__grpc_calls *calls, grpc_call *accepted, const grpc_call_details *details)
+/* Copies the first value of that name; longer ones than `capacity` are none that matter. */
+static rn_text copy_header(const grpc_metadata_array *headers, const char *name, char *out, size_t capacity)
+{
+    for (size_t i = 0; i < headers->count; i++) {
+        const grpc_slice value = headers->metadata[i].value;
+        if (grpc_slice_str_cmp(headers->metadata[i].key, name) != 0 || GRPC_SLICE_LENGTH(value) > capacity) continue;
+        memcpy(out, GRPC_SLICE_START_PTR(value), GRPC_SLICE_LENGTH(value));
+        return (rn_text){out, GRPC_SLICE_LENGTH(value)};
+    }
+    return (rn_text){out, 0};
+}
+
+static void read_headers(rn__grpc_call *call, const grpc_metadata_array *headers)
+{
+    call->trace = rn_trace_read(copy_header(headers, "traceparent", call->traceparent, sizeof call->traceparent),
+                                copy_header(headers, "x-request-id", call->request_id, sizeof call->request_id));
+}
+
+void rn__grpc_begin(rn__grpc_calls *calls, grpc_call *accepted, const grpc_call_details *details, const grpc_metadata_array *headers)
 {
     rn__grpc_call *call = calloc(1, sizeof *call);
     if (!call) {
@@ -223,6 +242,7 @@ void rn__grpc_begin(rn__grpc_calls *calls, grpc_call *accepted, const grpc_call_
     call->timings = RN_TIMINGS_NONE;
     call->call = accepted;
     call->method = find_method(path);
+    read_headers(call, headers);
     call->deadline_us = deadline_us(details->deadline);
     call->received.happened = on_received;
     call->answered.happened = on_answered;

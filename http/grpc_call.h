@@ -35,6 +35,8 @@ struct rn__grpc_call {
     ProtobufCMessage *decoded; /* what `request` points to */
     rn_job job;                /* the call of the handler on a worker */
     size_t request_bytes; /* of the message as sent */
+    char traceparent[RN_TRACEPARENT_BYTES], request_id[RN_REQUEST_ID_BYTES];
+    rn_trace trace; /* borrows from both */
     rn__grpc_event received, answered, closed;
     int32_t events_left; /* of those three; only the loop's thread counts */
     int client_gone;

@@ -150,6 +150,13 @@ static void write_device(rn__page *page, const rn_metrics *metrics)
 
 /* ---- the process ---- */
 
+static void write_single(rn__page *page, const char *name, const char *type, const char *help, int64_t value)
+{
+    rn__page_family(page, name, type, help);
+    rn__page_begin(page, "");
+    rn__page_end_int(page, value);
+}
+
 static void write_server(rn__page *page, const rn_metrics *metrics)
 {
     rn__page_family(page, "resnetd_build_info", "gauge", "1, with the version of this program.");
@@ -172,6 +179,8 @@ void rn__page_own(rn__page *page, const rn_metrics *metrics)
     each_call(page, metrics, write_calls);
     rn__page_family(page, "resnetd_request_duration_seconds", "histogram", "From the end of reading a call to its answer.");
     each_call(page, metrics, write_durations);
+    write_single(page, "resnetd_access_log_dropped_total", "counter", "Lines that the access log had no room for.",
+                 (int64_t)rn_counter_get(&metrics->log_lines_dropped));
     write_info(page, metrics);
     write_stages(page, metrics);
     write_device(page, metrics);

@@ -101,8 +101,24 @@ static json_t *field_to_json(const op_field *field, const rn_op *op)
 static json_t *tensor_to_json(const rn_plan *plan, int32_t i)
 {
     const rn_plan_tensor *tensor = &plan->tensors[i];
-    return json_pack("{s:s, s:s, s:[i,i,i]}", "name", tensor->name, "dtype", rn_dtype_name(tensor->dtype), "shape", tensor->h, tensor->w,
-                     tensor->c);
+    json_t *json = json_pack("{s:s, s:s, s:[i,i,i]}", "name", tensor->name, "dtype", rn_dtype_name(tensor->dtype), "shape", tensor->h,
+                             tensor->w, tensor->c);
+    if (!json || tensor->step == 0) return json;
+    json_object_set_new(json, "step", json_real((double)tensor->step));
+    json_object_set_new(json, "zero", json_integer(tensor->zero));
+    return json;
+}
+
+/* NULL for a plan without int8 filters. */
+static json_t *filter_steps_to_json(const rn_plan *plan)
+{
+    json_t *list = NULL;
+    for (int32_t i = 0; i < plan->weights_count; i++) {
+        if (plan->weights[i].steps == RN_NONE) continue;
+        if (!list) list = json_array();
+        json_array_append_new(list, json_pack("[i,i]", i, plan->weights[i].steps));
+    }
+    return list;
 }
 
 static json_t *op_to_json(const rn_plan *plan, int32_t i)
@@ -163,6 +179,8 @@ rn_status rn__plan_json_write(const rn_plan *plan, char **out, rn_error *err)
     RN_TRY_CLEANUP(status, write_list(root, "tensors", plan, plan->tensor_count, tensor_to_json, err));
     RN_TRY_CLEANUP(status, write_list(root, "ops", plan, plan->op_count, op_to_json, err));
     RN_TRY_CLEANUP(status, write_list(root, "signatures", plan, plan->signature_count, signature_to_json, err));
+    json_t *steps = filter_steps_to_json(plan);
+    if (steps) json_object_set_new(root, "filter_steps", steps);
     *out = json_dumps(root, JSON_COMPACT);
     if (!*out) status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for the text of a plan");
 
@@ -267,6 +285,32 @@ static rn_status read_array(const json_t *object, const char *key, size_t low, s
 
 /* ---- reading the parts of a plan ---- */
 
+/* The values themselves are rn_plan_finish's to check. */
+static rn_status read_quantisation(const json_t *json, rn_plan_tensor *tensor, rn_error *err)
+{
+    const json_t *step = json_object_get(json, "step");
+    if (!step) return RN_STATUS_OK;
+    if (!json_is_number(step)) return RN_FAIL(err, RN_STATUS_DATA_LOSS, "step: expected a number, found %s", find(step).text);
+    tensor->step = (float)json_number_value(step);
+    return read_int32(json_object_get(json, "zero"), "zero", &tensor->zero, err);
+}
+
+static rn_status read_filter_steps(const json_t *root, rn_plan *plan, rn_error *err)
+{
+    const json_t *list, *pair;
+    int32_t filter, steps;
+    if (!json_object_get(root, "filter_steps")) return RN_STATUS_OK;
+    RN_TRY(read_array(root, "filter_steps", 0, (size_t)plan->weights_count, &list, err));
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        pair = json_array_get(list, i);
+        RN_TRY(read_index(json_array_get(pair, 0), "filter_steps", plan->weights_count, &filter, err));
+        RN_TRY(read_index(json_array_get(pair, 1), "filter_steps", plan->weights_count, &steps, err));
+        if (filter == RN_NONE) return RN_FAIL(err, RN_STATUS_DATA_LOSS, "filter_steps[%zu]: steps without a filter", i);
+        plan->weights[filter].steps = steps;
+    }
+    return RN_STATUS_OK;
+}
+
 static rn_status read_tensor(const json_t *json, rn_plan *plan, rn_error *err)
 {
     char name[RN_PLAN_NAME_BYTES];
@@ -277,7 +321,8 @@ static rn_status read_tensor(const json_t *json, rn_plan *plan, rn_error *err)
     RN_TRY(read_dtype(json, &dtype, err));
     RN_TRY(read_array(json, "shape", 3, 3, &shape, err));
     for (size_t i = 0; i < 3; i++) RN_TRY(read_int32(json_array_get(shape, i), "shape", &sides[i], err));
-    return rn_plan_add_tensor(plan, name, dtype, sides[0], sides[1], sides[2], &index, err);
+    RN_TRY(rn_plan_add_tensor(plan, name, dtype, sides[0], sides[1], sides[2], &index, err));
+    return read_quantisation(json, &plan->tensors[index], err);
 }
 
 static rn_status read_field(const json_t *json, const op_field *field, const rn_plan *plan, rn_op *op, rn_error *err)
@@ -381,6 +426,7 @@ rn_status rn__plan_json_read(const char *text, rn_plan *plan, rn_error *err)
     json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &where);
     if (!root) return RN_FAIL(err, RN_STATUS_DATA_LOSS, "byte %d of the plan's text: %s", where.position, where.text);
     RN_TRY_CLEANUP(status, read_name(root, "architecture", plan->architecture, err));
+    RN_TRY_CLEANUP(status, read_filter_steps(root, plan, err));
     RN_TRY_CLEANUP(status, read_list(root, "tensors", 4 * RN_PLAN_MAX_OPS, plan, read_tensor, err));
     RN_TRY_CLEANUP(status, read_list(root, "ops", RN_PLAN_MAX_OPS, plan, read_op, err));
     RN_TRY_CLEANUP(status, read_list(root, "signatures", RN_PLAN_MAX_SIGNATURES, plan, read_signature, err));

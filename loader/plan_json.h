@@ -1,6 +1,7 @@
 /* A plan as JSON text: architecture, tensors, operations and signatures, for the metadata of a model file.
  *
- * Weights appear as indexes only; weights and labels themselves are the model file's business. RN_NONE is null.
+ * Weights appear as indexes only; weights and labels themselves are the model file's business. RN_NONE is null. Quantised tensors have "step" and
+ * "zero", and "filter_steps" lists a pair of indexes, filter and steps, for every int8 filter; other plans have none of these.
  */
 #ifndef RN_LOADER_PLAN_JSON_H
 #define RN_LOADER_PLAN_JSON_H

@@ -32,7 +32,7 @@ static bool needs_gather(const rn_conv2d_args *a)
 /* Tensors have no gaps in this mode, so that pixels of all images are one sequence. */
 static float *pixel_of(const rn_map *map, int64_t pixel)
 {
-    return map->data + pixel * map->pixel;
+    return (float *)map->data + pixel * map->pixel;
 }
 
 /* One row of the matrix: the window of output pixel `pixel`, channels of group `group`, zeros beyond the picture. */
@@ -45,7 +45,7 @@ static void gather_window(const rn_conv2d_args *a, int64_t pixel, int32_t group,
     for (int32_t h = h0; h < h0 + a->r; h++) {
         for (int32_t w = w0; w < w0 + a->s; w++, to += channels) {
             if (h < 0 || h >= a->h || w < 0 || w >= a->w) memset(to, 0, (size_t)channels * sizeof *to);
-            else memcpy(to, a->x.data + image * a->x.image + h * a->x.row + w * a->x.pixel + group * channels, (size_t)channels * sizeof *to);
+            else memcpy(to, rn_map_at(&a->x, image * a->x.image + h * a->x.row + w * a->x.pixel + group * channels), (size_t)channels * sizeof *to);
         }
     }
 }
@@ -76,7 +76,7 @@ static void run_pixels(const void *context, int32_t begin, int32_t end, int32_t 
     float *unstored = matrix + (job->gather ? (int64_t)BLOCK_PIXELS * window : 0); /* first output that nobody wants */
     for (int32_t pixel = begin; pixel < end; pixel += BLOCK_PIXELS) {
         const int32_t count = end - pixel < BLOCK_PIXELS ? end - pixel : BLOCK_PIXELS;
-        float *y = a->y.data ? a->y.data + pixel * a->y.pixel : unstored;
+        float *y = a->y.data ? pixel_of(&a->y, pixel) : unstored;
         const int32_t y_pixel = a->y.data ? (int32_t)a->y.pixel : a->k;
         for (int32_t group = 0; group < a->groups; group++) {
             for (int32_t i = 0; job->gather && i < count; i++) gather_window(a, pixel + i, group, matrix + (int64_t)i * window);

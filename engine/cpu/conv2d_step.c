@@ -72,14 +72,14 @@ static void run_cells(const void *context, int32_t begin, int32_t end, int32_t t
 
 static size_t filter_bytes(const rn_conv2d_panels *panels)
 {
-    return (size_t)(panels->count * panels->elements) * sizeof(float);
+    return (size_t)(panels->count * panels->bytes);
 }
 
 static void run_direct(const rn_executor *e, const rn__cpu_step *step, int32_t rows)
 {
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, rows);
     job j;
-    rn_conv2d_direct_init(&j.direct, &args, &e->kernels.conv2d_tile, &step->panels, step->packed);
+    rn_conv2d_direct_init(&j.direct, &args, &e->kernels.conv2d_tile[args.x.dtype], &step->panels, step->packed);
     j.grid = rn__grid_make(rn__thread_pool_thread_count(e->pool), j.direct.tile_count, step->panels.count, (int64_t)filter_bytes(&step->panels));
     const int32_t cells = j.grid.tile_parts * j.grid.panel_parts;
     rn__thread_pool_run(e->pool, cells, cells, run_cells, &j);
@@ -106,6 +106,7 @@ bool rn__cpu_share_packed(const rn_executor *e, rn__cpu_step *step)
     for (const rn__cpu_step *other = e->steps; other < e->steps + e->plan->op_count; other++) {
         if (!other->owns_packed || filter_of(other->op) != filter) continue;
         if (groups_of(other->op) != groups || other->winograd_m != step->winograd_m) continue;
+        if (e->tensors[other->op->inputs[0]].dtype != e->tensors[step->op->inputs[0]].dtype) continue;
         step->packed = other->packed;
         return true;
     }
@@ -126,7 +127,7 @@ rn_status rn__cpu_direct_prepare(rn_executor *e, rn__cpu_step *step, rn_error *e
 {
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, 1);
     step->run = run_direct;
-    step->panels = rn_conv2d_panels_layout(&args, e->kernels.conv2d_tile.lanes);
+    step->panels = rn_conv2d_panels_layout(&args, e->kernels.conv2d_tile[args.x.dtype].lanes);
     if (rn__cpu_share_packed(e, step)) return RN_STATUS_OK;
     RN_TRY(rn__cpu_alloc_packed(e, step, filter_bytes(&step->panels), err));
     rn_conv2d_panels_pack(&args, &step->panels, step->packed);

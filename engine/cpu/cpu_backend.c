@@ -24,7 +24,7 @@ static rn_status probe(rn_error *err)
     return RN_STATUS_OK;
 }
 
-static rn_status choose_isa(const char *name, rn_isa *out, rn_error *err)
+rn_status rn__cpu_choose_isa(const char *name, rn_isa *out, rn_error *err)
 {
     const rn_isa best = rn_cpu_best_isa();
     if (!name) {
@@ -64,7 +64,7 @@ static int32_t max(int32_t a, int32_t b)
 static void lay_out_tensors(rn_executor *e, int32_t (*gaps)[2])
 {
     const rn_plan *plan = e->plan;
-    for (int32_t o = 0; o < plan->op_count && e->kernels.conv2d_tile.run; o++) {
+    for (int32_t o = 0; o < plan->op_count && e->kernels.conv2d_tile[RN_DTYPE_F32].run; o++) {
         const rn_op *op = &plan->ops[o];
         if (op->kind != RN_OP_CONV2D || rn__cpu_winograd_tile(e, op) > 0) continue;
         const rn_conv2d_op *conv = &op->u.conv2d;
@@ -72,7 +72,9 @@ static void lay_out_tensors(rn_executor *e, int32_t (*gaps)[2])
         gap[0] = max(gap[0], max(conv->pad_top, conv->pad_bottom));
         gap[1] = max(gap[1], max(conv->pad_left, conv->pad_right));
     }
-    for (int32_t t = 0; t < plan->tensor_count; t++) e->tensors[t] = rn__cpu_tensor_layout(&plan->tensors[t], gaps[t][0], gaps[t][1]);
+    for (int32_t t = 0; t < plan->tensor_count; t++) {
+        e->tensors[t] = rn__cpu_tensor_layout(&plan->tensors[t], e->tensors[t].dtype, gaps[t][0], gaps[t][1]);
+    }
 }
 
 static rn_status measure_tensor(const rn_executor *e, int32_t tensor, size_t *bytes, rn_error *err)
@@ -107,6 +109,7 @@ static rn_status allocate_arena(rn_executor *e, rn_error *err)
         status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory to lay out %d tensors", e->plan->tensor_count);
         goto cleanup;
     }
+    rn__cpu_choose_types(e);
     lay_out_tensors(e, gaps);
     RN_TRY_CLEANUP(status, measure_tensors(e, bytes, err));
     RN_TRY_CLEANUP(status, rn_plan_layout_arena(e->plan, bytes, offsets, &e->arena_bytes, err));
@@ -129,7 +132,7 @@ static rn_status prepare_step(rn_executor *e, int32_t index, rn_error *err)
     const bool product = step->op->kind == RN_OP_CONV2D || step->op->kind == RN_OP_DENSE;
     const int32_t m = rn__cpu_winograd_tile(e, step->op);
     if (m > 0) return rn__cpu_winograd_prepare(e, step, m, err);
-    if (product && e->kernels.conv2d_tile.run) return rn__cpu_direct_prepare(e, step, err);
+    if (product && e->kernels.conv2d_tile[RN_DTYPE_F32].run) return rn__cpu_direct_prepare(e, step, err);
     if (product) rn__cpu_blas_prepare(e, step);
     else rn__cpu_pointwise_prepare(step);
     if (step->run) return RN_STATUS_OK;
@@ -145,16 +148,17 @@ static rn_status prepare_steps(rn_executor *e, rn_error *err)
     return RN_STATUS_OK;
 }
 
-static void describe_executor(rn_executor *e)
+void rn__cpu_describe(rn_executor *e, const char *remark)
 {
+    const rn_conv2d_tile_kernel *tile = &e->kernels.conv2d_tile[e->narrow];
     const int32_t threads = rn__thread_pool_thread_count(e->pool);
     const size_t parameters = e->weight_bytes ? e->weight_bytes : (size_t)rn_plan_parameter_count(e->plan) * sizeof(float);
-    snprintf(e->description, sizeof e->description, "cpu %s fp32, %d thread%s, %.1f MB weights, %.1f MB arena",
-             e->kernels.conv2d_tile.run ? rn_isa_name(e->isa) : "openblas", threads, threads == 1 ? "" : "s", (double)parameters * 1e-6,
-             (double)(e->arena_bytes + e->scratch_bytes * (size_t)threads) * 1e-6);
+    snprintf(e->description, sizeof e->description, "cpu %s %s%s, %d thread%s, %.1f MB weights, %.1f MB arena",
+             tile->run ? rn_isa_name(tile->isa) : "openblas", e->narrow == RN_DTYPE_BF16 ? "bf16" : "fp32", remark, threads, threads == 1 ? "" : "s",
+             (double)parameters * 1e-6, (double)(e->arena_bytes + e->scratch_bytes * (size_t)threads) * 1e-6);
 }
 
-static void destroy(rn_executor *e)
+void rn__cpu_destroy(rn_executor *e)
 {
     if (!e) return;
     for (int32_t o = 0; e->steps && o < e->plan->op_count; o++) {
@@ -168,9 +172,10 @@ static void destroy(rn_executor *e)
     free(e);
 }
 
-static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_backend_options *options, rn_error *err)
+static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_backend_options *options, rn_dtype narrow, rn_error *err)
 {
     e->plan = plan;
+    e->narrow = narrow;
     e->max_batch = options->max_batch;
     const int32_t threads = options->thread_count ? options->thread_count : rn__cpu_count();
     if (e->max_batch < 1 || threads < 1 || threads > MAX_THREADS) {
@@ -178,8 +183,9 @@ static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_
                        e->max_batch, MAX_THREADS);
     }
     RN_TRY(check_sizes(plan, e->max_batch, err));
-    RN_TRY(choose_isa(options->isa, &e->isa, err));
-    rn_cpu_kernels_select(e->isa, &e->kernels);
+    rn_isa isa;
+    RN_TRY(rn__cpu_choose_isa(options->isa, &isa, err));
+    rn_cpu_kernels_select(isa, &e->kernels);
     RN_TRY(rn__thread_pool_create(threads, &e->pool, err));
 
     RN_TRY(allocate_arena(e, err));
@@ -187,17 +193,17 @@ static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_
     if (!e->steps) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory to prepare %d operations", plan->op_count);
     RN_TRY(prepare_steps(e, err));
     RN_TRY(rn__host_memory_alloc(e->scratch_bytes * (size_t)threads, "scratch", &e->scratch, err));
-    describe_executor(e);
+    rn__cpu_describe(e, "");
     return RN_STATUS_OK;
 }
 
-static rn_status prepare(const rn_plan *plan, const rn_backend_options *options, rn_executor **out, rn_error *err)
+rn_status rn__cpu_create(const rn_plan *plan, const rn_backend_options *options, rn_dtype narrow, rn_executor **out, rn_error *err)
 {
     rn_executor *e = calloc(1, sizeof *e);
     if (!e) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for an executor");
-    const rn_status status = prepare_executor(e, plan, options, err);
+    const rn_status status = prepare_executor(e, plan, options, narrow, err);
     if (status == RN_STATUS_OK) *out = e;
-    else destroy(e);
+    else rn__cpu_destroy(e);
     return status;
 }
 
@@ -223,7 +229,7 @@ static void run_steps(const rn_executor *e, const rn_signature *signature, int32
     }
 }
 
-static rn_status run(rn_executor *e, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err)
+rn_status rn__cpu_run(rn_executor *e, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err)
 {
     int64_t rows = 0;
     for (int32_t i = 0; i < part_count; i++) rows += parts[i].rows;
@@ -247,6 +253,11 @@ static const char *describe(const rn_executor *e)
     return e->description;
 }
 
+void rn_cpu_executor_read(const rn_executor *e, int32_t tensor, void *to)
+{
+    rn__cpu_tensor_read(&e->tensors[tensor], 0, 1, to);
+}
+
 void rn_cpu_executor_observe(rn_executor *e, rn_cpu_observer *observer, void *context)
 {
     e->observer = observer;
@@ -256,8 +267,8 @@ void rn_cpu_executor_observe(rn_executor *e, rn_cpu_observer *observer, void *co
 const rn_backend rn_cpu_backend = {
     .name = "cpu",
     .probe = probe,
-    .prepare = prepare,
-    .run = run,
+    .prepare = rn__cpu_prepare,
+    .run = rn__cpu_run,
     .describe = describe,
-    .destroy = destroy,
+    .destroy = rn__cpu_destroy,
 };

@@ -19,15 +19,15 @@ struct rn__cpu_step {
     /* Convolution and dense layer by micro-kernels: the filter as the kernel reads it, shared between steps with the same weights. */
     int32_t winograd_m;         /* 0: direct */
     rn_conv2d_panels panels;    /* direct only */
-    float *packed;
+    void *packed;
     bool owns_packed;
 };
 
 struct rn_executor {
     const rn_plan *plan;
     int32_t max_batch;
+    rn_dtype narrow;            /* what feature maps are kept in where the kernels allow it; F32 for fp32 */
     rn_cpu_kernels kernels;
-    rn_isa isa;
     rn__thread_pool *pool;
     rn__cpu_tensor *tensors;    /* [plan->tensor_count] */
     rn__cpu_step *steps;        /* [plan->op_count]; op NULL where no signature's schedule runs the operation here */
@@ -38,6 +38,21 @@ struct rn_executor {
     rn_cpu_observer *observer;  /* or NULL */
     void *observer_context;
 };
+
+/* What the backend's entries are made of. narrow: what feature maps are kept in where the kernels allow it. */
+rn_status rn__cpu_create(const rn_plan *plan, const rn_backend_options *options, rn_dtype narrow, rn_executor **out, rn_error *err);
+rn_status rn__cpu_run(rn_executor *executor, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err);
+void rn__cpu_destroy(rn_executor *executor);
+/* Writes the description; remark follows the precision. */
+void rn__cpu_describe(rn_executor *executor, const char *remark);
+/* The instruction set of that name, the machine's best one for NULL. */
+rn_status rn__cpu_choose_isa(const char *name, rn_isa *out, rn_error *err);
+
+/* The backend's prepare: decides on the precision (precision.c). */
+rn_status rn__cpu_prepare(const rn_plan *plan, const rn_backend_options *options, rn_executor **out, rn_error *err);
+
+/* Sets the type of every tensor. Needs the kernel table. */
+void rn__cpu_choose_types(rn_executor *executor);
 
 /* Each sets step->run, packs what it needs and raises executor->scratch_bytes to what one thread needs. The first three serve convolutions and
  * dense layers: Winograd those for which rn__cpu_winograd_tile gives m, OpenBLAS machines without a micro-kernel. */

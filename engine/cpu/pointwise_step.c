@@ -20,7 +20,6 @@ enum { GRAIN_ELEMENTS = 8192, CHANNEL_BLOCK = 64 };
         job->kernel(&args);                                                                                                                \
     }
 DEFINE_JOB(scale_shift, row_begin, row_end)
-DEFINE_JOB(scale_shift_u8, f32.row_begin, f32.row_end)
 DEFINE_JOB(add, row_begin, row_end)
 DEFINE_JOB(max_pool, row_begin, row_end)
 DEFINE_JOB(softmax, row_begin, row_end)
@@ -40,6 +39,12 @@ static const rn_plan_tensor *input_of(const rn_executor *e, const rn_op *op)
     return &e->plan->tensors[op->inputs[0]];
 }
 
+/* As the tensor is kept here. */
+static rn_dtype input_type(const rn_executor *e, const rn_op *op)
+{
+    return e->tensors[op->inputs[0]].dtype;
+}
+
 static int64_t elements_of(const rn_executor *e, int32_t tensor, int32_t rows)
 {
     return rows * rn_plan_tensor_elements(&e->plan->tensors[tensor]);
@@ -54,33 +59,20 @@ static void run_scale_shift(const rn_executor *e, const rn__cpu_step *step, int3
 {
     const rn_op *op = step->op;
     const rn_scale_shift_op *params = &op->u.scale_shift;
-    const rn__cpu_tensor *x = &e->tensors[op->inputs[0]];
-    const rn_scale_shift_args args = {
-        .x = {NULL, x->image, x->row, x->pixel},
-        .y = rn__cpu_map(e, op->outputs[0]),
-        .scale = rn__cpu_weights(e, params->scale),
-        .shift = rn__cpu_weights(e, params->shift),
-        .scale_per_channel = is_per_channel(e, params->scale),
-        .shift_per_channel = is_per_channel(e, params->shift),
-        .h = x->h, .w = x->w, .c = x->c,
-        .relu = params->relu,
-    };
-    const int64_t elements = elements_of(e, op->inputs[0], rows);
-    if (x->dtype == RN_DTYPE_U8) {
-        const scale_shift_u8_job job = {e->kernels.scale_shift_u8.run, {args, rn__cpu_tensor_data(x)}};
-        split(e, rows * x->h, elements, scale_shift_u8_part, &job);
-    } else {
-        scale_shift_job job = {e->kernels.scale_shift.run, args};
-        job.args.x.data = rn__cpu_tensor_data(x);
-        split(e, rows * x->h, elements, scale_shift_part, &job);
-    }
+    const rn_plan_tensor *x = input_of(e, op);
+    const scale_shift_job job = {e->kernels.scale_shift[input_type(e, op)].run,
+                                 {.x = rn__cpu_map(e, op->inputs[0]), .y = rn__cpu_map(e, op->outputs[0]),
+                                  .scale = rn__cpu_weights(e, params->scale), .shift = rn__cpu_weights(e, params->shift),
+                                  .scale_per_channel = is_per_channel(e, params->scale), .shift_per_channel = is_per_channel(e, params->shift),
+                                  .h = x->h, .w = x->w, .c = x->c, .relu = params->relu}};
+    split(e, rows * x->h, elements_of(e, op->inputs[0], rows), scale_shift_part, &job);
 }
 
 static void run_add(const rn_executor *e, const rn__cpu_step *step, int32_t rows)
 {
     const rn_op *op = step->op;
     const rn_plan_tensor *x = input_of(e, op);
-    const add_job job = {e->kernels.add.run,
+    const add_job job = {e->kernels.add[input_type(e, op)].run,
                          {.a = rn__cpu_map(e, op->inputs[0]), .b = rn__cpu_map(e, op->inputs[1]), .y = rn__cpu_map(e, op->outputs[0]),
                           .h = x->h, .w = x->w, .c = x->c, .relu = op->u.add.relu}};
     split(e, rows * x->h, elements_of(e, op->inputs[0], rows), add_part, &job);
@@ -91,7 +83,7 @@ static void run_max_pool(const rn_executor *e, const rn__cpu_step *step, int32_t
     const rn_op *op = step->op;
     const rn_max_pool_op *pool = &op->u.max_pool;
     const rn_plan_tensor *x = input_of(e, op), *y = &e->plan->tensors[op->outputs[0]];
-    const max_pool_job job = {e->kernels.max_pool.run,
+    const max_pool_job job = {e->kernels.max_pool[input_type(e, op)].run,
                               {.x = rn__cpu_map(e, op->inputs[0]), .y = rn__cpu_map(e, op->outputs[0]),
                                .h = x->h, .w = x->w, .c = x->c, .p = y->h, .q = y->w,
                                .r = pool->r, .s = pool->s, .stride_h = pool->stride_h, .stride_w = pool->stride_w,
@@ -110,8 +102,8 @@ static void average_part(const void *context, int32_t begin, int32_t end, int32_
     const average_job *job = context;
     rn_global_average_pool_args args = job->args;
     const int32_t first = begin * CHANNEL_BLOCK, last = end * CHANNEL_BLOCK < args.c ? end * CHANNEL_BLOCK : args.c;
-    args.x.data += first;
-    args.y.data += first;
+    args.x.data = rn_map_at(&args.x, first);
+    args.y.data = rn_map_at(&args.y, first);
     args.c = last - first;
     job->kernel(&args);
 }
@@ -120,7 +112,7 @@ static void run_global_average_pool(const rn_executor *e, const rn__cpu_step *st
 {
     const rn_op *op = step->op;
     const rn_plan_tensor *x = input_of(e, op);
-    const average_job job = {e->kernels.global_average_pool.run,
+    const average_job job = {e->kernels.global_average_pool[input_type(e, op)].run,
                              {.x = rn__cpu_map(e, op->inputs[0]), .y = rn__cpu_map(e, op->outputs[0]), .h = x->h, .w = x->w, .c = x->c,
                               .image_begin = 0, .image_end = rows}};
     split(e, (x->c + CHANNEL_BLOCK - 1) / CHANNEL_BLOCK, elements_of(e, op->inputs[0], rows), average_part, &job);
@@ -130,7 +122,7 @@ static void run_softmax(const rn_executor *e, const rn__cpu_step *step, int32_t 
 {
     const rn_op *op = step->op;
     const rn_plan_tensor *x = input_of(e, op);
-    const softmax_job job = {e->kernels.softmax.run,
+    const softmax_job job = {e->kernels.softmax[input_type(e, op)].run,
                              {.x = rn__cpu_map(e, op->inputs[0]), .y = rn__cpu_map(e, op->outputs[0]), .h = x->h, .w = x->w, .c = x->c}};
     split(e, rows * x->h, elements_of(e, op->inputs[0], rows), softmax_part, &job);
 }
@@ -139,7 +131,7 @@ static void run_top_k(const rn_executor *e, const rn__cpu_step *step, int32_t ro
 {
     const rn_op *op = step->op;
     const rn__cpu_tensor *indexes = &e->tensors[op->outputs[1]];
-    const top_k_job job = {e->kernels.top_k.run,
+    const top_k_job job = {e->kernels.top_k[input_type(e, op)].run,
                            {.x = rn__cpu_map(e, op->inputs[0]), .values = rn__cpu_map(e, op->outputs[0]),
                             .indexes = rn__cpu_tensor_data(indexes), .index_image = indexes->image, .c = input_of(e, op)->c,
                             .k = op->u.top_k.k}};
@@ -156,6 +148,7 @@ void rn__cpu_pointwise_prepare(rn__cpu_step *step)
     case RN_OP_SOFTMAX: step->run = run_softmax; break;
     case RN_OP_TOP_K: step->run = run_top_k; break;
     case RN_OP_IMAGE:
+    case RN_OP_QUANTIZE:
     case RN_OP_CONV2D:
     case RN_OP_DENSE:
     case RN_OP_COUNT: break;

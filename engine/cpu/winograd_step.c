@@ -23,22 +23,24 @@ enum {
 static int64_t direct_cost(const rn_conv2d_args *a)
 {
     const int64_t weights = (int64_t)a->r * a->s * a->c * a->k;
-    return weights * ((int64_t)a->p * a->q + COST_OF_BYTE * (int64_t)sizeof(float));
+    return weights * ((int64_t)a->p * a->q + COST_OF_BYTE * (int64_t)rn_dtype_bytes(a->x.dtype));
 }
 
 static int64_t winograd_cost(const rn_conv2d_args *a, int32_t m)
 {
     const int64_t points = (int64_t)(m + 2) * (m + 2), tiles = (int64_t)((a->p + m - 1) / m) * ((a->q + m - 1) / m);
     const int64_t weights = points * a->c * a->k;
-    return weights * (tiles + COST_OF_BYTE * (int64_t)sizeof(float)) + COST_OF_POINT * points * tiles * (a->c + a->k);
+    return weights * (tiles + COST_OF_BYTE * (int64_t)rn_dtype_bytes(a->x.dtype)) + COST_OF_POINT * points * tiles * (a->c + a->k);
 }
 
 int32_t rn__cpu_winograd_tile(const rn_executor *e, const rn_op *op)
 {
-    if (op->kind != RN_OP_CONV2D || !e->kernels.conv2d_tile.run || !e->kernels.winograd_input.run) return 0;
+    if (op->kind != RN_OP_CONV2D) return 0;
+    const rn_dtype x = e->tensors[op->inputs[0]].dtype, y = e->tensors[op->outputs[op->outputs[0] == RN_NONE]].dtype;
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, op, 1);
-    if (!rn_conv2d_winograd_fits(&args)) return 0;
+    if (x != y || !e->kernels.winograd_input[x].run || !rn_conv2d_winograd_fits(&args)) return 0;
     const int64_t direct = direct_cost(&args), two = winograd_cost(&args, 2), four = winograd_cost(&args, 4);
+    if (x != RN_DTYPE_F32) return two < direct ? 2 : 0; /* the points of larger tiles cancel too much to be rounded to bf16: 1.3e-2 of the result */
     if (direct <= two && direct <= four) return 0;
     return two <= four ? 2 : 4;
 }
@@ -61,7 +63,7 @@ static void run_cells(const void *context, int32_t begin, int32_t end, int32_t t
 
 static size_t filter_bytes(const rn_conv2d_winograd *w)
 {
-    return (size_t)(w->panel_count * w->panel_elements) * sizeof(float);
+    return (size_t)(w->panel_count * w->panel_bytes);
 }
 
 static void run_winograd(const rn_executor *e, const rn__cpu_step *step, int32_t rows)

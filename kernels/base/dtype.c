@@ -4,21 +4,15 @@
 #include <string.h>
 
 typedef struct {
-    size_t bytes;
     const char *name, *tf_name;
     int tf_number;
 } dtype_info;
 
 static const dtype_info infos[RN_DTYPE_COUNT] = {
-#define RN_DTYPE_INFO(name, bytes, safetensors, tensorflow, tf_name) [RN_DTYPE_##name] = {bytes, safetensors, tf_name, tensorflow},
+#define RN_DTYPE_INFO(name, bytes, safetensors, tensorflow, tf_name) [RN_DTYPE_##name] = {safetensors, tf_name, tensorflow},
     RN_DTYPE_LIST(RN_DTYPE_INFO)
 #undef RN_DTYPE_INFO
 };
-
-size_t rn_dtype_bytes(rn_dtype dtype)
-{
-    return infos[dtype].bytes;
-}
 
 const char *rn_dtype_name(rn_dtype dtype)
 {

@@ -10,6 +10,7 @@
     X(F16,    2,     "F16",       19, "half")                                                                                  \
     X(BF16,   2,     "BF16",      14, "bfloat16")                                                                              \
     X(U8,     1,     "U8",        4,  "uint8")                                                                                 \
+    X(I8,     1,     "I8",        6,  "int8")                                                                                  \
     X(I32,    4,     "I32",       3,  "int32")                                                                                 \
     X(I64,    8,     "I64",       9,  "int64")                                                                                 \
     X(STRING, 0,     "STRING",    7,  "string") /* elements of any length: signatures only, never in a plan's arena */
@@ -21,7 +22,16 @@ typedef enum {
         RN_DTYPE_COUNT
 } rn_dtype;
 
-size_t rn_dtype_bytes(rn_dtype dtype);           /* of one element; 0 for STRING */
+/* Of one element; 0 for STRING. */
+static inline size_t rn_dtype_bytes(rn_dtype dtype)
+{
+    static const unsigned char sizes[RN_DTYPE_COUNT] = {
+#define RN_DTYPE_BYTES(name, bytes, safetensors, tensorflow, tf_name) bytes,
+        RN_DTYPE_LIST(RN_DTYPE_BYTES)
+#undef RN_DTYPE_BYTES
+    };
+    return sizes[dtype];
+}
 const char *rn_dtype_name(rn_dtype dtype);       /* as safetensors spells it: "F32" */
 const char *rn_dtype_tf_name(rn_dtype dtype);    /* as TensorFlow's messages spell it: "float" */
 int rn_dtype_tf_number(rn_dtype dtype);          /* DataType in TensorFlow's protocol buffers */

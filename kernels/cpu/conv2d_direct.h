@@ -7,10 +7,10 @@
  * Filters are packed once into panels of `lanes` output channels, which the micro-kernel reads in storage order:
  *
  *     panel 0: channels 0 .. lanes-1              panel 1: ...
- *     [r][s][steps][lanes], zeros beyond k
+ *     [r][s][steps][lanes][channels of a step], zeros beyond k
  *
- * With groups a panel may hold channels of several: `steps` covers the input channels of all of them, and the weights between a group's
- * output and another group's input are zeros.
+ * A step is four bytes of a pixel (RN_STEP_BYTES): one f32 channel or two bf16 channels. With groups a panel may hold channels of several:
+ * `steps` covers the input channels of all of them, and the weights between a group's output and another group's input are zeros.
  */
 #ifndef RN_KERNELS_CPU_CONV2D_DIRECT_H
 #define RN_KERNELS_CPU_CONV2D_DIRECT_H
@@ -19,16 +19,20 @@
 
 #include "kernels/cpu/cpu_kernels.h"
 
-/* The filter of a convolution, in panels. Depends only on r, s, c, k, groups and the kernel's lanes. */
+/* Whether the input channels fill whole steps of x's type. */
+bool rn_conv2d_direct_fits(const rn_conv2d_args *args);
+
+/* The filter of a convolution, in panels. Depends only on r, s, c, k, groups, the type of x and the kernel's lanes. */
 typedef struct rn_conv2d_panels {
+    rn_dtype dtype;         /* of x and of the weights */
     int32_t lanes, count;   /* count = ceil(k / lanes) */
-    int32_t steps;          /* input channels a tap of one panel */
-    int64_t elements;       /* of one panel */
+    int32_t steps;          /* of a tap of one panel */
+    int64_t bytes;          /* of one panel */
 } rn_conv2d_panels;
 
 rn_conv2d_panels rn_conv2d_panels_layout(const rn_conv2d_args *args, int32_t lanes);
-/* to: panels.count * panels.elements floats, 64-byte aligned; reads args->filter. */
-void rn_conv2d_panels_pack(const rn_conv2d_args *args, const rn_conv2d_panels *panels, float *to);
+/* to: panels.count * panels.bytes, 64-byte aligned; reads args->filter. */
+void rn_conv2d_panels_pack(const rn_conv2d_args *args, const rn_conv2d_panels *panels, void *to);
 
 /* One convolution cut into tiles. The input map must have zeros around every image as far as the padding reaches; row_begin and row_end of
  * the arguments are not used. */
@@ -36,14 +40,14 @@ typedef struct rn_conv2d_direct {
     rn_conv2d_args args;    /* n, h, w, p, q of the picture as it is walked: possibly the whole batch as one row */
     const rn_conv2d_tile_kernel *kernel;
     rn_conv2d_panels panels;
-    const float *packed;
+    const char *packed;
     int32_t tile_count;
     int32_t row_tiles;      /* tiles of one output row; 0 when one tile is two rows */
-    bool merged;            /* a filter row is one run of memory: s * c steps a tap */
+    bool merged;            /* a filter row is one run of memory, and one tap */
 } rn_conv2d_direct;
 
 void rn_conv2d_direct_init(rn_conv2d_direct *direct, const rn_conv2d_args *args, const rn_conv2d_tile_kernel *kernel,
-                           const rn_conv2d_panels *panels, const float *packed);
+                           const rn_conv2d_panels *panels, const void *packed);
 /* Tiles [tile_begin, tile_end) of output channel panels [panel_begin, panel_end). */
 void rn_conv2d_direct_run(const rn_conv2d_direct *direct, int32_t tile_begin, int32_t tile_end, int32_t panel_begin, int32_t panel_end);
 

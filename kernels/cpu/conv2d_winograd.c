@@ -7,8 +7,10 @@
 
 #include <string.h>
 
+#include "kernels/base/bf16.h"
+
 enum {
-    LINE = 16,                /* floats of a cache line */
+    LINE_BYTES = 64,
     BLOCK_BYTES = 1 << 20,      /* of V */
     MAX_POINTS = 6
 };
@@ -34,9 +36,10 @@ static int32_t cut(int32_t count, int32_t part, int32_t parts)
 }
 
 /* Rounded up to an odd number of cache lines: planes are written side by side, and even multiples of lines crowd into few cache sets. */
-static int64_t odd_lines(int64_t elements)
+static int64_t odd_lines(int64_t elements, rn_dtype dtype)
 {
-    return ((elements + LINE - 1) / LINE | 1) * LINE;
+    const int64_t line = LINE_BYTES / (int64_t)rn_dtype_bytes(dtype);
+    return ((elements + line - 1) / line | 1) * line;
 }
 
 bool rn_conv2d_winograd_fits(const rn_conv2d_args *a)
@@ -45,26 +48,31 @@ bool rn_conv2d_winograd_fits(const rn_conv2d_args *a)
            a->k % RN_WINOGRAD_CHANNELS == 0;
 }
 
-void rn_conv2d_winograd_init(rn_conv2d_winograd *w, const rn_conv2d_args *args, int32_t m, const rn_cpu_kernels *kernels, const float *packed)
+void rn_conv2d_winograd_init(rn_conv2d_winograd *w, const rn_conv2d_args *args, int32_t m, const rn_cpu_kernels *kernels, const void *packed)
 {
-    const int32_t lanes = kernels->conv2d_tile.lanes;
-    *w = (rn_conv2d_winograd){.args = *args, .kernels = kernels, .packed = packed, .m = m, .points = (m + 2) * (m + 2)};
+    const rn_dtype dtype = args->x.dtype;
+    *w = (rn_conv2d_winograd){.args = *args, .packed = packed, .m = m, .points = (m + 2) * (m + 2)};
+    w->tile = &kernels->conv2d_tile[dtype];
+    w->input = &kernels->winograd_input[dtype];
+    w->output = &kernels->winograd_output[dtype];
+    const int32_t lanes = w->tile->lanes;
     w->tiles_h = ceil_div(args->p, m);
     w->tiles_w = ceil_div(args->q, m);
     w->tile_count = args->n * w->tiles_h * w->tiles_w;
     w->panel_count = ceil_div(args->k, lanes);
-    w->panel_elements = (int64_t)w->points * args->c * lanes;
-    w->v_row = odd_lines(args->c);
+    w->slice_bytes = (int64_t)args->c / rn_step_channels(dtype) * lanes * RN_STEP_BYTES;
+    w->panel_bytes = w->points * w->slice_bytes;
+    w->v_row = odd_lines(args->c, dtype);
     /* As many tiles as the second cache level holds, for every block reads the whole filter again. With 512 KiB, and two blocks instead of one,
      * 14x14x256 took 1.14 (m = 4) and 0.68 (m = 2) of the direct time on a Xeon (family 6, model 207), with 1 MiB 0.77 and 0.61. */
-    w->block = max((int32_t)(BLOCK_BYTES / ((int64_t)sizeof(float) * w->points * w->v_row)), kernels->conv2d_tile.rows);
-    w->v_plane = odd_lines(w->block * w->v_row);
-    w->p_plane = odd_lines((int64_t)w->block * lanes);
+    w->block = max((int32_t)(BLOCK_BYTES / ((int64_t)rn_dtype_bytes(dtype) * w->points * w->v_row)), w->tile->rows);
+    w->v_plane = odd_lines(w->block * w->v_row, dtype);
+    w->p_plane = odd_lines((int64_t)w->block * lanes, RN_DTYPE_F32);
 }
 
 size_t rn_conv2d_winograd_scratch_bytes(const rn_conv2d_winograd *w)
 {
-    return (size_t)(w->points * (w->v_plane + w->p_plane)) * sizeof(float);
+    return (size_t)w->points * ((size_t)w->v_plane * rn_dtype_bytes(w->args.x.dtype) + (size_t)w->p_plane * sizeof(float));
 }
 
 /* ---- filter ---- */
@@ -85,8 +93,14 @@ static void filter_matrix(int32_t m, double g[MAX_POINTS][3])
     g[count][2] = 1;
 }
 
-/* The n x n points of one 3x3 filter, whose elements are `step` apart; to: `plane` apart. */
-static void transform_filter(int32_t n, double g[MAX_POINTS][3], const float *filter, int64_t step, float *to, int64_t plane)
+static void store(float value, rn_dtype dtype, void *to)
+{
+    if (dtype == RN_DTYPE_BF16) *(rn_bf16 *)to = rn_bf16_from_f32(value);
+    else *(float *)to = value;
+}
+
+/* The n x n points of one 3x3 filter, whose elements are `step` apart; to: `plane` bytes apart. */
+static void transform_filter(int32_t n, double g[MAX_POINTS][3], const float *filter, int64_t step, rn_dtype dtype, char *to, int64_t plane)
 {
     double half[MAX_POINTS][3];
     for (int32_t i = 0; i < n; i++) {
@@ -94,22 +108,23 @@ static void transform_filter(int32_t n, double g[MAX_POINTS][3], const float *fi
     }
     for (int32_t i = 0; i < n; i++) {
         for (int32_t j = 0; j < n; j++) {
-            to[(i * n + j) * plane] = (float)(half[i][0] * g[j][0] + half[i][1] * g[j][1] + half[i][2] * g[j][2]);
+            store((float)(half[i][0] * g[j][0] + half[i][1] * g[j][1] + half[i][2] * g[j][2]), dtype, to + (i * n + j) * plane);
         }
     }
 }
 
-void rn_conv2d_winograd_pack(const rn_conv2d_winograd *w, float *to)
+void rn_conv2d_winograd_pack(const rn_conv2d_winograd *w, void *to)
 {
     const rn_conv2d_args *a = &w->args;
-    const int32_t lanes = w->kernels->conv2d_tile.lanes;
+    const int32_t lanes = w->tile->lanes, per_step = rn_step_channels(a->x.dtype);
     double g[MAX_POINTS][3];
     filter_matrix(w->m, g);
-    memset(to, 0, (size_t)(w->panel_count * w->panel_elements) * sizeof *to);
+    memset(to, 0, (size_t)(w->panel_count * w->panel_bytes));
     for (int32_t k = 0; k < a->k; k++) {
-        float *panel = to + k / lanes * w->panel_elements + k % lanes;
+        char *panel = (char *)to + k / lanes * w->panel_bytes + k % lanes * RN_STEP_BYTES;
         for (int32_t c = 0; c < a->c; c++) {
-            transform_filter(w->m + 2, g, a->filter + (int64_t)c * a->k + k, (int64_t)a->c * a->k, panel + (int64_t)c * lanes, (int64_t)a->c * lanes);
+            char *weight = panel + (int64_t)(c / per_step) * lanes * RN_STEP_BYTES + c % per_step * (int64_t)rn_dtype_bytes(a->x.dtype);
+            transform_filter(w->m + 2, g, a->filter + (int64_t)c * a->k + k, (int64_t)a->c * a->k, a->x.dtype, weight, w->slice_bytes);
         }
     }
 }
@@ -118,30 +133,34 @@ void rn_conv2d_winograd_pack(const rn_conv2d_winograd *w, float *to)
 
 /* P = V x one panel: for every point the tiles of the block, as evenly cut as the micro-kernel allows. While a slice of the panel is multiplied,
  * the next one is prefetched; the last one's successor is the next panel. */
-static void multiply(const rn_conv2d_winograd *w, const float *v, float *p, int32_t tiles, int32_t panel)
+static void multiply(const rn_conv2d_winograd *w, const char *v, float *p, int32_t tiles, int32_t panel)
 {
-    const rn_conv2d_tile_kernel *kernel = &w->kernels->conv2d_tile;
+    const rn_conv2d_tile_kernel *kernel = w->tile;
     const int32_t parts = ceil_div(tiles, kernel->rows), half = kernel->rows / 2;
-    const int64_t slice = (int64_t)w->args.c * kernel->lanes;
+    const int64_t size = (int64_t)rn_dtype_bytes(w->args.x.dtype);
     rn_conv2d_tile_args t = {
         .a_pixel = w->v_row,
         .tap_rows = 1,
         .tap_columns = 1,
-        .steps = w->args.c,
+        .steps = w->args.c / rn_step_channels(w->args.x.dtype),
         .channels = kernel->lanes,
+        .y_dtype = RN_DTYPE_F32,
         .y_pixel = kernel->lanes,
-        .ahead_bytes = ceil_div(kernel->lanes * (int32_t)sizeof(float), parts),
+        .ahead_bytes = ceil_div(kernel->lanes * RN_STEP_BYTES, parts),
     };
     for (int32_t point = 0; point < w->points; point++) {
-        t.panel = w->packed + panel * w->panel_elements + point * slice;
+        const char *slice = w->packed + panel * w->panel_bytes + point * w->slice_bytes;
+        t.panel = slice;
         for (int32_t part = 0; part < parts; part++) {
             const int32_t begin = cut(tiles, part, parts), end = cut(tiles, part + 1, parts);
-            t.a0 = v + point * w->v_plane + begin * w->v_row;
-            t.a1 = t.a0 + half * w->v_row;
-            t.y0 = p + point * w->p_plane + begin * kernel->lanes;
-            t.y1 = t.y0 + half * kernel->lanes;
+            const char *a = v + (point * w->v_plane + begin * w->v_row) * size;
+            float *y = p + point * w->p_plane + begin * kernel->lanes;
+            t.a0 = a;
+            t.a1 = a + half * w->v_row * size;
+            t.y0 = y;
+            t.y1 = y + half * kernel->lanes;
             t.pixels = end - begin;
-            t.ahead = (const char *)(t.panel + slice + slice * part / parts);
+            t.ahead = slice + w->slice_bytes + w->slice_bytes * part / parts;
             kernel->run(&t);
         }
     }
@@ -149,14 +168,15 @@ static void multiply(const rn_conv2d_winograd *w, const float *v, float *p, int3
 
 void rn_conv2d_winograd_run(const rn_conv2d_winograd *w, int32_t tile_begin, int32_t tile_end, int32_t panel_begin, int32_t panel_end, void *scratch)
 {
-    const int32_t lanes = w->kernels->conv2d_tile.lanes;
-    float *v = scratch, *p = v + w->points * w->v_plane;
+    const int32_t lanes = w->tile->lanes;
+    char *v = scratch;
+    float *p = (float *)(v + w->points * w->v_plane * (int64_t)rn_dtype_bytes(w->args.x.dtype));
     const int32_t count = tile_end - tile_begin, blocks = ceil_div(count, w->block);
     for (int32_t block = 0; block < blocks; block++) {
         rn_winograd_args t = {.conv = &w->args, .m = w->m, .tiles_h = w->tiles_h, .tiles_w = w->tiles_w,
                               .tile_begin = tile_begin + cut(count, block, blocks), .tile_end = tile_begin + cut(count, block + 1, blocks),
                               .points = v, .plane = w->v_plane, .row = w->v_row};
-        w->kernels->winograd_input.run(&t);
+        w->input->run(&t);
         t.points = p;
         t.plane = w->p_plane;
         t.row = lanes;
@@ -164,7 +184,7 @@ void rn_conv2d_winograd_run(const rn_conv2d_winograd *w, int32_t tile_begin, int
             multiply(w, v, p, t.tile_end - t.tile_begin, panel);
             t.k_begin = panel * lanes;
             t.k_end = min(t.k_begin + lanes, w->args.k);
-            w->kernels->winograd_output.run(&t);
+            w->output->run(&t);
         }
     }
 }

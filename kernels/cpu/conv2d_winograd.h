@@ -3,15 +3,15 @@
  *
  * A block of tiles goes through three steps, each of which leaves its result in the second cache level for the next:
  *
- *     inputs       -> V [n * n][tile][c]       rn_winograd_input
- *     V x filter   -> P [n * n][tile][lanes]   n * n matrix products by the convolution's micro-kernel, for one panel of output channels
+ *     inputs       -> V [n * n][tile][c]       rn_winograd_input; V has the type of the inputs
+ *     V x filter   -> P [n * n][tile][lanes]   n * n matrix products by the convolution's micro-kernel, for one panel of output channels; f32
  *     P            -> outputs                  rn_winograd_output, with bias, residual, ReLU and second output
  *
  * A NaN or an infinity in the input reaches all outputs of its tiles, as NaN, not only those whose windows hold it.
  *
  * The filter is transformed in double precision and packed once, in the order in which it is read:
  *
- *     panel 0: [n * n][c][lanes]    panel 1: ...
+ *     panel 0: [n * n][steps][lanes][channels of a step]    panel 1: ...
  */
 #ifndef RN_KERNELS_CPU_CONV2D_WINOGRAD_H
 #define RN_KERNELS_CPU_CONV2D_WINOGRAD_H
@@ -22,27 +22,29 @@
 
 enum { RN_WINOGRAD_CHANNELS = 16 }; /* input and output channels come in multiples of this: the widest vector */
 
-/* Whether the convolution has the form that this method needs. */
+/* Whether the convolution has the form that this method needs. All its maps have one type. */
 bool rn_conv2d_winograd_fits(const rn_conv2d_args *args);
 
 /* A convolution with output tiles of m x m = 2 x 2 or 4 x 4. Input maps need no zeros around them. */
 typedef struct rn_conv2d_winograd {
     rn_conv2d_args args;
-    const rn_cpu_kernels *kernels;
-    const float *packed;
+    const rn_conv2d_tile_kernel *tile;
+    const rn_winograd_input_kernel *input;
+    const rn_winograd_output_kernel *output;
+    const char *packed;
     int32_t m, points;              /* points = (m + 2) * (m + 2) */
     int32_t tiles_h, tiles_w, tile_count; /* of one picture each way; of the batch */
     int32_t panel_count;
-    int64_t panel_elements;
+    int64_t slice_bytes, panel_bytes; /* of the filter: one point of a panel, all points */
     int32_t block;                  /* tiles that go through the steps together */
     int64_t v_row, v_plane, p_plane; /* elements between tiles and points */
 } rn_conv2d_winograd;
 
 /* packed: NULL until the filter is packed. */
 void rn_conv2d_winograd_init(rn_conv2d_winograd *winograd, const rn_conv2d_args *args, int32_t m, const rn_cpu_kernels *kernels,
-                             const float *packed);
-/* to: panel_count * panel_elements floats, 64-byte aligned; reads args.filter. */
-void rn_conv2d_winograd_pack(const rn_conv2d_winograd *winograd, float *to);
+                             const void *packed);
+/* to: panel_count * panel_bytes, 64-byte aligned; reads args.filter. */
+void rn_conv2d_winograd_pack(const rn_conv2d_winograd *winograd, void *to);
 /* Memory that one call of run needs, for any number of pictures; 64-byte aligned. */
 size_t rn_conv2d_winograd_scratch_bytes(const rn_conv2d_winograd *winograd);
 /* Tiles [tile_begin, tile_end) of output channel panels [panel_begin, panel_end). */

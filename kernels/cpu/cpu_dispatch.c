@@ -7,8 +7,8 @@
 void rn_cpu_kernels_select(rn_isa isa, rn_cpu_kernels *out)
 {
     memset(out, 0, sizeof *out);
-#define RN_CPU_KERNEL(slot, symbol, needs, rows, lanes)                                                                                    \
-    if (RN_ISA_##needs <= isa) out->slot = (rn_##slot##_kernel){symbol, #symbol, RN_ISA_##needs, rows, lanes};
+#define RN_CPU_KERNEL(slot, dtype, symbol, needs, rows, lanes)                                                                             \
+    if (RN_ISA_##needs <= isa) out->slot[RN_DTYPE_##dtype] = (rn_##slot##_kernel){symbol, #symbol, RN_ISA_##needs, rows, lanes};
 #include "kernels/cpu/cpu_kernels.def"
 #undef RN_CPU_KERNEL
 }

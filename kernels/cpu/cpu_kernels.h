@@ -4,6 +4,10 @@
  * pictures), so that a caller can split one operation over threads; the result of a row does not depend on the split. Nothing is checked:
  * engine/plan.c checked every shape once. Pointers need the alignment of their type unless a line says otherwise; strides count elements.
  * A NaN passes through ReLU.
+ *
+ * Maps have an element type. The table holds one kernel for each type of an operation's x, and the engine gives a kernel only maps of the types
+ * for which it is listed: y, y2 and residual have the type of x, unless the operation says otherwise. Sums are f32, and biases, scales and
+ * shifts are f32 for all types.
  */
 #ifndef RN_KERNELS_CPU_CPU_KERNELS_H
 #define RN_KERNELS_CPU_CPU_KERNELS_H
@@ -12,19 +16,28 @@
 #include <stdint.h>
 
 #include "kernels/base/cpu_features.h"
+#include "kernels/base/dtype.h"
 
-/* A batch of feature maps in memory: element c of pixel (i, y, x) is data[i * image + y * row + x * pixel + c]. Kernels write only the maps
- * named y, y2, values and indexes; what lies between pixels, rows and images is neither read nor written. */
+/* A batch of feature maps in memory: element c of pixel (i, y, x) is data[i * image + y * row + x * pixel + c], counted in elements of dtype.
+ * Kernels write only the maps named y, y2, values and indexes; what lies between pixels, rows and images is neither read nor written. */
 typedef struct rn_map {
-    float *data; /* NULL: not there */
+    void *data; /* NULL: not there */
     int64_t image, row, pixel;
+    rn_dtype dtype;
 } rn_map;
+
+/* The address of the element that is `offset` elements away from the first one. */
+static inline void *rn_map_at(const rn_map *map, int64_t offset)
+{
+    return (char *)map->data + offset * (int64_t)rn_dtype_bytes(map->dtype);
+}
 
 /* y = relu?(conv2d(x, filter) + bias + residual), y2 = relu(y * scale2 + shift2); TensorFlow's Conv2D, FusedBatchNorm folded, AddV2, Relu. */
 typedef struct rn_conv2d_args {
     rn_map x;               /* [n,h,w,c] */
     rn_map residual;        /* [n,p,q,k] or not there */
-    rn_map y, y2;           /* [n,p,q,k]; one of them may be missing. y may be the residual, no other two maps overlap */
+    rn_map y, y2;           /* [n,p,q,k]; one of them may be missing. y may be the residual, no other two maps overlap. Residual, y and y2 have
+                             * one type, which may be another than that of x */
     const float *filter;    /* [r,s,c/groups,k] dense */
     const float *bias;      /* [k] or NULL: zero */
     const float *scale2, *shift2; /* [k], needed with y2 */
@@ -36,25 +49,35 @@ typedef struct rn_conv2d_args {
 
 /* The inner block of a convolution seen as a matrix product whose rows are output pixels: at most `rows` pixels x `lanes` output channels, where
  * rows and lanes are the kernel's tile. The first rows / 2 pixels are those at a0, the others those at a1: two bases, because two rows of a
- * picture that is rows / 2 pixels wide make one tile. Summation runs over tap_rows x tap_columns x steps in this order. */
+ * picture that is rows / 2 pixels wide make one tile. Summation runs over tap_rows x tap_columns x steps in this order. A step is four bytes of
+ * a pixel, one f32 or two bf16 channels, and as many weights of every output channel: RN_STEP_BYTES. */
 typedef struct rn_conv2d_tile_args {
-    const float *a0, *a1;       /* first channel that pixel 0, pixel rows / 2 reads; a1 is unused with fewer pixels */
+    const void *a0, *a1;        /* first channel that pixel 0, pixel rows / 2 reads; a1 is unused with fewer pixels */
     int64_t a_pixel;            /* from what one pixel reads to what the next one reads */
     int64_t a_tap_row, a_tap_column;
     int32_t tap_rows, tap_columns, steps;
     int32_t pixels;             /* 1 .. rows */
     int32_t channels;           /* 1 .. lanes: output channels that exist; the others are computed and dropped */
-    const float *panel;         /* [tap_rows][tap_columns][steps][lanes], 64-byte aligned */
+    const void *panel;          /* [tap_rows][tap_columns][steps][lanes][channels of a step], in the type of a0, 64-byte aligned */
     const float *bias;          /* [channels] or NULL */
     const float *scale2, *shift2; /* [channels] */
-    const float *residual0, *residual1; /* of pixel 0 and pixel rows / 2, or NULL */
-    float *y0, *y1;             /* the same of y; NULL when only y2 is wanted */
-    float *z0, *z1;             /* the same of y2, or NULL */
+    const void *residual0, *residual1; /* of pixel 0 and pixel rows / 2, or NULL */
+    void *y0, *y1;              /* the same of y; NULL when only y2 is wanted */
+    void *z0, *z1;              /* the same of y2, or NULL */
+    rn_dtype y_dtype;           /* of residual, y and y2: f32 or the type of a0; the AVX-512 kernel for f32 also writes bf16 */
     int64_t residual_pixel, y_pixel, z_pixel;
     const char *ahead;          /* memory that is wanted soon: ahead_bytes of it per step are prefetched; any address will do */
     int32_t ahead_bytes;
     bool relu;
 } rn_conv2d_tile_args;
+
+enum { RN_STEP_BYTES = 4 };
+
+/* Input channels of one step. */
+static inline int32_t rn_step_channels(rn_dtype x)
+{
+    return RN_STEP_BYTES / (int32_t)rn_dtype_bytes(x);
+}
 
 /* One side of a Winograd convolution (conv2d_winograd.h): the input transform writes `points` from conv->x, the output transform reads them and
  * does all that conv says about the sums. Channels are multiples of 16. */
@@ -64,14 +87,14 @@ typedef struct rn_winograd_args {
     int32_t tiles_h, tiles_w;   /* of one picture: ceil(p / m), ceil(q / m) */
     int32_t tile_begin, tile_end; /* of the n * tiles_h * tiles_w tiles */
     int32_t k_begin, k_end;     /* output transform: these output channels */
-    float *points;              /* [points][tile - tile_begin][c, or k_end - k_begin], 64-byte aligned */
+    void *points;               /* [points][tile - tile_begin][c, or k_end - k_begin], 64-byte aligned: the type of x, f32 for the output transform */
     int64_t plane, row;         /* elements between points and between tiles */
 } rn_winograd_args;
 typedef rn_winograd_args rn_winograd_input_args, rn_winograd_output_args;
 
 /* y = relu?(x * scale + shift), rounded after the product and after the sum. */
 typedef struct rn_scale_shift_args {
-    rn_map x;               /* [n,h,w,c] */
+    rn_map x;               /* [n,h,w,c]; u8 has an f32 y */
     rn_map y;               /* [n,h,w,c]; may be x */
     const float *scale;     /* [c], [1], or NULL: one */
     const float *shift;     /* [c], [1], or NULL: zero */
@@ -80,12 +103,6 @@ typedef struct rn_scale_shift_args {
     int32_t row_begin, row_end; /* of the n * h rows */
     bool relu;
 } rn_scale_shift_args;
-
-/* The same from uint8; `x.data` is not used. */
-typedef struct rn_scale_shift_u8_args {
-    rn_scale_shift_args f32;
-    const uint8_t *x;       /* [n,h,w,c], strides in f32.x */
-} rn_scale_shift_u8_args;
 
 /* y = relu?(a + b) */
 typedef struct rn_add_args {
@@ -108,7 +125,7 @@ typedef struct rn_max_pool_args {
 /* Mean over height and width. */
 typedef struct rn_global_average_pool_args {
     rn_map x;               /* [n,h,w,c] */
-    rn_map y;               /* [n,1,1,c] */
+    rn_map y;               /* [n,1,1,c], f32 for all types of x */
     int32_t h, w, c;
     int32_t image_begin, image_end;
 } rn_global_average_pool_args;
@@ -141,14 +158,14 @@ typedef struct rn_top_k_args {
     int32_t image_begin, image_end;
 } rn_top_k_args;
 
-/* What the table holds: one slot an operation. Reference kernels fill all slots but the micro-kernels, which exist only for some machines. */
+/* What the table holds: for each operation a slot for every type of x. Reference kernels fill all f32 slots but the micro-kernels, which exist only
+ * for some machines. */
 #define RN_CPU_SLOT_LIST(X)                                                                                                                \
     X(conv2d)                                                                                                                              \
     X(conv2d_tile)                                                                                                                         \
     X(winograd_input)                                                                                                                      \
     X(winograd_output)                                                                                                                     \
     X(scale_shift)                                                                                                                         \
-    X(scale_shift_u8)                                                                                                                      \
     X(add)                                                                                                                                 \
     X(max_pool)                                                                                                                            \
     X(global_average_pool)                                                                                                                 \
@@ -168,7 +185,7 @@ RN_CPU_SLOT_LIST(RN_CPU_SLOT_TYPES)
 #undef RN_CPU_SLOT_TYPES
 
 typedef struct rn_cpu_kernels {
-#define RN_CPU_SLOT_FIELD(slot) rn_##slot##_kernel slot;
+#define RN_CPU_SLOT_FIELD(slot) rn_##slot##_kernel slot[RN_DTYPE_COUNT];
     RN_CPU_SLOT_LIST(RN_CPU_SLOT_FIELD)
 #undef RN_CPU_SLOT_FIELD
 } rn_cpu_kernels;
@@ -176,7 +193,7 @@ typedef struct rn_cpu_kernels {
 /* Fills the table with the best kernels that need no more than `isa`, which the caller knows this machine to have. */
 void rn_cpu_kernels_select(rn_isa isa, rn_cpu_kernels *out);
 
-#define RN_CPU_KERNEL(slot, symbol, isa, rows, lanes) rn_##slot##_fn symbol;
+#define RN_CPU_KERNEL(slot, dtype, symbol, isa, rows, lanes) rn_##slot##_fn symbol;
 #include "kernels/cpu/cpu_kernels.def"
 #undef RN_CPU_KERNEL
 

@@ -19,8 +19,8 @@ void rn_softmax_f32__ref(const rn_softmax_args *a)
     for (int32_t row = a->row_begin; row < a->row_end; row++) {
         const int64_t i = row / a->h, h = row % a->h;
         for (int32_t w = 0; w < a->w; w++) {
-            softmax(a->x.data + i * a->x.image + h * a->x.row + w * a->x.pixel,
-                    a->y.data + i * a->y.image + h * a->y.row + w * a->y.pixel, a->c);
+            softmax(rn_map_at(&a->x, i * a->x.image + h * a->x.row + w * a->x.pixel),
+                    rn_map_at(&a->y, i * a->y.image + h * a->y.row + w * a->y.pixel), a->c);
         }
     }
 }
@@ -75,6 +75,6 @@ static void top_k(const float *x, float *values, int32_t *indexes, int32_t c, in
 void rn_top_k_f32__ref(const rn_top_k_args *a)
 {
     for (int32_t i = a->image_begin; i < a->image_end; i++) {
-        top_k(a->x.data + i * a->x.image, a->values.data + i * a->values.image, a->indexes + i * a->index_image, a->c, a->k);
+        top_k(rn_map_at(&a->x, i * a->x.image), rn_map_at(&a->values, i * a->values.image), a->indexes + i * a->index_image, a->c, a->k);
     }
 }

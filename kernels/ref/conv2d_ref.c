@@ -42,7 +42,7 @@ static void sum_window(const rn_conv2d_args *a, const float *image, int32_t y, i
 /* Element k of pixel (i, p, q), or NULL where the map is not there. */
 static float *element(const rn_map *map, int64_t i, int64_t p, int64_t q, int32_t k)
 {
-    return map->data ? map->data + i * map->image + p * map->row + q * map->pixel + k : NULL;
+    return map->data ? rn_map_at(map, i * map->image + p * map->row + q * map->pixel + k) : NULL;
 }
 
 static void store(const rn_conv2d_args *a, int64_t i, int64_t p, int64_t q, int32_t k, int32_t count, const double *sums)
@@ -62,7 +62,7 @@ void rn_conv2d_f32__ref(const rn_conv2d_args *a)
     const int32_t group = a->k / a->groups;
     for (int32_t row = a->row_begin; row < a->row_end; row++) {
         const int32_t i = row / a->p, p = row % a->p;
-        const float *image = a->x.data + i * a->x.image;
+        const float *image = rn_map_at(&a->x, i * a->x.image);
         for (int32_t q = 0; q < a->q; q++) {
             double sums[BLOCK];
             for (int32_t k = 0, count; k < a->k; k += count) {
@@ -81,8 +81,8 @@ void rn_dense_f32__ref(const rn_dense_args *a)
             const int32_t count = min(BLOCK, a->k - k);
             double sums[BLOCK];
             for (int32_t j = 0; j < count; j++) sums[j] = a->bias ? a->bias[k + j] : 0;
-            multiply(sums, count, a->x.data + i * a->x.image, a->c, a->weights + k, a->k);
-            float *y = a->y.data + i * a->y.image + k;
+            multiply(sums, count, rn_map_at(&a->x, i * a->x.image), a->c, a->weights + k, a->k);
+            float *y = rn_map_at(&a->y, i * a->y.image + k);
             for (int32_t j = 0; j < count; j++) y[j] = a->relu ? relu((float)sums[j]) : (float)sums[j];
         }
     }

@@ -24,9 +24,9 @@ void rn_max_pool_f32__ref(const rn_max_pool_args *a)
         const int64_t i = row / a->p;
         const int32_t p = row % a->p;
         for (int32_t q = 0; q < a->q; q++) {
-            float *y = a->y.data + i * a->y.image + p * a->y.row + q * a->y.pixel;
+            float *y = rn_map_at(&a->y, i * a->y.image + p * a->y.row + q * a->y.pixel);
             for (int32_t c = 0; c < a->c; c++) {
-                y[c] = window_max(a, a->x.data + i * a->x.image + c, p * a->stride_h - a->pad_top, q * a->stride_w - a->pad_left);
+                y[c] = window_max(a, (const float *)a->x.data + i * a->x.image + c, p * a->stride_h - a->pad_top, q * a->stride_w - a->pad_left);
             }
         }
     }
@@ -35,12 +35,14 @@ void rn_max_pool_f32__ref(const rn_max_pool_args *a)
 void rn_global_average_pool_f32__ref(const rn_global_average_pool_args *a)
 {
     for (int32_t i = a->image_begin; i < a->image_end; i++) {
+        const float *x = rn_map_at(&a->x, i * a->x.image);
+        float *y = rn_map_at(&a->y, i * a->y.image);
         for (int32_t c = 0; c < a->c; c++) {
             double sum = 0;
             for (int32_t h = 0; h < a->h; h++) {
-                for (int32_t w = 0; w < a->w; w++) sum += a->x.data[i * a->x.image + h * a->x.row + w * a->x.pixel + c];
+                for (int32_t w = 0; w < a->w; w++) sum += x[h * a->x.row + w * a->x.pixel + c];
             }
-            a->y.data[i * a->y.image + c] = (float)(sum / ((double)a->h * a->w));
+            y[c] = (float)(sum / ((double)a->h * a->w));
         }
     }
 }

@@ -174,7 +174,7 @@ def test_what_runs_where(fresh, build_dir):
 
 
 def test_model_names_are_escaped(start_server):
-    name = 'we"ird\\name\n'
+    name = 'we"ird\\name'
     server = start_server(MODEL, name=name)
     assert requests.get(f"{server.monitoring_url}/metrics").status_code == 200
     assert {s.labels["model"] for s in Page(server.url).samples if s.name == "resnetd_queue_depth"} == {name}

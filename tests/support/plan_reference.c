@@ -18,7 +18,7 @@ static rn_map map_of(const state *s, int32_t t)
     if (t == RN_NONE) return (rn_map){0};
     const rn_plan_tensor *tensor = &s->plan->tensors[t];
     const int64_t row = (int64_t)tensor->w * tensor->c;
-    return (rn_map){s->data[t], tensor->h * row, row, tensor->c};
+    return (rn_map){s->data[t], tensor->h * row, row, tensor->c, tensor->dtype};
 }
 
 static const float *weights_of(const state *s, int32_t w)
@@ -49,7 +49,7 @@ static void run_scale_shift(const state *s, const rn_op *op, const rn_plan_tenso
         .x = map_of(s, op->inputs[0]), .y = map_of(s, op->outputs[0]), .scale = weights_of(s, p->scale), .shift = weights_of(s, p->shift),
         .scale_per_channel = per_channel(s, p->scale), .shift_per_channel = per_channel(s, p->shift), .h = x->h, .w = x->w, .c = x->c,
         .row_begin = 0, .row_end = s->rows * x->h, .relu = p->relu};
-    if (x->dtype == RN_DTYPE_U8) rn_scale_shift_u8__ref(&(rn_scale_shift_u8_args){args, s->data[op->inputs[0]]});
+    if (x->dtype == RN_DTYPE_U8) rn_scale_shift_u8__ref(&args);
     else rn_scale_shift_f32__ref(&args);
 }
 
@@ -87,6 +87,7 @@ static void run_op(const state *s, const rn_op *op)
                                            .k = op->u.top_k.k, .image_begin = 0, .image_end = s->rows});
         break;
     case RN_OP_IMAGE:
+    case RN_OP_QUANTIZE:
     case RN_OP_COUNT: abort();
     }
 }

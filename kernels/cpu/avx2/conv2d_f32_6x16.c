@@ -53,7 +53,7 @@ INLINE void epilogue(const int pixels, __m256 acc[ROWS][2], const rn_conv2d_tile
     if (t->residual0) {
 #pragma GCC unroll 6
         for (int i = 0; i < pixels; i++) {
-            const float *from = (i < HALF ? t->residual0 : t->residual1) + i % HALF * t->residual_pixel + first;
+            const float *from = (const float *)(i < HALF ? t->residual0 : t->residual1) + i % HALF * t->residual_pixel + first;
             acc[i][half] = _mm256_add_ps(acc[i][half], load(from, channels));
         }
     }
@@ -63,14 +63,14 @@ INLINE void epilogue(const int pixels, __m256 acc[ROWS][2], const rn_conv2d_tile
     }
     if (t->y0) {
 #pragma GCC unroll 6
-        for (int i = 0; i < pixels; i++) store((i < HALF ? t->y0 : t->y1) + i % HALF * t->y_pixel + first, channels, acc[i][half]);
+        for (int i = 0; i < pixels; i++) store((float *)(i < HALF ? t->y0 : t->y1) + i % HALF * t->y_pixel + first, channels, acc[i][half]);
     }
     if (t->z0) {
         const __m256 scale = load(t->scale2 + first, channels), shift = load(t->shift2 + first, channels);
 #pragma GCC unroll 6
         for (int i = 0; i < pixels; i++) {
             const __m256 z = _mm256_max_ps(zero, _mm256_fmadd_ps(acc[i][half], scale, shift));
-            store((i < HALF ? t->z0 : t->z1) + i % HALF * t->z_pixel + first, channels, z);
+            store((float *)(i < HALF ? t->z0 : t->z1) + i % HALF * t->z_pixel + first, channels, z);
         }
     }
 }
@@ -93,10 +93,11 @@ INLINE void tile(const int pixels, const rn_conv2d_tile_args *t)
     for (int32_t r = 0; r < t->tap_rows; r++) {
         for (int32_t s = 0; s < t->tap_columns; s++) {
             const int64_t tap = r * t->a_tap_row + s * t->a_tap_column;
+            const float *a0 = (const float *)t->a0 + tap, *a1 = (const float *)t->a1 + tap;
             for (int32_t step = 0, count; step < t->steps; step += count) {
                 count = t->steps - step < CHUNK ? t->steps - step : CHUNK;
                 for (int32_t i = 0; i < count * t->ahead_bytes; i += 64, ahead += 64) _mm_prefetch(ahead, _MM_HINT_T1);
-                multiply(pixels, acc, t->a0 + tap + step, t->a1 + tap + step, t->a_pixel, panel, count);
+                multiply(pixels, acc, a0 + step, a1 + step, t->a_pixel, panel, count);
                 panel += count * LANES;
             }
         }
