@@ -39,9 +39,11 @@ def caption(record):
 
 
 def draw_roofline(kernels, out):
-    """Speed over arithmetic intensity. A 3x3 layer above the roof is Winograd's: fewer multiplications than are counted."""
+    """Speed over arithmetic intensity, f32 by the widest instructions. A 3x3 layer above the roof is Winograd's: fewer multiplications than counted."""
+    widest = max((k for k in kernels if k["dtype"] == "float" and k["gflops"] > 0), key=lambda k: k["peak_gflops"])
+    kernels = [k for k in kernels if k["dtype"] == "float" and (k["isa"], k["batch"]) == (widest["isa"], widest["batch"])]
     figure, axes = plt.subplots(figsize=(8, 5))
-    peak, bandwidth = kernels[0]["peak_gflops"], kernels[0]["peak_gb_per_s"]
+    peak, bandwidth = widest["peak_gflops"], widest["peak_gb_per_s"]
     counted = [k for k in kernels if k["gflops"] > 0]
     intensity = [k["gflops"] / k["gb_per_s"] for k in counted]
     left, right = min(intensity) / 2, max(intensity) * 2
@@ -88,7 +90,8 @@ def draw_model(runs, out):
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8))
     batches = [run["batch"] for run in runs]
     draw_curve(left, batches, {"throughput": [run["rows_per_s"] for run in runs]}, "batch", "pictures a second")
-    draw_curve(right, batches, {p: [run[key] for run in runs] for p, key in (("p50", "median_ms"), ("p90", "p90_ms"), ("p99", "p99_ms"))}, "batch", "ms of one run")
+    lines = {"p50": "median_ms", "p90": "p90_ms", "p99": "p99_ms"}
+    draw_curve(right, batches, {label: [run[key] for run in runs] for label, key in lines.items()}, "batch", "ms of one run")
     figure.suptitle(f"{runs[0]['model']}\n{caption(runs[0])}", fontsize=10)
     save(figure, out)
 
