@@ -40,8 +40,8 @@ static void report(const bench_runner *r, const bench_options *o, const double *
                                      backend, "batch", r->part.rows, "best_ms", ms[0], "median_ms", ms[1], "p90_ms", ms[2], "p99_ms", ms[3],
                                      "rows_per_s", rows_per_s, "gflops", gflops, "runs", count));
     } else {
-        printf("batch %-3d  p50 %8.2f ms  p90 %8.2f  p99 %8.2f  best %8.2f  %8.2f rows/s  %7.1f GFLOP/s  %d runs  (%s)\n", r->part.rows,
-               ms[1], ms[2], ms[3], ms[0], rows_per_s, gflops, count, backend);
+        printf("batch %-3d  p50 %8.2f ms  p90 %8.2f  p99 %8.2f  best %8.2f  %8.2f rows/s  %7.1f GFLOP/s  %d runs  (%s)\n", r->part.rows, ms[1],
+               ms[2], ms[3], ms[0], rows_per_s, gflops, count, backend);
     }
     fflush(stdout);
 }
@@ -85,9 +85,9 @@ static void report_layers(const bench_runner *r, const bench_options *o, const l
     for (int32_t i = 0; i < count; i++) {
         const line *l = &lines[i];
         if (o->json) {
-            bench_record_print(json_pack("{ss ss ss si si sf sf sf}", "measures", "layer", "model", r->plan->architecture, "operation",
-                                         l->label, "batch", r->part.rows, "layers", l->layers, "us", l->us, "share", l->us / total,
-                                         "gflops", 1e-3 * l->flops / l->us));
+            bench_record_print(json_pack("{ss ss ss si si sf sf sf}", "measures", "layer", "model", r->plan->architecture, "operation", l->label,
+                                         "batch", r->part.rows, "layers", l->layers, "us", l->us, "share", l->us / total, "gflops",
+                                         1e-3 * l->flops / l->us));
         } else {
             printf("  %8.1f %5.1f%% %6d %9.1f  %s\n", l->us, 100 * l->us / total, l->layers, 1e-3 * l->flops / l->us, l->label);
         }
