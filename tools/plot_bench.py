@@ -24,8 +24,8 @@ KINDS = {"conv2d 3x3": OURS, "conv2d 1x1": THEIRS, "conv2d 7x7": "#8b5fa8", "den
 
 def save(figure, path):
     figure.tight_layout()
-    figure.savefig(path.with_name(path.name + ".svg"), metadata={"Date": None})
-    figure.savefig(path.with_name(path.name + ".png"), dpi=150)
+    figure.savefig(path.with_name(path.name + ".svg"), metadata={"Date": None}, bbox_inches="tight")
+    figure.savefig(path.with_name(path.name + ".png"), dpi=150, bbox_inches="tight")
     plt.close(figure)
     print(path.with_name(path.name + ".svg"))
 
@@ -46,7 +46,7 @@ def draw_roofline(kernels, out):
     peak, bandwidth = widest["peak_gflops"], widest["peak_gb_per_s"]
     counted = [k for k in kernels if k["gflops"] > 0]
     intensity = [k["gflops"] / k["gb_per_s"] for k in counted]
-    left, right = min(intensity) / 2, max(intensity) * 2
+    left, right = min(0.5, min(intensity)) / 2, max(intensity) * 2
     axes.plot([left, peak / bandwidth, right], [left * bandwidth, peak, peak], color=GREY, linewidth=1.5)
     axes.annotate(f"multiply-add peak {peak:.0f} GFLOP/s", (right, peak), xytext=(-4, 4), textcoords="offset points", ha="right", color=GREY)
     axes.annotate(f"memory {bandwidth:.0f} GB/s", (left, left * bandwidth), xytext=(6, -4), textcoords="offset points", va="top", color=GREY)
@@ -63,7 +63,7 @@ def draw_roofline(kernels, out):
 
 def draw_layers(layers, out):
     layers = sorted(layers, key=lambda layer: layer["us"])
-    figure, axes = plt.subplots(figsize=(9, 0.26 * len(layers) + 1.4))
+    figure, axes = plt.subplots(figsize=(10, 0.2 * len(layers) + 1.4))
     labels = [f"{layer['layers']} x {layer['operation']}" for layer in layers]
     axes.barh(labels, [layer["us"] / 1000 for layer in layers], color=[KINDS.get(kind_of(layer["operation"]), GREY) for layer in layers])
     for i, layer in enumerate(layers):
@@ -71,7 +71,7 @@ def draw_layers(layers, out):
         axes.annotate(f" {100 * layer['share']:.1f} %  {rate}", (layer["us"] / 1000, i), va="center", fontsize=7)
     axes.set(xlabel="ms of one run", title=f"{layers[0]['model']}, batch {layers[0]['batch']}\n{caption(layers[0])}")
     axes.tick_params(axis="y", labelsize=7)
-    axes.margins(x=0.22, y=0.01)
+    axes.margins(x=0.3, y=0.01)
     save(figure, out)
 
 

@@ -21,12 +21,11 @@ static void fill_input(const rn_plan_tensor *feed, int64_t elements, void *input
     }
 }
 
-void bench_runner_init(bench_runner *r, const rn_plan *plan, const char *device, const rn_backend_options *options)
+void bench_runner_init(bench_runner *r, const rn_plan *plan, const rn_backend *backend, const rn_backend_options *options)
 {
     rn_error err = {0};
-    *r = (bench_runner){.plan = plan, .signature = rn_plan_signature(plan, "serving_default"), .part.rows = options->max_batch};
+    *r = (bench_runner){.plan = plan, .backend = backend, .signature = rn_plan_signature(plan, "serving_default"), .part.rows = options->max_batch};
     if (!r->signature) r->signature = &plan->signatures[0];
-    bench_check(rn_backend_select(device, &r->backend, &err), &err);
     bench_check(r->backend->prepare(plan, options, &r->executor, &err), &err);
     const rn_plan_tensor *feed = &plan->tensors[r->signature->feed];
     void *input = bench_allocate(batch_bytes(r, r->signature->feed));

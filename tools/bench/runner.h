@@ -14,7 +14,7 @@ typedef struct bench_runner {
 
 /* Prepares the plan's "serving_default", or its first signature, and fills the input: the same numbers for every runner of a plan, uniform
  * in [-1, 1), or bytes. Fails as bench_fail does. */
-void bench_runner_init(bench_runner *r, const rn_plan *plan, const char *device, const rn_backend_options *options);
+void bench_runner_init(bench_runner *r, const rn_plan *plan, const rn_backend *backend, const rn_backend_options *options);
 void bench_runner_deinit(bench_runner *r);
 
 void bench_runner_run(void *runner); /* once; for bench_time */
