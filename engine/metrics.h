@@ -102,6 +102,8 @@ struct rn_model_metrics {
     rn_histogram stages[RN_STAGE_COUNT];                          /* microseconds; of calls that went through the stage */
     rn_histogram batch_rows;                                      /* of runs of the device */
     rn_counter busy_us;                                           /* of the device */
+    rn_counter batch_run_us[RN_HISTOGRAM_BOUNDS + 1];             /* of the device, by the buckets of batch_rows */
+    rn_counter last_run_ms;                                       /* since 1970: when the latest run ended; 0: none has */
     rn_gauge waiting_requests, waiting_rows;                      /* in the batch queue */
 
     /* Guarded by the registry's lock. */

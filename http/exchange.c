@@ -301,6 +301,12 @@ void rn_exchange_add_header(rn_exchange *x, const char *name, const char *format
     x->answer_headers[x->answer_header_count++].name = name;
 }
 
+void rn_exchange_note_request(rn_exchange *x, const rn_request *request)
+{
+    rn_timings_of_request(request, &x->timings);
+    snprintf(x->device, sizeof x->device, "%s", rn_model_device(request->model));
+}
+
 void rn_exchange_answer_code(rn_exchange *x, int32_t code)
 {
     rn_error err;

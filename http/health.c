@@ -1,7 +1,6 @@
 /* Whether the process lives and whether it will answer predict calls. Open Inference Protocol v2: empty bodies; 503 rather than 400 when
  * not ready, as KServe's own servers have it and every probe understands. */
 #include "http/exchange.h"
-#include "kernels/base/version.h"
 
 void rn__health_live(rn_exchange *x)
 {
@@ -11,20 +10,6 @@ void rn__health_live(rn_exchange *x)
 void rn__health_ready(rn_exchange *x)
 {
     rn_exchange_answer_empty(x, rn_serving_is_ready(x->service->serving) ? 200 : 503);
-}
-
-/* GET /v2: the server metadata of the protocol. */
-void rn__health_server(rn_exchange *x)
-{
-    rn_json_writer *out = &x->answer;
-    rn_json_begin_object(out);
-    rn_json_string_member(out, "name", "resnetd");
-    rn_json_string_member(out, "version", rn_version);
-    rn_json_key(out, rn_text_of("extensions"));
-    rn_json_begin_array(out);
-    rn_json_end_array(out);
-    rn_json_end_object(out);
-    rn_exchange_answer(x);
 }
 
 void rn__not_found(rn_exchange *x)

@@ -72,6 +72,7 @@ static int exit_code(rn_status status)
     case RN_STATUS_UNAVAILABLE:
         return EXIT_UNREACHABLE;
     case RN_STATUS_DEVICE_FAILED:
+    case RN_STATUS_DEVICE_LOST:
         return EXIT_DEVICE;
     case RN_STATUS_OUT_OF_MEMORY:
         return EXIT_MEMORY;
@@ -89,6 +90,7 @@ static struct {
     atomic_int endings, hangups; /* signals that nobody has looked at yet */
     atomic_int number;           /* of the latest one that ends the process */
     sem_t arrived;               /* posted by the handler: all that a handler may do */
+    atomic_int code;             /* to exit with when everything is drained */
     sem_t news;                  /* for the main thread while it serves: the phase has changed, or the configuration is to be read */
 } process;
 
@@ -161,7 +163,7 @@ static rn_status start_signals(rn_error *err)
 
 /* Everything that main puts together, in the order of creation. */
 typedef struct {
-    const rn_backend *backend;
+    rn_device_choice device;
     rn_metrics *metrics;
     rn_access_log *access_log; /* NULL: not wanted */
     rn_workers *workers;
@@ -172,13 +174,26 @@ typedef struct {
     rn_grpc_server *grpc; /* NULL: not wanted */
 } composition;
 
+/* The process serves on while a device is left. Without one it answers what it has with the reason, drains and ends, so that whoever
+ * started it starts another. */
+static void on_device_lost(void *context, const char *reason, int32_t left)
+{
+    const composition *c = context;
+    say("%s; devices left: %d", reason, left);
+    if (left > 0) return;
+    rn_serving_set_ready(c->serving, false);
+    atomic_store(&process.code, EXIT_DEVICE);
+    int expected = SERVING;
+    if (atomic_compare_exchange_strong(&process.phase, &expected, DRAINING)) sem_post(&process.news);
+}
+
 static int32_t usable_processors(void)
 {
     cpu_set_t set;
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
-static rn_status read_model_options(const rn_flags *flags, rn_model_options *out, rn_error *err)
+static rn_status read_model_options(const rn_flags *flags, composition *c, rn_model_options *out, rn_error *err)
 {
     const int64_t threads[] = {flags->num_threads, flags->tensorflow_session_parallelism, flags->tensorflow_intra_op_parallelism};
     const int64_t thread_count = threads[0] ? threads[0] : threads[1] ? threads[1] : threads[2];
@@ -186,7 +201,16 @@ static rn_status read_model_options(const rn_flags *flags, rn_model_options *out
                                           .max_batch = (int32_t)flags->max_batch_size,
                                           .precision = *flags->precision ? flags->precision : NULL,
                                           .thread_count = (int32_t)thread_count,
-                                          .isa = *flags->isa ? flags->isa : NULL},
+                                          .isa = *flags->isa ? flags->isa : NULL,
+                                          .deterministic = flags->deterministic,
+                                          .precision = *flags->precision ? flags->precision : NULL,
+                                          .memory_limit_bytes = (size_t)flags->gpu_memory_limit << 20,
+                                          .cache_directory = *flags->cuda_cache_dir ? flags->cuda_cache_dir : NULL,
+                                          .log = say_backend_line},
+                              .devices = c->device.devices,
+                              .device_count = c->device.count,
+                              .device_lost = on_device_lost,
+                              .device_lost_context = c,
                               .max_waiting_rows = (int32_t)flags->max_queue_rows,
                               .every_size = flags->enable_model_warmup,
                               .one_at_a_time = !flags->enable_batching,
@@ -207,7 +231,7 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
         RN_TRY(rn_access_log_open(flags->access_log, &c->metrics->log_lines_dropped, &c->access_log, err));
     RN_TRY(rn_workers_create(workers, (int32_t)flags->max_waiting_requests, &c->workers, err));
     rn_serving_options serving = {
-        .backend = c->backend,
+        .backend = c->device.backend,
         .workers = c->workers,
         .metrics = c->metrics,
         .poll_us = flags->file_system_poll_wait_seconds * 1000000,
@@ -220,7 +244,7 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
         .warmup = {.iterations = (int32_t)flags->num_request_iterations_for_warmup, .max_record_bytes = (size_t)flags->max_request_bytes},
         .log = say_line,
     };
-    RN_TRY(read_model_options(flags, &serving.model, err));
+    RN_TRY(read_model_options(flags, c, &serving.model, err));
     RN_TRY(rn_serving_create(&serving, &c->serving, err));
     c->service = (rn_service){.serving = c->serving,
                               .workers = c->workers,
@@ -311,7 +335,7 @@ static void keep_configuration(const rn_flags *flags, composition *c)
     }
 }
 
-/* Serves until a signal comes. Returns the exit code. */
+/* Serves until a signal comes or the last device is lost. Returns the exit code. */
 static int serve(const rn_flags *flags, composition *c)
 {
     keep_configuration(flags, c);
@@ -324,7 +348,7 @@ static int serve(const rn_flags *flags, composition *c)
         _exit(EXIT_CUT_SHORT);
     }
     say("drained");
-    return EXIT_SUCCESS;
+    return atomic_load(&process.code);
 }
 
 static void take_apart(composition *c)
@@ -337,6 +361,15 @@ static void take_apart(composition *c)
     rn_config_source_deinit(&c->source);
     rn_access_log_close(c->access_log);
     rn_metrics_destroy(c->metrics);
+}
+
+/* Of any device. */
+static bool is_precision(const char *name)
+{
+    static const char *const names[] = {"fp32", "tf32", "fp16", "bf16", "auto"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], name) == 0) return true;
+    return false;
 }
 
 static void say_ignored(const char *name)
@@ -352,6 +385,8 @@ static rn_status check_usage(const rn_flags *flags, rn_error *err)
     rn_isa isa;
     if (*flags->isa && !rn_isa_by_name(flags->isa, &isa))
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--isa: expected one of%s, found \"%s\"", rn_isa_names, flags->isa);
+    if (*flags->precision && !is_precision(flags->precision))
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--precision: expected fp32, tf32, fp16, bf16 or auto, found \"%s\"", flags->precision);
     if (flags->prefer_tflite_model)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--prefer_tflite_model: TensorFlow Lite models are not served");
     if (flags->use_alts_credentials) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--use_alts_credentials: ALTS is not spoken");
@@ -389,9 +424,9 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     rn_flags_each_ignored(&flags, say_ignored);
-    if (rn_backend_select(flags.device, &c.backend, &err) != RN_STATUS_OK) {
+    if (rn_device_choose(flags.device, &c.device, &err) != RN_STATUS_OK) {
         say("%s", err.message);
-        return err.status == RN_STATUS_NOT_FOUND ? EXIT_USAGE : exit_code(err.status);
+        return err.status == RN_STATUS_DEVICE_FAILED ? EXIT_DEVICE : EXIT_USAGE;
     }
     const rn_status status = start(&flags, &c, &err);
     if (status != RN_STATUS_OK) say("%s", err.message);
