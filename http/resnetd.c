@@ -40,8 +40,8 @@ enum {
 enum {
     MAX_LOOPS = 16,
     GRPC_LOOPS = 2,
-    /* Every version that is loaded brings threads, and each might get a heap of its own that keeps what they freed: some 4 MB a heap with the
-     * sample model. Nothing on the way of a request allocates often enough for two heaps to be in demand. */
+    /* Every version that is loaded brings threads, and each might get a heap of its own that keeps what they freed: some 4 MB a heap with
+     * the sample model. Nothing on the way of a request allocates often enough for two heaps to be in demand. */
     HEAPS = 2,
 };
 
