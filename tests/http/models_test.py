@@ -437,17 +437,16 @@ def resident_bytes(server):
 
 
 def test_memory_over_reloads(management, sanitized):
-    """Reload after reload, resident memory stays within 5 % of what it is after the first twenty."""
+    """Reload after reload, resident memory stays within 5 % of what it is after the first ones. Right after a swap it depends on where the heap
+    found room, so that the highest of twenty values is compared with the highest of twenty."""
     server, reload, base = management
-    count = 500 if os.environ.get("RN_SOAK") else 50
-    after_twenty = 0
-    for i in range(count):
+    resident = []
+    for i in range(500 if os.environ.get("RN_SOAK") else 60):
         reload(described("m", base, (1 + i % 2,)))
         eventually(lambda: states(server).get(2 - i % 2, ENDED) == ENDED, "the other version unloaded")
         assert predict(server, "m").status_code == 200
-        if i == 20:
-            after_twenty = resident_bytes(server)
-    at_end = resident_bytes(server)
-    print(f"{after_twenty / 1e6:.1f} MB after 20 reloads, {at_end / 1e6:.1f} MB after {count}")
+        resident.append(resident_bytes(server) / 1e6)
+    first, last = max(resident[10:30]), max(resident[-20:])
+    print(f"{first:.1f} MB after the first reloads, {last:.1f} MB after {len(resident)}")
     if not sanitized:  # their allocators keep what is freed
-        assert at_end < 1.05 * after_twenty
+        assert last < 1.05 * first
