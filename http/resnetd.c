@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "engine/clock.h"
@@ -170,7 +171,9 @@ typedef struct {
     rn_config_source source;
     rn_serving *serving;
     rn_service service;
+    rn_tls *tls; /* NULL: plain text */
     rn_server *monitoring, *rest;
+    rn_server *rest_socket; /* NULL: not wanted */
     rn_grpc_server *grpc; /* NULL: not wanted */
 } composition;
 
@@ -223,6 +226,14 @@ static rn_status read_model_options(const rn_flags *flags, composition *c, rn_mo
     return status;
 }
 
+static rn_server_limits limits_of(const rn_flags *flags)
+{
+    return (rn_server_limits){.max_connections = (int32_t)flags->max_connections,
+                              .max_inflight_bytes = (size_t)flags->max_inflight_bytes,
+                              .request_timeout_us = flags->request_timeout_in_ms * 1000,
+                              .min_request_rate = flags->min_request_rate};
+}
+
 static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_error *err)
 {
     const int32_t workers = flags->num_workers ? (int32_t)flags->num_workers : usable_processors();
@@ -254,8 +265,11 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
                               .max_request_bytes = (size_t)flags->max_request_bytes,
                               .cors = flags->rest_api_enable_cors_support,
                               .tensor_content = flags->enable_serialization_as_tensor_content};
-    const rn_server_options options = {
-        .port = (uint16_t)flags->monitoring_port, .serves = RN_PORT_MONITORING, .loop_count = 1, .service = &c->service};
+    const rn_server_options options = {.port = (uint16_t)flags->monitoring_port,
+                                       .serves = RN_PORT_MONITORING,
+                                       .loop_count = 1,
+                                       .limits = limits_of(flags),
+                                       .service = &c->service};
     RN_TRY(rn_server_create(&options, &c->monitoring, err));
     say("health on port %u", rn_server_port(c->monitoring));
     return RN_STATUS_OK;
@@ -283,7 +297,12 @@ static rn_status start_grpc(const rn_flags *flags, composition *c, rn_error *err
 {
     if (flags->port == 0) return RN_STATUS_OK;
     const rn_grpc_server_options options = {
-        .port = flags->port < 0 ? 0 : (uint16_t)flags->port, .loop_count = GRPC_LOOPS, .service = &c->service};
+        .port = flags->port < 0 ? 0 : (uint16_t)flags->port,
+        .socket_path = *flags->grpc_socket_path ? flags->grpc_socket_path : NULL,
+        .tls = c->tls,
+        .loop_count = GRPC_LOOPS,
+        .service = &c->service,
+    };
     RN_TRY(rn_grpc_server_create(&options, &c->grpc, err));
     say("ready: gRPC on port %u", rn_grpc_server_port(c->grpc));
     return RN_STATUS_OK;
@@ -292,10 +311,20 @@ static rn_status start_grpc(const rn_flags *flags, composition *c, rn_error *err
 static rn_status start_rest(const rn_flags *flags, composition *c, rn_error *err)
 {
     const int64_t loops = flags->rest_api_num_threads < MAX_LOOPS ? flags->rest_api_num_threads : MAX_LOOPS;
-    const rn_server_options options = {
-        .port = (uint16_t)flags->rest_api_port, .serves = RN_PORT_REST, .loop_count = (int32_t)loops, .service = &c->service};
+    const rn_server_options options = {.port = (uint16_t)flags->rest_api_port,
+                                       .tls = c->tls,
+                                       .serves = RN_PORT_REST,
+                                       .loop_count = (int32_t)loops,
+                                       .limits = limits_of(flags),
+                                       .service = &c->service};
     atomic_store(&process.phase, SERVING); /* from here on a signal has to wait for requests */
     RN_TRY(rn_server_create(&options, &c->rest, err));
+    if (*flags->rest_api_socket_path) {
+        rn_server_options local = options;
+        local.socket_path = flags->rest_api_socket_path;
+        local.tls = NULL;
+        RN_TRY(rn_server_create(&local, &c->rest_socket, err));
+    }
     rn_serving_set_ready(c->serving, true);
     say("ready: REST on port %u", rn_server_port(c->rest));
     return RN_STATUS_OK;
@@ -304,6 +333,11 @@ static rn_status start_rest(const rn_flags *flags, composition *c, rn_error *err
 static rn_status start(const rn_flags *flags, composition *c, rn_error *err)
 {
     RN_TRY(start_signals(err));
+    if (*flags->tls_certificate) {
+        const rn_tls_options tls = {
+            .certificate = flags->tls_certificate, .key = flags->tls_key, .client_ca = flags->tls_client_ca, .log = say_line};
+        RN_TRY(rn_tls_create(&tls, &c->tls, err));
+    }
     RN_TRY(start_monitoring(flags, c, err));
     RN_TRY(load_models(flags, c, err));
     RN_TRY(start_grpc(flags, c, err));
@@ -343,7 +377,8 @@ static int serve(const rn_flags *flags, composition *c)
     sleep((unsigned)flags->drain_delay);
     const int64_t deadline = rn_clock_us() + flags->drain_timeout * 1000000;
     rn_grpc_server_refuse(c->grpc);
-    if (!rn_server_drain(c->rest, deadline - rn_clock_us()) || !rn_grpc_server_drain(c->grpc, deadline - rn_clock_us())) {
+    if (!rn_server_drain(c->rest, deadline - rn_clock_us()) || !rn_server_drain(c->rest_socket, deadline - rn_clock_us()) ||
+        !rn_grpc_server_drain(c->grpc, deadline - rn_clock_us())) {
         say("requests were still under way after %lld s", (long long)flags->drain_timeout);
         _exit(EXIT_CUT_SHORT);
     }
@@ -354,12 +389,14 @@ static int serve(const rn_flags *flags, composition *c)
 static void take_apart(composition *c)
 {
     rn_grpc_server_destroy(c->grpc);
+    rn_server_destroy(c->rest_socket);
     rn_server_destroy(c->rest);
     rn_server_destroy(c->monitoring);
     rn_serving_destroy(c->serving);
     rn_workers_destroy(c->workers);
     rn_config_source_deinit(&c->source);
     rn_access_log_close(c->access_log);
+    rn_tls_destroy(c->tls);
     rn_metrics_destroy(c->metrics);
 }
 
@@ -370,6 +407,19 @@ static bool is_precision(const char *name)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i], name) == 0) return true;
     return false;
+}
+
+/* The connections to the REST port, and something for probes, gRPC, models and logs. */
+static void raise_file_limit(int64_t max_connections)
+{
+    const rlim_t wanted = (rlim_t)(max_connections + 1024);
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < wanted)
+        say("--max_connections=%lld needs %llu open files, the system allows %llu", (long long)max_connections, (unsigned long long)wanted,
+            (unsigned long long)limit.rlim_cur);
 }
 
 static void say_ignored(const char *name)
@@ -385,6 +435,10 @@ static rn_status check_usage(const rn_flags *flags, rn_error *err)
     rn_isa isa;
     if (*flags->isa && !rn_isa_by_name(flags->isa, &isa))
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--isa: expected one of%s, found \"%s\"", rn_isa_names, flags->isa);
+    if (!*flags->tls_certificate != !*flags->tls_key)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--tls_certificate and --tls_key are needed together");
+    if (*flags->tls_client_ca && !*flags->tls_certificate)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--tls_client_ca needs --tls_certificate");
     if (*flags->precision && !is_precision(flags->precision))
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--precision: expected fp32, tf32, fp16, bf16 or auto, found \"%s\"", flags->precision);
     if (flags->prefer_tflite_model)
@@ -392,6 +446,10 @@ static rn_status check_usage(const rn_flags *flags, rn_error *err)
     if (flags->use_alts_credentials) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--use_alts_credentials: ALTS is not spoken");
     if (strcmp(flags->saved_model_tags, "serve") != 0)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--saved_model_tags: expected \"serve\", found \"%s\"", flags->saved_model_tags);
+    if (!*flags->tls_certificate != !*flags->tls_key)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--tls_certificate and --tls_key are needed together");
+    if (*flags->tls_client_ca && !*flags->tls_certificate)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--tls_client_ca needs --tls_certificate");
     if (*flags->model_config_file) return RN_STATUS_OK;
     if (!*flags->model_base_path)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
@@ -428,6 +486,7 @@ int main(int argc, char **argv)
         say("%s", err.message);
         return err.status == RN_STATUS_DEVICE_FAILED ? EXIT_DEVICE : EXIT_USAGE;
     }
+    raise_file_limit(flags.max_connections);
     const rn_status status = start(&flags, &c, &err);
     if (status != RN_STATUS_OK) say("%s", err.message);
     const int code = status == RN_STATUS_OK ? serve(&flags, &c) : exit_code(status);
