@@ -118,8 +118,9 @@ typedef struct rn_metrics {
     rn_gauge in_flight[RN_PROTOCOL_COUNT];
     rn_gauge connections;        /* HTTP only */
     rn_gauge body_bytes;         /* of HTTP requests that have not been answered */
-    rn_counter refused_connections; /* HTTP: over the limit */
-    rn_counter slow_connections;    /* HTTP: closed because the request did not arrive in time */
+    rn_counter refused_connections; /* HTTP: there were as many as there may be */
+    rn_counter slow_requests;       /* HTTP: ended because they did not arrive in time */
+    rn_counter dropped_bodies;      /* HTTP: ended because bodies held as much memory as they may */
     rn_counter log_lines_dropped;
 
     pthread_mutex_t lock;

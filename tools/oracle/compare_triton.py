@@ -16,6 +16,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import urllib.error
@@ -224,10 +225,11 @@ def start_triton(home, port, work):
     (model / "labels.txt").write_text("\n".join(LABELS) + "\n")
     (model / "1/model.py").write_text(PYTHON_MODEL)
     site = next(home.glob("lib/python*/site-packages"))
-    env = {**os.environ, "PYTHONPATH": str(site), "PATH": f"{home}/bin:{os.environ['PATH']}"}
+    libraries = f"{site}/nvidia_pytriton.libs:{sysconfig.get_config_var('LIBDIR')}"  # the backend is linked with both
+    env = {**os.environ, "PYTHONPATH": str(site), "PATH": f"{home}/bin:{os.environ['PATH']}", "LD_LIBRARY_PATH": libraries}
     return subprocess.Popen([program / "bin/tritonserver", f"--model-repository={work}/models", f"--backend-directory={work}/backends",
                              "--model-control-mode=explicit", "--load-model=fashion", f"--http-port={port}", "--allow-grpc=false", "--allow-metrics=false"],
-                            env=env, stderr=subprocess.DEVNULL)
+                            env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def start_resnetd(build, port):
@@ -236,7 +238,7 @@ def start_resnetd(build, port):
 
 
 def wait_for(url):
-    for _ in range(600):
+    for _ in range(1200):
         if ask(url, "GET", "/v2/health/ready", b"", {})[0] == 200:
             return
         time.sleep(0.1)
