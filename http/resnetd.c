@@ -200,9 +200,7 @@ static rn_status read_model_options(const rn_flags *flags, composition *c, rn_mo
 {
     const int64_t threads[] = {flags->num_threads, flags->tensorflow_session_parallelism, flags->tensorflow_intra_op_parallelism};
     const int64_t thread_count = threads[0] ? threads[0] : threads[1] ? threads[1] : threads[2];
-    *out = (rn_model_options){.backend = {.log = say_backend_line,
-                                          .max_batch = (int32_t)flags->max_batch_size,
-                                          .precision = *flags->precision ? flags->precision : NULL,
+    *out = (rn_model_options){.backend = {.max_batch = (int32_t)flags->max_batch_size,
                                           .thread_count = (int32_t)thread_count,
                                           .isa = *flags->isa ? flags->isa : NULL,
                                           .deterministic = flags->deterministic,
@@ -446,10 +444,6 @@ static rn_status check_usage(const rn_flags *flags, rn_error *err)
     if (flags->use_alts_credentials) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--use_alts_credentials: ALTS is not spoken");
     if (strcmp(flags->saved_model_tags, "serve") != 0)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--saved_model_tags: expected \"serve\", found \"%s\"", flags->saved_model_tags);
-    if (!*flags->tls_certificate != !*flags->tls_key)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--tls_certificate and --tls_key are needed together");
-    if (*flags->tls_client_ca && !*flags->tls_certificate)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--tls_client_ca needs --tls_certificate");
     if (*flags->model_config_file) return RN_STATUS_OK;
     if (!*flags->model_base_path)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
