@@ -200,9 +200,7 @@ static rn_status read_model_options(const rn_flags *flags, composition *c, rn_mo
 {
     const int64_t threads[] = {flags->num_threads, flags->tensorflow_session_parallelism, flags->tensorflow_intra_op_parallelism};
     const int64_t thread_count = threads[0] ? threads[0] : threads[1] ? threads[1] : threads[2];
-    *out = (rn_model_options){.backend = {.log = say_backend_line,
-                                          .max_batch = (int32_t)flags->max_batch_size,
-                                          .precision = *flags->precision ? flags->precision : NULL,
+    *out = (rn_model_options){.backend = {.max_batch = (int32_t)flags->max_batch_size,
                                           .thread_count = (int32_t)thread_count,
                                           .isa = *flags->isa ? flags->isa : NULL,
                                           .deterministic = flags->deterministic,
