@@ -4,6 +4,7 @@
  * warmed, so that a probe that only connects tells the truth. SIGTERM: not ready, full service for --drain_delay, then no new connections,
  * the end of what is under way, exit. */
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -37,7 +38,13 @@ enum {
     EXIT_CUT_SHORT = 124, /* the time for draining was over, or somebody lost patience */
 };
 
-enum { MAX_LOOPS = 16, GRPC_LOOPS = 2 };
+enum {
+    MAX_LOOPS = 16,
+    GRPC_LOOPS = 2,
+    /* Every version that is loaded brings threads, and each might get a heap of its own that keeps what they freed: some 4 MB a heap with
+     * the sample model. Nothing on the way of a request allocates often enough for two heaps to be in demand. */
+    HEAPS = 2,
+};
 
 static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void say(const char *format, ...)
@@ -444,10 +451,6 @@ static rn_status check_usage(const rn_flags *flags, rn_error *err)
     if (flags->use_alts_credentials) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--use_alts_credentials: ALTS is not spoken");
     if (strcmp(flags->saved_model_tags, "serve") != 0)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--saved_model_tags: expected \"serve\", found \"%s\"", flags->saved_model_tags);
-    if (!*flags->tls_certificate != !*flags->tls_key)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--tls_certificate and --tls_key are needed together");
-    if (*flags->tls_client_ca && !*flags->tls_certificate)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--tls_client_ca needs --tls_certificate");
     if (*flags->model_config_file) return RN_STATUS_OK;
     if (!*flags->model_base_path)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
@@ -463,6 +466,7 @@ int main(int argc, char **argv)
     rn_error err;
     composition c = {0};
     setvbuf(stderr, NULL, _IOLBF, 0);
+    mallopt(M_ARENA_MAX, HEAPS);
     if (rn_flags_parse(argc, argv, &flags, &err) != RN_STATUS_OK) {
         say("%s", err.message);
         return EXIT_USAGE;
