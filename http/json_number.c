@@ -82,9 +82,7 @@ static inline bool rounds_alike(double value)
     return llabs(dropped - middle) > SLACK;
 }
 
-/* usual: how many digits stood behind the point of the number before, kept by callers that read many. The processor then runs ahead into
- * the next number without waiting for the digits of this one to be counted: in most arrays all have the same. */
-static inline float read_float(const char *at, const char *limit, const char **end, int32_t *usual)
+static inline float read_float(const char *at, const char *limit, const char **end)
 {
     const char *p = at;
     const bool minus = *p == '-';
@@ -97,14 +95,11 @@ static inline float read_float(const char *at, const char *limit, const char **e
     int64_t exponent = 0;
     if (*p == '.') {
         const char *fraction = ++p;
-        for (int32_t count = 8; count == 8 && limit - p >= 8;) {
+        for (int32_t count = 8; count == 8 && limit - p >= 8; p += count) {
             static const uint32_t scale[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
             uint32_t value = 0;
             count = leading_digits(p, &value);
             mantissa = mantissa * scale[count] + value;
-            if (count != *usual) *usual = count;
-            __asm__("" : "+r"(*usual)); /* or the compiler would see that it is the count, and wait for it */
-            p += *usual;
         }
         while (is_digit(*p)) mantissa = mantissa * 10 + (uint64_t)(*p++ - '0');
         exponent = fraction - p;
@@ -138,8 +133,7 @@ static inline float read_float(const char *at, const char *limit, const char **e
 
 float rn_json_float(const char *at, const char *limit, const char **end)
 {
-    int32_t usual = 0;
-    return read_float(at, limit, end, &usual);
+    return read_float(at, limit, end);
 }
 
 static inline const char *skip_blanks(const char *p)
@@ -152,11 +146,10 @@ const char *rn_json_floats(const char *array, const char *limit, int32_t count, 
 {
     if (*array != '[') return NULL;
     const char *p = array + 1;
-    int32_t usual = 0;
     for (int32_t i = 0; i < count; i++) {
         p = skip_blanks(p);
         if (!is_digit(*p) && *p != '-' && *p != 'N' && *p != 'I') return NULL;
-        out[i] = read_float(p, limit, &p, &usual);
+        out[i] = read_float(p, limit, &p);
         p = skip_blanks(p);
         if (*p++ != (i + 1 < count ? ',' : ']')) return NULL;
     }

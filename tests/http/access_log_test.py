@@ -11,6 +11,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from conftest import SANITIZER_OPTIONS
 from client import MODEL, PREDICT, Connection, b64, picture, pixels
 
 PIXELS = json.dumps({"instances": [pixels()] * 2}).encode()
@@ -96,7 +97,8 @@ def test_long_and_strange_paths_stay_valid_json(start_server, log):
 
 def test_standard_output(build_dir):
     process = subprocess.Popen([build_dir / "resnetd", "--model_name=fashion", f"--model_base_path={MODEL}", "--rest_api_port=0", "--port=0",
-                                "--monitoring_port=0", "--access_log=-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                "--monitoring_port=0", "--access_log=-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               env={**SANITIZER_OPTIONS, **os.environ})
     url = None
     for line in process.stderr:
         if found := re.search(r"ready: REST on port (\d+)", line):

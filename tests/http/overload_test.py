@@ -47,6 +47,7 @@ def test_overload(start_server, sanitized):
     server = start_server(MODEL, "--max_batch_size=8", "--max_queue_rows=16", "--num_threads=1")
     run(server, 4, 2)
     alone = run(server, 4, SECONDS / 2)
+    run(server, 16, 2)  # as many buffers as there will be
     before = resident(server)
     crowd = run(server, 16, SECONDS)
     after = resident(server)
