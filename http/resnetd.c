@@ -4,6 +4,7 @@
  * warmed, so that a probe that only connects tells the truth. SIGTERM: not ready, full service for --drain_delay, then no new connections,
  * the end of what is under way, exit. */
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -37,7 +38,13 @@ enum {
     EXIT_CUT_SHORT = 124, /* the time for draining was over, or somebody lost patience */
 };
 
-enum { MAX_LOOPS = 16, GRPC_LOOPS = 2 };
+enum {
+    MAX_LOOPS = 16,
+    GRPC_LOOPS = 2,
+    /* Every version that is loaded brings threads, and each might get a heap of its own that keeps what they freed: some 4 MB a heap with
+     * the sample model. Nothing on the way of a request allocates often enough for two heaps to be in demand. */
+    HEAPS = 2,
+};
 
 static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void say(const char *format, ...)
@@ -459,6 +466,7 @@ int main(int argc, char **argv)
     rn_error err;
     composition c = {0};
     setvbuf(stderr, NULL, _IOLBF, 0);
+    mallopt(M_ARENA_MAX, HEAPS);
     if (rn_flags_parse(argc, argv, &flags, &err) != RN_STATUS_OK) {
         say("%s", err.message);
         return EXIT_USAGE;

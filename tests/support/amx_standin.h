@@ -19,7 +19,7 @@ static struct {
     bool configured;
     uint16_t row_bytes[RN_AMX_TILES];
     uint8_t rows[RN_AMX_TILES];
-    unsigned char tiles[RN_AMX_TILES][RN_AMX_ROWS][RN_AMX_ROW_BYTES];
+    _Alignas(float) unsigned char tiles[RN_AMX_TILES][RN_AMX_ROWS][RN_AMX_ROW_BYTES];
 } rn_amx;
 
 static inline void rn_amx_require(bool condition, const char *what)
