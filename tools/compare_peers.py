@@ -30,9 +30,9 @@ ROWS = 32
 # What resnet-bench is told, and which file it opens.
 OURS = {"resnetd-fp32": ("converted", ["--precision=fp32"]), "resnetd-bf16": ("converted", ["--precision=bf16"])}
 PAIRS = ["resnetd-fp32:openvino-f32", "resnetd-bf16:openvino-bf16", "resnetd-fp32:onnxruntime", "resnetd-fp32:tensorflow", "resnetd-fp32:pytorch"]
-# Largest difference to our fp32 answers that is rounding, relative to the largest magnitude: f32 sums of a hundred layers in another order, 8 bits of
-# mantissa, 8 bits.
-ALLOWED = {"bf16": 5e-2, "int8": 5e-1}
+# Largest difference to our fp32 answers that may be rounding, relative to the largest magnitude: f32 sums of a hundred layers in another order; 8 bits of
+# mantissa, which networks with random weights magnify (OpenVINO's bf16 lies at 0.05 and 0.10 on those of make_models.py, its int8 at 0.3).
+ALLOWED = {"bf16": 2e-1, "int8": 5e-1}
 ALLOWED_FP32 = 1e-4
 
 

@@ -42,11 +42,12 @@ def write(pairs_file, out):
             "", f"![times as fast]({out.name}.svg)", "",
             "| ours | beside | batch | ours, ms | peer, ms | ratio | quartiles | pairs | answers differ by |", "|---|---|---|---|---|---|---|---|---|"]
     text += [line(*name, batch, by_batch[batch]) for name, by_batch in pairs.items() for batch in sorted(by_batch)]
+    folder = f"build/peers/{pairs_file.parent.name}"
     batches = sorted({record["batch"] for record in records})
     text += ["", "| engine | version |", "|---|---|", *(f"| {name} | {version} |" for name, version in sorted(versions.items())), "",
              f"Every pair is in [{out.name}.json]({out.name}.json). `tools/oracle/make_models.py` and `tools/compare_peers.py` say in `--help` what they need:", "",
-             "```sh", f"python tools/compare_peers.py prepare SAVED_MODEL build/peers/{out.name} --pixel_range 255  # 1 for models that take [0, 1]",
-             *(f"python tools/compare_peers.py measure build/peers/{out.name} --batch {batch} --threads {last['threads']}" for batch in batches),
-             f"python tools/compare_peers.py report build/peers/{out.name} docs/results/{out.name}", "```", ""]
+             "```sh", f"python tools/compare_peers.py prepare SAVED_MODEL {folder} --pixel_range 255  # 1 for models that take [0, 1]",
+             *(f"python tools/compare_peers.py measure {folder} --batch {batch} --threads {last['threads']}" for batch in batches),
+             f"python tools/compare_peers.py report {folder} docs/results/{out.name}", "```", ""]
     out.with_name(out.name + ".md").write_text("\n".join(text))
     print(out.with_name(out.name + ".md"))
