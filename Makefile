@@ -18,9 +18,10 @@ endif
 endif
 
 ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
-ISAS := $(if $(filter x86_64,$(ARCH)),avx2 avx512)
+ISAS := $(if $(filter x86_64,$(ARCH)),avx2 avx512 avx512_vnni)
 ISA_FLAGS_avx2 := -mavx2 -mfma
 ISA_FLAGS_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
+ISA_FLAGS_avx512_vnni := $(ISA_FLAGS_avx512) -mavx512vnni
 
 # -ffp-contract=off: results that must equal TensorFlow's to the bit may not get fused multiply-adds that nobody wrote; kernels write theirs.
 CFLAGS += -std=c17 $(OPT) -g -Wall -Wextra -Wpointer-arith -Werror -ffp-contract=off -fno-math-errno -fvisibility=hidden $(SANITIZE)
@@ -170,8 +171,9 @@ $(TEST_SUPPORT): $(call obj,$(TEST_SUPPORT_SRC))
 
 $(B)/resnetd: $(call obj,http/resnetd.c) $(HTTP) $(LOADER) $(ENGINE) $(KERNELS)
 	$(CC) $(LDFLAGS) -o $@ $^ $(HTTP_LDLIBS) $(LDLIBS)
+# tools/resnet_NAME.c is a program; what else it consists of lies in tools/NAME/.
 define tool_rule
-$(B)/$(subst _,-,$(1)): $(call obj,tools/$(1).c) $(LOADER) $(ENGINE) $(KERNELS)
+$(B)/$(subst _,-,$(1)): $(call obj,tools/$(1).c $(wildcard $(1:resnet_%=tools/%)/*.c)) $(HTTP) $(LOADER) $(ENGINE) $(KERNELS)
 	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LDLIBS)
 endef
 $(foreach t,$(TOOLS),$(eval $(call tool_rule,$(t))))

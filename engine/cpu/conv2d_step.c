@@ -23,7 +23,7 @@ static rn_conv2d_args conv2d_args(const rn_executor *e, const rn_op *op, int32_t
         .residual = rn__cpu_map(e, op->inputs[1]),
         .y = rn__cpu_map(e, op->outputs[0]),
         .y2 = rn__cpu_map(e, op->outputs[1]),
-        .filter = rn__cpu_weights(e, conv->filter),
+        .filter = rn__cpu_is_int8(e, op) ? NULL : rn__cpu_weights(e, conv->filter),
         .bias = rn__cpu_weights(e, conv->bias),
         .scale2 = rn__cpu_weights(e, conv->scale2),
         .shift2 = rn__cpu_weights(e, conv->shift2),
@@ -75,14 +75,19 @@ static size_t filter_bytes(const rn_conv2d_panels *panels)
     return (size_t)(panels->count * panels->bytes);
 }
 
-static void run_direct(const rn_executor *e, const rn__cpu_step *step, int32_t rows)
+void rn__cpu_direct_run(const rn_executor *e, const rn__cpu_step *step, const rn_conv2d_args *args)
 {
-    const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, rows);
     job j;
-    rn_conv2d_direct_init(&j.direct, &args, &e->kernels.conv2d_tile[args.x.dtype], &step->panels, step->packed);
+    rn_conv2d_direct_init(&j.direct, args, &e->kernels.conv2d_tile[args->x.dtype], &step->panels, step->packed);
     j.grid = rn__grid_make(rn__thread_pool_thread_count(e->pool), j.direct.tile_count, step->panels.count, (int64_t)filter_bytes(&step->panels));
     const int32_t cells = j.grid.tile_parts * j.grid.panel_parts;
     rn__thread_pool_run(e->pool, cells, cells, run_cells, &j);
+}
+
+static void run_direct(const rn_executor *e, const rn__cpu_step *step, int32_t rows)
+{
+    const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, rows);
+    rn__cpu_direct_run(e, step, &args);
 }
 
 void rn__cpu_need_scratch(rn_executor *e, size_t bytes)
@@ -123,13 +128,18 @@ rn_status rn__cpu_alloc_packed(rn_executor *e, rn__cpu_step *step, size_t bytes,
     return RN_STATUS_OK;
 }
 
+rn_status rn__cpu_direct_pack(rn_executor *e, rn__cpu_step *step, const rn_conv2d_args *args, rn_error *err)
+{
+    step->panels = rn_conv2d_panels_layout(args, e->kernels.conv2d_tile[args->x.dtype].lanes);
+    if (rn__cpu_share_packed(e, step)) return RN_STATUS_OK;
+    RN_TRY(rn__cpu_alloc_packed(e, step, filter_bytes(&step->panels), err));
+    rn_conv2d_panels_pack(args, &step->panels, step->packed);
+    return RN_STATUS_OK;
+}
+
 rn_status rn__cpu_direct_prepare(rn_executor *e, rn__cpu_step *step, rn_error *err)
 {
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, 1);
     step->run = run_direct;
-    step->panels = rn_conv2d_panels_layout(&args, e->kernels.conv2d_tile[args.x.dtype].lanes);
-    if (rn__cpu_share_packed(e, step)) return RN_STATUS_OK;
-    RN_TRY(rn__cpu_alloc_packed(e, step, filter_bytes(&step->panels), err));
-    rn_conv2d_panels_pack(&args, &step->panels, step->packed);
-    return RN_STATUS_OK;
+    return rn__cpu_direct_pack(e, step, &args, err);
 }

@@ -134,6 +134,7 @@ static rn_status prepare_step(rn_executor *e, int32_t index, rn_error *err)
     if (step->op) return RN_STATUS_OK; /* of two signatures */
     step->op = &e->plan->ops[index];
     const bool product = step->op->kind == RN_OP_CONV2D || step->op->kind == RN_OP_DENSE;
+    if (rn__cpu_is_int8(e, step->op)) return rn__cpu_int8_prepare(e, step, err);
     const int32_t m = rn__cpu_winograd_tile(e, step->op);
     if (m > 0) return rn__cpu_winograd_prepare(e, step, m, err);
     if (product && e->kernels.conv2d_tile[RN_DTYPE_F32].run) return rn__cpu_direct_prepare(e, step, err);
@@ -166,6 +167,7 @@ static void destroy(rn_executor *e)
     if (!e) return;
     for (int32_t o = 0; e->steps && o < e->plan->op_count; o++) {
         if (e->steps[o].owns_packed) free(e->steps[o].packed);
+        free(e->steps[o].rescale.multiplier);
     }
     rn__thread_pool_destroy(e->pool);
     free(e->scratch);
@@ -252,6 +254,11 @@ static rn_status run(rn_executor *e, const rn_signature *signature, const rn_bat
 static const char *describe(const rn_executor *e)
 {
     return e->description;
+}
+
+void rn_cpu_executor_read(const rn_executor *e, int32_t tensor, void *to)
+{
+    rn__cpu_tensor_read(&e->tensors[tensor], 0, 1, to);
 }
 
 void rn_cpu_executor_observe(rn_executor *e, rn_cpu_observer *observer, void *context)

@@ -9,6 +9,12 @@
 #include "kernels/cpu/conv2d_direct.h"
 #include "kernels/cpu/cpu_kernels.h"
 
+/* How sums of products of bytes become outputs: what rn_conv2d_args has beside the filter. One allocation, which multiplier points to. */
+typedef struct rn__cpu_rescale {
+    float *multiplier, *bias, *scale2, *shift2; /* [k] */
+    float residual_multiplier;
+} rn__cpu_rescale;
+
 /* One operation, ready to run. */
 typedef struct rn__cpu_step rn__cpu_step;
 struct rn__cpu_step {
@@ -21,6 +27,7 @@ struct rn__cpu_step {
     rn_conv2d_panels panels;    /* direct only */
     void *packed;
     bool owns_packed;
+    rn__cpu_rescale rescale;    /* convolution on bytes */
 };
 
 struct rn_executor {
@@ -47,12 +54,18 @@ void rn__cpu_choose_types(rn_executor *executor);
  * dense layers: Winograd those for which rn__cpu_winograd_tile gives m, OpenBLAS machines without a micro-kernel. */
 rn_status rn__cpu_direct_prepare(rn_executor *executor, rn__cpu_step *step, rn_error *err);
 rn_status rn__cpu_winograd_prepare(rn_executor *executor, rn__cpu_step *step, int32_t m, rn_error *err);
+rn_status rn__cpu_int8_prepare(rn_executor *executor, rn__cpu_step *step, rn_error *err); /* convolutions whose filter is I8 */
+bool rn__cpu_is_int8(const rn_executor *executor, const rn_op *op);
 void rn__cpu_blas_prepare(rn_executor *executor, rn__cpu_step *step);
 void rn__cpu_pointwise_prepare(rn__cpu_step *step); /* every other operation */
 
 /* The output tile m with which Winograd is the fastest way to run an operation, or 0. Depends on shapes alone, not on the batch: a row's result
  * may not. */
 int32_t rn__cpu_winograd_tile(const rn_executor *executor, const rn_op *op);
+
+/* Parts of a direct step, for arguments that are not rn__cpu_conv2d_args's alone. */
+rn_status rn__cpu_direct_pack(rn_executor *executor, rn__cpu_step *step, const rn_conv2d_args *args, rn_error *err);
+void rn__cpu_direct_run(const rn_executor *executor, const rn__cpu_step *step, const rn_conv2d_args *args);
 
 /* Raises the scratch memory of each thread to `bytes`. */
 void rn__cpu_need_scratch(rn_executor *executor, size_t bytes);

@@ -6,7 +6,8 @@
 #define RN_ISA_LIST(X)                                                                                                         \
     X(SCALAR, "scalar")                                                                                                        \
     X(AVX2, "avx2")         /* AVX2 and FMA3 */                                                                                \
-    X(AVX512, "avx512")     /* AVX-512 F, BW, DQ, VL */
+    X(AVX512, "avx512")     /* AVX-512 F, BW, DQ, VL */                                                                        \
+    X(AVX512_VNNI, "avx512_vnni")
 
 typedef enum {
 #define RN_ISA_ENUM(name, text) RN_ISA_##name,
