@@ -18,10 +18,11 @@ endif
 endif
 
 ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
-ISAS := $(if $(filter x86_64,$(ARCH)),avx2 avx512 avx512_vnni)
+ISAS := $(if $(filter x86_64,$(ARCH)),avx2 avx512 avx512_vnni avx512_bf16)
 ISA_FLAGS_avx2 := -mavx2 -mfma
 ISA_FLAGS_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
 ISA_FLAGS_avx512_vnni := $(ISA_FLAGS_avx512) -mavx512vnni
+ISA_FLAGS_avx512_bf16 := $(ISA_FLAGS_avx512) -mavx512bf16
 
 # -ffp-contract=off: results that must equal TensorFlow's to the bit may not get fused multiply-adds that nobody wrote; kernels write theirs.
 CFLAGS += -std=c17 $(OPT) -g -Wall -Wextra -Wpointer-arith -Werror -ffp-contract=off -fno-math-errno -fvisibility=hidden $(SANITIZE)

@@ -13,11 +13,13 @@ typedef struct rn_executor rn_executor; /* a plan prepared for a device: private
 typedef struct rn_backend_options {
     int32_t max_batch;      /* largest number of rows of one run; at least 1 */
     int32_t thread_count;   /* host threads for one run; 0: as many as the process may use */
-    const char *isa;        /* CPU: highest instruction set to use ("scalar", "avx2", "avx512"); NULL: the machine's best */
+    const char *isa;        /* CPU: highest instruction set to use ("scalar", "avx2", "avx512", ...); NULL: the machine's best */
+
+    /* CPU: "fp32", "bf16" or "auto", the faster one whose self-test passes; NULL: fp32. CUDA: "fp32", "tf32", "fp16" or "bf16"; NULL: fp16. */
+    const char *precision;
 
     /* CUDA; the zeros are defaults. */
     int32_t device;         /* which GPU, as the process sees them */
-    const char *precision;  /* "fp32", "tf32", "fp16" or "bf16"; NULL: fp16 */
     size_t memory_limit_bytes;   /* most device memory to take; 0: what is free */
     const char *cache_directory; /* where measured choices are kept between runs; NULL: nowhere */
 
@@ -44,6 +46,10 @@ typedef struct rn_backend {
 
     /* Runs one signature on the rows of all parts together (at most max_batch) and writes their outputs. Blocks. One thread at a time. */
     rn_status (*run)(rn_executor *executor, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err);
+
+    /* Optional: whether prepare takes quantised plans and runs them at the speed of bytes. NULL: never. Where it does not, whoever prepares a plan
+     * widens it first (engine/quantize.h). */
+    bool (*runs_int8)(const rn_backend_options *options);
 
     /* One line for people: device, precision, kernels, threads, memory. Owned by the executor. */
     const char *(*describe)(const rn_executor *executor);

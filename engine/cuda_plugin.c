@@ -82,6 +82,7 @@ const rn_backend rn_cuda_plugin = {
     .probe = probe,
     .prepare = prepare,
     .run = run,
+    .runs_int8 = NULL,
     .describe = describe,
     .destroy = destroy,
 };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/model_private.h"
+#include "engine/quantize.h"
 
 /* ---- self-test ---- */
 
@@ -85,12 +86,14 @@ static void free_model(rn_model *model)
 static rn_status start(rn_model *model, const rn_backend *backend, const rn_model_options *options, rn_error *err)
 {
     rn_executor *executor;
+    const bool widen = rn_plan_is_quantized(model->plan) && !(backend->runs_int8 && backend->runs_int8(&options->backend));
+    if (widen) RN_TRY(rn_plan_widen(model->plan, err));
     RN_TRY(backend->prepare(model->plan, &options->backend, &executor, err));
     rn_status status = RN_STATUS_OK;
     for (int32_t i = 0; i < model->plan->signature_count && status == RN_STATUS_OK; i++)
         status = self_test(model->plan, backend, executor, &model->plan->signatures[i], err);
     if (status == RN_STATUS_OK) {
-        model->device = strdup(backend->describe(executor));
+        if (asprintf(&model->device, "%s%s", backend->describe(executor), widen ? ", int8 filters widened" : "") < 0) model->device = NULL;
         if (!model->device) status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a model");
     }
     if (status != RN_STATUS_OK) {

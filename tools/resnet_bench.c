@@ -26,7 +26,7 @@
 enum { MAX_BATCHES = 16, MAX_RUNS = 100000, EXIT_USAGE = 2 };
 
 typedef struct {
-    const char *path, *synthetic, *isa, *shapes, *device;
+    const char *path, *synthetic, *isa, *precision, *shapes, *device;
     int32_t batches[MAX_BATCHES], batch_count, threads;
     double seconds;
     bool json, profile;
@@ -36,7 +36,7 @@ static int usage(FILE *to)
 {
     fputs("usage: resnet-bench model PATH|--synthetic=resnet101_v1 [options]    whole network\n"
           "       resnet-bench kernels [--shapes=tests/shapes/resnet101.txt] [options]    every layer shape\n"
-          "options: --batch=1,8  --threads=N  --isa=scalar|avx2|avx512  --device=cpu  --seconds=S  --json  --profile (model)\n",
+          "options: --batch=1,8  --threads=N  --isa=scalar|avx2|avx512  --device=cpu  --precision=P  --seconds=S  --json  --profile (model)\n",
           to);
     return to == stdout ? 0 : EXIT_USAGE;
 }
@@ -108,7 +108,7 @@ static double measure_peak(rn_isa isa)
 {
     double best = 0;
 #if defined(__x86_64__)
-    for (int i = 0; i < 20 && isa != RN_ISA_SCALAR; i++) best = fmax(best, isa == RN_ISA_AVX512 ? peak_avx512() : peak_avx2());
+    for (int i = 0; i < 20 && isa != RN_ISA_SCALAR; i++) best = fmax(best, isa >= RN_ISA_AVX512 ? peak_avx512() : peak_avx2());
 #else
     (void)isa;
 #endif
@@ -156,7 +156,7 @@ static runner create_runner(const rn_plan *plan, const options *o, int32_t rows,
     runner r = {.plan = plan, .signature = rn_plan_signature(plan, "serving_default")};
     if (!r.signature) r.signature = &plan->signatures[0];
     if (rn_backend_select(o->device, &r.backend, &err) != RN_STATUS_OK) fail(&err);
-    const rn_backend_options backend_options = {.max_batch = rows, .thread_count = threads, .isa = isa};
+    const rn_backend_options backend_options = {.max_batch = rows, .thread_count = threads, .isa = isa, .precision = o->precision};
     if (r.backend->prepare(plan, &backend_options, &r.executor, &err) != RN_STATUS_OK) fail(&err);
     r.part.rows = rows;
     r.part.input = allocate((size_t)rows * row_bytes(&r, r.signature->feed));
@@ -295,6 +295,10 @@ static int bench_model(const options *o)
 {
     if (!o->path == !o->synthetic) return usage(stderr);
     rn_plan *plan = load_plan(o);
+    if (o->precision && strcmp(o->precision, "int8") == 0) {
+        rn_error err = {0};
+        if (rn_synthetic_quantize(plan, &err) != RN_STATUS_OK) fail(&err);
+    }
     double *times = allocate(MAX_RUNS * sizeof *times);
     if (!o->json) printf("%s on %s, commit %s\n", plan->architecture, rn_cpu_model(), rn_commit);
     for (int32_t i = 0; i < o->batch_count; i++) bench_batch(plan, o, o->batches[i], times);
@@ -519,13 +523,13 @@ static bool parse_batches(const char *text, options *o)
 int main(int argc, char **argv)
 {
     options o = {.batches = {1}, .batch_count = 1, .seconds = 2, .device = "cpu", .shapes = "tests/shapes/resnet101.txt"};
-    enum { SYNTHETIC = 1, BATCH, THREADS, ISA, SECONDS, JSON, PROFILE, SHAPES, DEVICE, HELP };
+    enum { SYNTHETIC = 1, BATCH, THREADS, ISA, SECONDS, JSON, PROFILE, SHAPES, DEVICE, PRECISION, HELP };
     const struct option known[] = {{"synthetic", required_argument, NULL, SYNTHETIC}, {"batch", required_argument, NULL, BATCH},
                                    {"threads", required_argument, NULL, THREADS},     {"isa", required_argument, NULL, ISA},
                                    {"seconds", required_argument, NULL, SECONDS},     {"json", no_argument, NULL, JSON},
                                    {"profile", no_argument, NULL, PROFILE},           {"shapes", required_argument, NULL, SHAPES},
                                    {"device", required_argument, NULL, DEVICE},       {"help", no_argument, NULL, HELP},
-                                   {0}};
+                                   {"precision", required_argument, NULL, PRECISION}, {0}};
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (option) {
         case SYNTHETIC: o.synthetic = optarg; break;
@@ -536,6 +540,7 @@ int main(int argc, char **argv)
         case JSON: o.json = true; break;
         case PROFILE: o.profile = true; break;
         case SHAPES: o.shapes = optarg; break;
+        case PRECISION: o.precision = optarg; break;
         case DEVICE: o.device = optarg; break;
         case HELP: return usage(stdout);
         default: return usage(stderr);

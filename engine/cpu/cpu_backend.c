@@ -16,6 +16,7 @@
 #include "engine/cpu/cpu_executor.h"
 #include "engine/cpu/host_memory.h"
 #include "engine/passes.h"
+#include "engine/quantize.h"
 
 enum { MAX_THREADS = 1024 };
 
@@ -25,7 +26,7 @@ static rn_status probe(rn_error *err)
     return RN_STATUS_OK;
 }
 
-static rn_status choose_isa(const char *name, rn_isa *out, rn_error *err)
+rn_status rn__cpu_choose_isa(const char *name, rn_isa *out, rn_error *err)
 {
     const rn_isa best = rn_cpu_best_isa();
     if (!name) {
@@ -41,7 +42,12 @@ static rn_status choose_isa(const char *name, rn_isa *out, rn_error *err)
         *out = (rn_isa)isa;
         return RN_STATUS_OK;
     }
-    return RN_FAIL(err, RN_STATUS_NOT_FOUND, "instruction set %s is not known: expected scalar, avx2 or avx512", name);
+    char names[128] = "";
+    for (int isa = 0; isa < RN_ISA_COUNT; isa++) {
+        strncat(names, isa ? ", " : "", sizeof names - strlen(names) - 1);
+        strncat(names, rn_isa_name((rn_isa)isa), sizeof names - strlen(names) - 1);
+    }
+    return RN_FAIL(err, RN_STATUS_NOT_FOUND, "instruction set %s is not known: expected one of %s", name, names);
 }
 
 /* ---- prepare ---- */
@@ -153,16 +159,18 @@ static rn_status prepare_steps(rn_executor *e, rn_error *err)
     return RN_STATUS_OK;
 }
 
-static void describe_executor(rn_executor *e)
+void rn__cpu_describe(rn_executor *e, const char *remark)
 {
+    const bool int8 = rn_plan_is_quantized(e->plan);
+    const rn_conv2d_tile_kernel *tile = &e->kernels.conv2d_tile[int8 ? RN_DTYPE_U8 : e->narrow];
     const int32_t threads = rn__thread_pool_thread_count(e->pool);
     const size_t parameters = e->weight_bytes ? e->weight_bytes : (size_t)rn_plan_parameter_count(e->plan) * sizeof(float);
-    snprintf(e->description, sizeof e->description, "cpu %s fp32, %d thread%s, %.1f MB weights, %.1f MB arena",
-             e->kernels.conv2d_tile[RN_DTYPE_F32].run ? rn_isa_name(e->isa) : "openblas", threads, threads == 1 ? "" : "s", (double)parameters * 1e-6,
-             (double)(e->arena_bytes + e->scratch_bytes * (size_t)threads) * 1e-6);
+    snprintf(e->description, sizeof e->description, "cpu %s %s%s, %d thread%s, %.1f MB weights, %.1f MB arena",
+             tile->run ? rn_isa_name(tile->isa) : int8 ? "reference" : "openblas", int8 ? "int8" : e->narrow == RN_DTYPE_BF16 ? "bf16" : "fp32", remark, threads, threads == 1 ? "" : "s",
+             (double)parameters * 1e-6, (double)(e->arena_bytes + e->scratch_bytes * (size_t)threads) * 1e-6);
 }
 
-static void destroy(rn_executor *e)
+void rn__cpu_destroy(rn_executor *e)
 {
     if (!e) return;
     for (int32_t o = 0; e->steps && o < e->plan->op_count; o++) {
@@ -177,9 +185,10 @@ static void destroy(rn_executor *e)
     free(e);
 }
 
-static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_backend_options *options, rn_error *err)
+static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_backend_options *options, rn_dtype narrow, rn_error *err)
 {
     e->plan = plan;
+    e->narrow = narrow;
     e->max_batch = options->max_batch;
     const int32_t threads = options->thread_count ? options->thread_count : rn__cpu_count();
     if (e->max_batch < 1 || threads < 1 || threads > MAX_THREADS) {
@@ -187,8 +196,9 @@ static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_
                        e->max_batch, MAX_THREADS);
     }
     RN_TRY(check_sizes(plan, e->max_batch, err));
-    RN_TRY(choose_isa(options->isa, &e->isa, err));
-    rn_cpu_kernels_select(e->isa, &e->kernels);
+    rn_isa isa;
+    RN_TRY(rn__cpu_choose_isa(options->isa, &isa, err));
+    rn_cpu_kernels_select(isa, &e->kernels);
     RN_TRY(rn__thread_pool_create(threads, &e->pool, err));
 
     RN_TRY(allocate_arena(e, err));
@@ -196,17 +206,17 @@ static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_
     if (!e->steps) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory to prepare %d operations", plan->op_count);
     RN_TRY(prepare_steps(e, err));
     RN_TRY(rn__host_memory_alloc(e->scratch_bytes * (size_t)threads, "scratch", &e->scratch, err));
-    describe_executor(e);
+    rn__cpu_describe(e, "");
     return RN_STATUS_OK;
 }
 
-static rn_status prepare(const rn_plan *plan, const rn_backend_options *options, rn_executor **out, rn_error *err)
+rn_status rn__cpu_create(const rn_plan *plan, const rn_backend_options *options, rn_dtype narrow, rn_executor **out, rn_error *err)
 {
     rn_executor *e = calloc(1, sizeof *e);
     if (!e) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for an executor");
-    const rn_status status = prepare_executor(e, plan, options, err);
+    const rn_status status = prepare_executor(e, plan, options, narrow, err);
     if (status == RN_STATUS_OK) *out = e;
-    else destroy(e);
+    else rn__cpu_destroy(e);
     return status;
 }
 
@@ -232,7 +242,7 @@ static void run_steps(const rn_executor *e, const rn_signature *signature, int32
     }
 }
 
-static rn_status run(rn_executor *e, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err)
+rn_status rn__cpu_run(rn_executor *e, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err)
 {
     int64_t rows = 0;
     for (int32_t i = 0; i < part_count; i++) rows += parts[i].rows;
@@ -249,6 +259,15 @@ static rn_status run(rn_executor *e, const rn_signature *signature, const rn_bat
         for (int32_t i = 0, at = 0; i < part_count; at += parts[i++].rows) rn__cpu_tensor_read(output, at, parts[i].rows, parts[i].outputs[o]);
     }
     return RN_STATUS_OK;
+}
+
+static bool runs_int8(const rn_backend_options *options)
+{
+    rn_isa isa;
+    rn_cpu_kernels kernels;
+    if (rn__cpu_choose_isa(options->isa, &isa, NULL) != RN_STATUS_OK) return true; /* prepare says so */
+    rn_cpu_kernels_select(isa, &kernels);
+    return kernels.conv2d_tile[RN_DTYPE_U8].run != NULL;
 }
 
 static const char *describe(const rn_executor *e)
@@ -270,8 +289,9 @@ void rn_cpu_executor_observe(rn_executor *e, rn_cpu_observer *observer, void *co
 const rn_backend rn_cpu_backend = {
     .name = "cpu",
     .probe = probe,
-    .prepare = prepare,
-    .run = run,
+    .prepare = rn__cpu_prepare,
+    .run = rn__cpu_run,
+    .runs_int8 = runs_int8,
     .describe = describe,
-    .destroy = destroy,
+    .destroy = rn__cpu_destroy,
 };

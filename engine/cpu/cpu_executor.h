@@ -35,7 +35,6 @@ struct rn_executor {
     int32_t max_batch;
     rn_dtype narrow;            /* what feature maps are kept in where the kernels allow it; F32 for fp32 */
     rn_cpu_kernels kernels;
-    rn_isa isa;
     rn__thread_pool *pool;
     rn__cpu_tensor *tensors;    /* [plan->tensor_count] */
     rn__cpu_step *steps;        /* [plan->op_count]; op NULL where no signature's schedule runs the operation here */
@@ -46,6 +45,18 @@ struct rn_executor {
     rn_cpu_observer *observer;  /* or NULL */
     void *observer_context;
 };
+
+/* What the backend's entries are made of. narrow: what feature maps are kept in where the kernels allow it. */
+rn_status rn__cpu_create(const rn_plan *plan, const rn_backend_options *options, rn_dtype narrow, rn_executor **out, rn_error *err);
+rn_status rn__cpu_run(rn_executor *executor, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err);
+void rn__cpu_destroy(rn_executor *executor);
+/* Writes the description; remark follows the precision. */
+void rn__cpu_describe(rn_executor *executor, const char *remark);
+/* The instruction set of that name, the machine's best one for NULL. */
+rn_status rn__cpu_choose_isa(const char *name, rn_isa *out, rn_error *err);
+
+/* The backend's prepare: decides on the precision (precision.c). */
+rn_status rn__cpu_prepare(const rn_plan *plan, const rn_backend_options *options, rn_executor **out, rn_error *err);
 
 /* Sets the type of every tensor. Needs the kernel table. */
 void rn__cpu_choose_types(rn_executor *executor);

@@ -306,6 +306,7 @@ const rn_backend rn_cuda_backend = {
     .probe = rn__cuda_probe,
     .prepare = prepare,
     .run = run,
+    .runs_int8 = NULL,
     .describe = describe,
     .destroy = destroy,
 };

@@ -14,7 +14,10 @@ rn_isa rn_cpu_best_isa(void)
     const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     const int avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    if (avx2 && avx512) return __builtin_cpu_supports("avx512vnni") ? RN_ISA_AVX512_VNNI : RN_ISA_AVX512;
+    const int vnni = __builtin_cpu_supports("avx512vnni");
+    if (avx2 && avx512 && vnni && __builtin_cpu_supports("avx512bf16")) return RN_ISA_AVX512_BF16;
+    if (avx2 && avx512 && vnni) return RN_ISA_AVX512_VNNI;
+    if (avx2 && avx512) return RN_ISA_AVX512;
     if (avx2) return RN_ISA_AVX2;
 #endif
     return RN_ISA_SCALAR;

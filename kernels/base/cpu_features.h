@@ -7,7 +7,8 @@
     X(SCALAR, "scalar")                                                                                                        \
     X(AVX2, "avx2")         /* AVX2 and FMA3 */                                                                                \
     X(AVX512, "avx512")     /* AVX-512 F, BW, DQ, VL */                                                                        \
-    X(AVX512_VNNI, "avx512_vnni")
+    X(AVX512_VNNI, "avx512_vnni")                                                                                              \
+    X(AVX512_BF16, "avx512_bf16") /* every processor with it has VNNI */
 
 typedef enum {
 #define RN_ISA_ENUM(name, text) RN_ISA_##name,

@@ -1,11 +1,14 @@
 /* Kernels that are bound by memory, in plain C: each instruction set's folder compiles them once, under its own names, and the compiler
- * vectorises the loops over BLOCK channels, whose length it knows. The including file defines RN_PLAIN_KERNEL(name), the symbol of a kernel.
+ * vectorises the loops over BLOCK channels, whose length it knows. The including file defines
+ *
+ *     RN_PLAIN_KERNEL(operation)           the symbol of a kernel
+ *     element                              of the maps
+ *     widen(element), narrow(float)        to and from float
  *
  * Rounding is that of the reference kernels: a product and a sum are rounded separately, because the build forbids the compiler to fuse them.
  */
 #include <math.h>
 #include <stddef.h>
-#include <string.h>
 
 #include "kernels/cpu/cpu_kernels.h"
 
@@ -44,19 +47,19 @@ static factors factors_of(const rn_scale_shift_args *a, int32_t first, int32_t c
     return f;
 }
 
-#define DEFINE_SCALE(name, type)                                                                                                           \
-    INLINE void name##_block(const type *x, float *y, const factors *f, int32_t count, bool relu)                                          \
+#define DEFINE_SCALE(name, type, value)                                                                                                    \
+    INLINE void name##_block(const type *x, element *y, const factors *f, int32_t count, bool relu)                                        \
     {                                                                                                                                      \
-        for (int32_t i = 0; i < count; i++) y[i] = relu_if(relu, x[i] * f->scale[i] + f->shift[i]);                                         \
+        for (int32_t i = 0; i < count; i++) y[i] = narrow(relu_if(relu, value(x[i]) * f->scale[i] + f->shift[i]));                          \
     }                                                                                                                                      \
-    INLINE void name##_run(const type *x, float *y, const factors *f, int32_t count, bool relu)                                            \
+    INLINE void name##_run(const type *x, element *y, const factors *f, int32_t count, bool relu)                                          \
     {                                                                                                                                      \
         if (count == BLOCK) name##_block(x, y, f, BLOCK, relu);                                                                            \
         else if (count == PATTERN) name##_block(x, y, f, PATTERN, relu);                                                                   \
         else name##_block(x, y, f, count, relu);                                                                                           \
     }                                                                                                                                      \
     /* `pixels` times `channels` values, x_pixel and y_pixel apart. */                                                                     \
-    static void name##_row(const rn_scale_shift_args *a, const type *x, float *y, int32_t pixels, int32_t channels, int64_t x_pixel,       \
+    static void name##_row(const rn_scale_shift_args *a, const type *x, element *y, int32_t pixels, int32_t channels, int64_t x_pixel,     \
                            int64_t y_pixel)                                                                                                \
     {                                                                                                                                      \
         for (int32_t c = 0; c < channels; c += BLOCK) {                                                                                    \
@@ -70,7 +73,7 @@ static factors factors_of(const rn_scale_shift_args *a, int32_t first, int32_t c
         const bool dense = a->x.pixel == a->c && a->y.pixel == a->c && PATTERN % a->c == 0;                                                \
         for (int32_t row = a->row_begin; row < a->row_end; row++) {                                                                        \
             const type *x = rn_map_at(&a->x, row / a->h * a->x.image + row % a->h * a->x.row);                                             \
-            float *y = rn_map_at(&a->y, row / a->h * a->y.image + row % a->h * a->y.row);                                                  \
+            element *y = rn_map_at(&a->y, row / a->h * a->y.image + row % a->h * a->y.row);                                                \
             if (!dense) {                                                                                                                  \
                 name##_row(a, x, y, a->w, a->c, a->x.pixel, a->y.pixel);                                                                   \
                 continue;                                                                                                                  \
@@ -80,33 +83,26 @@ static factors factors_of(const rn_scale_shift_args *a, int32_t first, int32_t c
             name##_row(a, x + done, y + done, 1, rest, rest, rest);                                                                        \
         }                                                                                                                                  \
     }
-DEFINE_SCALE(scale_f32, float)
-DEFINE_SCALE(scale_u8, uint8_t)
-#undef DEFINE_SCALE
+DEFINE_SCALE(scale, element, widen)
 
-void RN_PLAIN_KERNEL(rn_scale_shift_f32)(const rn_scale_shift_args *a)
+void RN_PLAIN_KERNEL(scale_shift)(const rn_scale_shift_args *a)
 {
-    scale_f32_rows(a);
-}
-
-void RN_PLAIN_KERNEL(rn_scale_shift_u8)(const rn_scale_shift_args *a)
-{
-    scale_u8_rows(a);
+    scale_rows(a);
 }
 
 /* ---- add ---- */
 
-INLINE void add_pixel(const float *a, const float *b, float *y, int32_t channels, bool relu)
+INLINE void add_pixel(const element *a, const element *b, element *y, int32_t channels, bool relu)
 {
-    for (int32_t c = 0; c < channels; c++) y[c] = relu_if(relu, a[c] + b[c]);
+    for (int32_t c = 0; c < channels; c++) y[c] = narrow(relu_if(relu, widen(a[c]) + widen(b[c])));
 }
 
-void RN_PLAIN_KERNEL(rn_add_f32)(const rn_add_args *args)
+void RN_PLAIN_KERNEL(add)(const rn_add_args *args)
 {
     for (int32_t row = args->row_begin; row < args->row_end; row++) {
         const int64_t i = row / args->h, h = row % args->h;
-        const float *a = rn_map_at(&args->a, i * args->a.image + h * args->a.row), *b = rn_map_at(&args->b, i * args->b.image + h * args->b.row);
-        float *y = rn_map_at(&args->y, i * args->y.image + h * args->y.row);
+        const element *a = rn_map_at(&args->a, i * args->a.image + h * args->a.row), *b = rn_map_at(&args->b, i * args->b.image + h * args->b.row);
+        element *y = rn_map_at(&args->y, i * args->y.image + h * args->y.row);
         for (int32_t w = 0; w < args->w; w++, a += args->a.pixel, b += args->b.pixel, y += args->y.pixel) {
             add_pixel(a, b, y, args->c, args->relu);
         }
@@ -115,13 +111,13 @@ void RN_PLAIN_KERNEL(rn_add_f32)(const rn_add_args *args)
 
 /* ---- pooling ---- */
 
-INLINE void max_into(float *restrict max, const float *restrict x, int32_t count)
+INLINE void max_into(float *restrict max, const element *restrict x, int32_t count)
 {
-    for (int32_t i = 0; i < count; i++) max[i] = x[i] > max[i] ? x[i] : max[i];
+    for (int32_t i = 0; i < count; i++) max[i] = widen(x[i]) > max[i] ? widen(x[i]) : max[i];
 }
 
 /* `count` channels of one output pixel, whose window starts at (h0, w0). */
-INLINE void max_window(const rn_max_pool_args *a, const float *x, float *y, int32_t h0, int32_t w0, int32_t count)
+INLINE void max_window(const rn_max_pool_args *a, const element *x, element *y, int32_t h0, int32_t w0, int32_t count)
 {
     const bool border = h0 < 0 || w0 < 0 || h0 + a->r > a->h || w0 + a->s > a->w;
     float max[BLOCK];
@@ -129,15 +125,15 @@ INLINE void max_window(const rn_max_pool_args *a, const float *x, float *y, int3
     for (int32_t h = h0 < 0 ? 0 : h0; h < h0 + a->r && h < a->h; h++) {
         for (int32_t w = w0 < 0 ? 0 : w0; w < w0 + a->s && w < a->w; w++) max_into(max, x + h * a->x.row + w * a->x.pixel, count);
     }
-    memcpy(y, max, (size_t)count * sizeof *y);
+    for (int32_t i = 0; i < count; i++) y[i] = narrow(max[i]);
 }
 
-void RN_PLAIN_KERNEL(rn_max_pool_f32)(const rn_max_pool_args *a)
+void RN_PLAIN_KERNEL(max_pool)(const rn_max_pool_args *a)
 {
     for (int32_t row = a->row_begin; row < a->row_end; row++) {
         const int32_t i = row / a->p, p = row % a->p;
-        const float *x = rn_map_at(&a->x, i * a->x.image);
-        float *y = rn_map_at(&a->y, i * a->y.image + p * a->y.row);
+        const element *x = rn_map_at(&a->x, i * a->x.image);
+        element *y = rn_map_at(&a->y, i * a->y.image + p * a->y.row);
         for (int32_t q = 0; q < a->q; q++, y += a->y.pixel) {
             const int32_t h0 = p * a->stride_h - a->pad_top, w0 = q * a->stride_w - a->pad_left;
             int32_t c = 0;
@@ -147,23 +143,23 @@ void RN_PLAIN_KERNEL(rn_max_pool_f32)(const rn_max_pool_args *a)
     }
 }
 
-INLINE void average(const rn_global_average_pool_args *a, const float *x, float *y, int32_t count)
+INLINE void average(const rn_global_average_pool_args *a, const element *x, float *y, int32_t count)
 {
     const float area = (float)a->h * (float)a->w;
     float sum[BLOCK] = {0};
     for (int32_t h = 0; h < a->h; h++) {
         for (int32_t w = 0; w < a->w; w++) {
-            const float *pixel = x + h * a->x.row + w * a->x.pixel;
-            for (int32_t i = 0; i < count; i++) sum[i] += pixel[i];
+            const element *pixel = x + h * a->x.row + w * a->x.pixel;
+            for (int32_t i = 0; i < count; i++) sum[i] += widen(pixel[i]);
         }
     }
     for (int32_t i = 0; i < count; i++) y[i] = sum[i] / area;
 }
 
-void RN_PLAIN_KERNEL(rn_global_average_pool_f32)(const rn_global_average_pool_args *a)
+void RN_PLAIN_KERNEL(global_average_pool)(const rn_global_average_pool_args *a)
 {
     for (int32_t i = a->image_begin; i < a->image_end; i++) {
-        const float *x = rn_map_at(&a->x, i * a->x.image);
+        const element *x = rn_map_at(&a->x, i * a->x.image);
         float *y = rn_map_at(&a->y, i * a->y.image);
         int32_t c = 0;
         for (; c + BLOCK <= a->c; c += BLOCK) average(a, x + c, y + c, BLOCK);

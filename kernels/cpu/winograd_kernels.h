@@ -1,8 +1,11 @@
 /* Winograd's minimal filtering for 3x3 convolutions of stride 1 (Lavin and Gray, arXiv:1509.09308): the transforms of inputs and outputs. Each
- * instruction set's folder compiles them once. The including file defines RN_WINOGRAD_KERNEL(name), the symbol of a kernel, and
+ * instruction set's folder compiles them once for every type of the maps. The including file defines
  *
+ *     RN_WINOGRAD_KERNEL(side)             the symbol of a kernel
  *     vector, LANES                        LANES floats
- *     load(from), store(to, v), splat(x)   unaligned
+ *     load(from), splat(x)                 floats, unaligned
+ *     element                              of the maps and of the input's points
+ *     load_elements(from), store_elements(to, v)   LANES of them, unaligned
  *     multiply_add(a, b, c)                a * b + c, rounded once
  *     relu(v)                              max(v, 0), NaN where v is
  *
@@ -73,7 +76,7 @@ INLINE tile_place place_tile(const rn_winograd_args *a, int32_t tile)
 }
 
 /* LANES channels of one tile. Pixels outside rows [y0, y1) or columns [x0, x1) of the tile are outside the picture: zeros, and not read. */
-INLINE void input_tile(const int m, const float *x, const rn_map *map, float *to, int64_t plane, int y0, int y1, int x0, int x1)
+INLINE void input_tile(const int m, const element *x, const rn_map *map, element *to, int64_t plane, int y0, int y1, int x0, int x1)
 {
     const int n = m + 2;
     vector d[MAX_N * MAX_N];
@@ -82,7 +85,7 @@ INLINE void input_tile(const int m, const float *x, const rn_map *map, float *to
 #pragma GCC unroll 6
         for (int j = 0; j < n; j++) {
             const int inside = j >= y0 && j < y1 && i >= x0 && i < x1;
-            d[j * n + i] = inside ? load(x + j * map->row + i * map->pixel) : splat(0);
+            d[j * n + i] = inside ? load_elements(x + j * map->row + i * map->pixel) : splat(0);
         }
         transform_input(m, d + i, n);
     }
@@ -90,7 +93,7 @@ INLINE void input_tile(const int m, const float *x, const rn_map *map, float *to
     for (int j = 0; j < n; j++) {
         transform_input(m, d + j * n, 1);
 #pragma GCC unroll 6
-        for (int i = 0; i < n; i++) store(to + (j * n + i) * plane, d[j * n + i]);
+        for (int i = 0; i < n; i++) store_elements(to + (j * n + i) * plane, d[j * n + i]);
     }
 }
 
@@ -107,8 +110,8 @@ INLINE void input_tiles(const int m, const rn_winograd_args *a)
         const tile_place place = place_tile(a, tile);
         const int top = place.y - conv->pad_top, left = place.x - conv->pad_left;
         const int y0 = clamp(-top, 0, n), y1 = clamp(conv->h - top, 0, n), x0 = clamp(-left, 0, n), x1 = clamp(conv->w - left, 0, n);
-        const float *x = rn_map_at(&conv->x, place.image * conv->x.image + top * conv->x.row + left * conv->x.pixel);
-        float *to = (float *)a->points + (tile - a->tile_begin) * a->row;
+        const element *x = rn_map_at(&conv->x, place.image * conv->x.image + top * conv->x.row + left * conv->x.pixel);
+        element *to = (element *)a->points + (tile - a->tile_begin) * a->row;
         const int whole = y0 == 0 && x0 == 0 && y1 == n && x1 == n;
         for (int32_t c = 0; c < conv->c; c += LANES) {
             if (whole) input_tile(m, x + c, &conv->x, to + c, a->plane, 0, n, 0, n);
@@ -117,19 +120,19 @@ INLINE void input_tiles(const int m, const rn_winograd_args *a)
     }
 }
 
-INLINE float *output_at(const rn_map *map, int64_t image, int64_t p, int64_t q, int32_t k)
+INLINE element *output_at(const rn_map *map, int64_t image, int64_t p, int64_t q, int32_t k)
 {
-    return (float *)map->data + image * map->image + p * map->row + q * map->pixel + k;
+    return (element *)map->data + image * map->image + p * map->row + q * map->pixel + k;
 }
 
 /* What is left to do with LANES channels of one output pixel: k is the first of them. */
 INLINE void finish(const rn_conv2d_args *conv, vector y, int64_t image, int64_t p, int64_t q, int32_t k)
 {
-    if (conv->residual.data) y += load(output_at(&conv->residual, image, p, q, k));
+    if (conv->residual.data) y += load_elements(output_at(&conv->residual, image, p, q, k));
     if (conv->relu) y = relu(y);
-    if (conv->y.data) store(output_at(&conv->y, image, p, q, k), y);
+    if (conv->y.data) store_elements(output_at(&conv->y, image, p, q, k), y);
     if (!conv->y2.data) return;
-    store(output_at(&conv->y2, image, p, q, k), relu(multiply_add(y, load(conv->scale2 + k), load(conv->shift2 + k))));
+    store_elements(output_at(&conv->y2, image, p, q, k), relu(multiply_add(y, load(conv->scale2 + k), load(conv->shift2 + k))));
 }
 
 INLINE void output_tile(const int m, const rn_winograd_args *a, const float *from, tile_place place, int32_t k)
@@ -164,13 +167,13 @@ INLINE void output_tiles(const int m, const rn_winograd_args *a)
     }
 }
 
-void RN_WINOGRAD_KERNEL(rn_winograd_input_f32)(const rn_winograd_args *a)
+void RN_WINOGRAD_KERNEL(input)(const rn_winograd_args *a)
 {
     if (a->m == 2) input_tiles(2, a);
     else input_tiles(4, a);
 }
 
-void RN_WINOGRAD_KERNEL(rn_winograd_output_f32)(const rn_winograd_args *a)
+void RN_WINOGRAD_KERNEL(output)(const rn_winograd_args *a)
 {
     if (a->m == 2) output_tiles(2, a);
     else output_tiles(4, a);

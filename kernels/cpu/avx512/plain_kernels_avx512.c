@@ -1,3 +1,8 @@
-/* The memory-bound kernels, compiled for AVX-512. */
-#define RN_PLAIN_KERNEL(name) name##__avx512
-#include "kernels/cpu/plain_kernels.h"
+/* The memory-bound kernels for f32, compiled for AVX-512. */
+#define RN_PLAIN_KERNEL(operation) rn_##operation##_f32__avx512
+#include "kernels/cpu/plain_f32.h"
+
+void rn_scale_shift_u8__avx512(const rn_scale_shift_args *a)
+{
+    scale_u8_rows(a);
+}

@@ -1,7 +1,8 @@
-/* Winograd's transforms, compiled for AVX-512. */
+/* Winograd's transforms of f32 maps, compiled for AVX-512. */
 #include <immintrin.h>
 
 typedef __m512 vector;
+typedef float element;
 enum { LANES = 16 };
 
 static inline vector load(const float *from)
@@ -9,7 +10,12 @@ static inline vector load(const float *from)
     return _mm512_loadu_ps(from);
 }
 
-static inline void store(float *to, vector v)
+static inline vector load_elements(const float *from)
+{
+    return load(from);
+}
+
+static inline void store_elements(float *to, vector v)
 {
     _mm512_storeu_ps(to, v);
 }
@@ -30,5 +36,5 @@ static inline vector relu(vector v)
     return _mm512_max_ps(_mm512_setzero_ps(), v);
 }
 
-#define RN_WINOGRAD_KERNEL(name) name##__avx512
+#define RN_WINOGRAD_KERNEL(side) rn_winograd_##side##_f32__avx512
 #include "kernels/cpu/winograd_kernels.h"

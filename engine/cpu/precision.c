@@ -1,0 +1,202 @@
+/* fp32, bf16, or whichever is faster here.
+ *
+ * Whether a network bears bf16 is a question about its weights, and whether bf16 is faster one about the processor: some multiply bf16 at twice
+ * the rate of fp32, some at half of it, and fp32 has the better Winograd transforms. Both are answered by doing it. The plan is prepared in both
+ * precisions and runs on a few made-up pictures, which are compared and timed; what is not wanted is given back before the model serves.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine/cpu/cpu_executor.h"
+#include "engine/quantize.h"
+
+enum { TEST_ROWS = 4 };
+
+/* Rounding to bf16 (2^-9 each time) leaves an error of REPLACE_ME in the logits of trained networks. Ten times that is no rounding any more. */
+static const double MAX_ERROR = 0.05;
+
+/* ---- one row in both precisions ---- */
+
+typedef struct {
+    double error;           /* largest relative L2 distance of an output */
+    bool same_class;        /* of all rows whose fp32 classes are further apart than the error */
+    double seconds[2];      /* fastest run of a row: reduced, fp32 */
+} comparison;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Noise in the first row, waves of growing length in the others. */
+static float test_value(const rn_plan_tensor *tensor, int32_t row, int64_t i)
+{
+    if (row == 0) return (float)((uint32_t)i * 2654435761u >> 24) / 255.0f;
+    const int64_t pixel = i / tensor->c;
+    const float x = (float)(pixel % tensor->w), y = (float)(pixel / tensor->w), turn = (float)(i % tensor->c + row);
+    const float length = (float)(4 << 2 * row);
+    return 0.5f + 0.25f * sinf((x + turn * y) / length) + 0.25f * cosf((y - turn * x) / length);
+}
+
+static void fill_input(const rn_plan_tensor *tensor, int32_t row, void *input)
+{
+    for (int64_t i = 0; i < rn_plan_tensor_elements(tensor); i++) {
+        const float value = test_value(tensor, row, i);
+        if (tensor->dtype == RN_DTYPE_F32) ((float *)input)[i] = value;
+        else ((uint8_t *)input)[i] = (uint8_t)(value * 255.0f);
+    }
+}
+
+static int64_t largest(const float *x, int64_t count, int64_t but)
+{
+    int64_t best = but == 0 ? 1 : 0;
+    for (int64_t i = best; i < count; i++) {
+        if (i != but && x[i] > x[best]) best = i;
+    }
+    return best;
+}
+
+static void compare_output(const float *reduced, const float *full, int64_t count, comparison *c)
+{
+    double difference = 0, norm = 0, worst = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const double d = (double)reduced[i] - full[i];
+        difference += d * d;
+        norm += (double)full[i] * full[i];
+        if (!(fabs(d) <= worst)) worst = fabs(d);
+    }
+    const double error = norm > 0 ? sqrt(difference / norm) : difference > 0 ? INFINITY : 0;
+    if (!(error <= c->error)) c->error = error; /* NaN stays */
+    if (count < 2) return;
+    const int64_t first = largest(full, count, -1), second = largest(full, count, first);
+    if (full[first] - full[second] > worst && largest(reduced, count, -1) != first) c->same_class = false;
+}
+
+static rn_status run_row(rn_executor *e, const rn_signature *signature, const rn_batch_part *part, double *fastest, rn_error *err)
+{
+    const double start = now();
+    RN_TRY(rn__cpu_run(e, signature, part, 1, err));
+    *fastest = fmin(*fastest, now() - start);
+    return RN_STATUS_OK;
+}
+
+/* Runs a signature's rows in turns, so that both precisions see the same neighbours on the machine. parts: reduced, fp32. */
+static rn_status compare_rows(rn_executor *const executors[2], const rn_signature *signature, const rn_batch_part parts[2], comparison *c,
+                              rn_error *err)
+{
+    const rn_plan *plan = executors[0]->plan;
+    double fastest[2] = {INFINITY, INFINITY};
+    for (int32_t row = 0; row < TEST_ROWS; row++) {
+        fill_input(&plan->tensors[signature->feed], row, (void *)parts[0].input);
+        for (int i = 0; i < 2; i++) RN_TRY(run_row(executors[i], signature, &parts[i], &fastest[i], err));
+        for (int32_t o = 0; o < signature->output_count; o++) {
+            const rn_plan_tensor *tensor = &plan->tensors[signature->outputs[o].tensor];
+            if (tensor->dtype != RN_DTYPE_F32) continue;
+            compare_output(parts[0].outputs[o], parts[1].outputs[o], rn_plan_tensor_elements(tensor), c);
+        }
+    }
+    for (int i = 0; i < 2; i++) c->seconds[i] += fastest[i];
+    return RN_STATUS_OK;
+}
+
+static rn_status compare_signature(rn_executor *const executors[2], const rn_signature *signature, comparison *c, rn_error *err)
+{
+    const rn_plan *plan = executors[0]->plan;
+    rn_status status;
+    rn_batch_part parts[2] = {{.rows = 1}, {.rows = 1}};
+    void *input = malloc(rn_plan_tensor_bytes(&plan->tensors[signature->feed]));
+    bool complete = input != NULL;
+    for (int i = 0; i < 2; i++) {
+        parts[i].input = input;
+        for (int32_t o = 0; o < signature->output_count; o++) {
+            parts[i].outputs[o] = malloc(rn_plan_tensor_bytes(&plan->tensors[signature->outputs[o].tensor]));
+            complete = complete && parts[i].outputs[o];
+        }
+    }
+    if (complete) status = compare_rows(executors, signature, parts, c, err);
+    else status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory to compare precisions");
+    for (int i = 0; i < 2; i++) {
+        for (int32_t o = 0; o < signature->output_count; o++) free(parts[i].outputs[o]);
+    }
+    free(input);
+    return status;
+}
+
+/* ---- the choice ---- */
+
+static void say(const rn_backend_options *options, const char *line)
+{
+    if (options->log) options->log(options->log_context, line);
+}
+
+/* Both executors are given away: one to *out, the other is destroyed. */
+static rn_status choose(rn_executor *const executors[2], const rn_backend_options *options, bool any, rn_executor **out, rn_error *err)
+{
+    const rn_plan *plan = executors[0]->plan;
+    comparison c = {.same_class = true};
+    for (int32_t s = 0; s < plan->signature_count; s++) RN_TRY(compare_signature(executors, &plan->signatures[s], &c, err));
+    const bool right = c.error <= MAX_ERROR && c.same_class;
+    char line[256];
+    snprintf(line, sizeof line, "precision bf16: outputs of the self-test differ from fp32 by %.4f%s, allowed are %.2f of their length", c.error,
+             c.same_class ? "" : " and name another class", MAX_ERROR);
+    if (!right && !any) return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s: serve this model with precision fp32", line);
+    say(options, line);
+    const double ratio = c.seconds[0] / c.seconds[1];
+    *out = executors[right && (!any || ratio < 1) ? 0 : 1];
+    if (!any) return RN_STATUS_OK;
+    if (!right) snprintf(line, sizeof line, " (auto: bf16 fails the self-test)");
+    else snprintf(line, sizeof line, " (auto: bf16 takes %.2f of the time of fp32)", ratio);
+    rn__cpu_describe(*out, line);
+    return RN_STATUS_OK;
+}
+
+static rn_status prepare_reduced(const rn_plan *plan, const rn_backend_options *options, bool any, rn_executor **out, rn_error *err)
+{
+    rn_executor *executors[2] = {NULL, NULL};
+    rn_status status;
+    *out = NULL;
+    RN_TRY_CLEANUP(status, rn__cpu_create(plan, options, RN_DTYPE_BF16, &executors[0], err));
+    RN_TRY_CLEANUP(status, rn__cpu_create(plan, options, RN_DTYPE_F32, &executors[1], err));
+    RN_TRY_CLEANUP(status, choose(executors, options, any, out, err));
+cleanup:
+    for (int i = 0; i < 2; i++) {
+        if (executors[i] != *out) rn__cpu_destroy(executors[i]);
+    }
+    return status;
+}
+
+static rn_status has_bf16(const rn_backend_options *options, bool *out, rn_error *err)
+{
+    rn_isa isa;
+    rn_cpu_kernels kernels;
+    RN_TRY(rn__cpu_choose_isa(options->isa, &isa, err));
+    rn_cpu_kernels_select(isa, &kernels);
+    *out = kernels.conv2d_tile[RN_DTYPE_BF16].run != NULL;
+    return RN_STATUS_OK;
+}
+
+rn_status rn__cpu_prepare(const rn_plan *plan, const rn_backend_options *options, rn_executor **out, rn_error *err)
+{
+    const char *name = options->precision ? options->precision : "fp32";
+    const bool any = strcmp(name, "auto") == 0;
+    bool here;
+    if (rn_plan_is_quantized(plan)) return rn__cpu_create(plan, options, RN_DTYPE_F32, out, err); /* its precision was chosen when it was made */
+    if (strcmp(name, "fp32") == 0) return rn__cpu_create(plan, options, RN_DTYPE_F32, out, err);
+    if (!any && strcmp(name, "bf16") != 0) {
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "precision %s is not known to the CPU backend: expected fp32, bf16 or auto", name);
+    }
+    RN_TRY(has_bf16(options, &here, err));
+    if (here) return prepare_reduced(plan, options, any, out, err);
+    if (!any) {
+        return RN_FAIL(err, RN_STATUS_DEVICE_FAILED, "precision bf16: this processor (%s%s%s) has no kernels for it, which need %s", rn_cpu_model(),
+                       options->isa ? ", limited to " : "", options->isa ? options->isa : "", rn_isa_name(RN_ISA_AVX512_BF16));
+    }
+    RN_TRY(rn__cpu_create(plan, options, RN_DTYPE_F32, out, err));
+    rn__cpu_describe(*out, " (auto: no bf16 here)");
+    return RN_STATUS_OK;
+}

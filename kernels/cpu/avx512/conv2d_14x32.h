@@ -1,0 +1,176 @@
+/* The inner block of convolutions for AVX-512, for inputs of any type: up to 14 output pixels x 32 output channels, sums and outputs in f32
+ * or bf16. The including file defines
+ *
+ *     RN_TILE_KERNEL                           the kernel's symbol
+ *     element                                  an input channel
+ *     broadcast(from)                          the four bytes of a step of one pixel, in every lane
+ *     multiply_add(sum, x, weights)            sum + the products of one step
+ *     store_bf16(to, mask, v)                  16 floats as bf16, rounded to nearest even
+ *
+ * 28 accumulators, two vectors of weights and one or two broadcast inputs fill the 32 registers. A step costs 28 multiply-adds and 16 loads,
+ * so that a core with two of each a cycle is bound by the multiply-adds, and the weights stream at 128 bytes in 14 cycles, which the second
+ * cache level can feed. 14 divides 56, 28, 14 and two rows of 7: the pictures of a ResNet at 224 leave no thin tile at an edge.
+ *
+ * Inputs are read where they are: a pixel's address is one of two bases plus 0 .. 6 times the pixel distance, which x86 addressing reaches
+ * from three registers holding 1, 3 and 5 distances. Every number of pixels has its own straight-line code, all from one inline function.
+ *
+ * The lines of the residual and the output are asked for during the multiplication, two pixels every CHUNK steps: the epilogue would come too
+ * late, and asking for all lines at once fills the core's miss buffers and stalls the multiplication.
+ */
+#include <stddef.h>
+
+#include "kernels/cpu/cpu_kernels.h"
+
+enum { ROWS = 14, HALF = ROWS / 2, LANES = 32, VECTOR = 16, CHUNK = 8, LINE_BYTES = 64 };
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* Walks the output pixels of a tile ahead of the epilogue. */
+typedef struct {
+    const char *residual, *y;
+    int64_t residual_pixel, y_pixel; /* bytes */
+    int32_t bytes;                   /* of a pixel's channels */
+    int32_t left;
+} output_prefetch;
+
+INLINE output_prefetch output_prefetch_of(const rn_conv2d_tile_args *t)
+{
+    const int64_t size = (int64_t)rn_dtype_bytes(t->y_dtype);
+    const char *y = t->y0 ? t->y0 : t->z0;
+    const int64_t y_pixel = (t->y0 ? t->y_pixel : t->z_pixel) * size;
+    return (output_prefetch){t->residual0 ? t->residual0 : y, y, t->residual0 ? t->residual_pixel * size : y_pixel, y_pixel,
+                             LANES * (int32_t)size, t->pixels};
+}
+
+INLINE void prefetch_outputs(output_prefetch *o)
+{
+    for (int i = 0; i < 2; i++, o->left--, o->y += o->y_pixel, o->residual += o->residual_pixel) {
+        if (o->left <= 0) return;
+        for (int32_t at = 0; at < o->bytes; at += LINE_BYTES) {
+            _mm_prefetch(o->residual + at, _MM_HINT_T0);
+            __builtin_prefetch(o->y + at, 1);
+        }
+    }
+}
+
+/* acc[i][] += a[i][step] * panel[step][], for `count` steps; l: bytes between pixels. */
+INLINE void multiply(const int pixels, __m512 acc[ROWS][2], const char *a0, const char *a1, const ptrdiff_t l, const char *panel, int count)
+{
+    const ptrdiff_t l3 = 3 * l, l5 = 5 * l;
+    for (const char *stop = a0 + RN_STEP_BYTES * count; a0 != stop; a0 += RN_STEP_BYTES, a1 += RN_STEP_BYTES, panel += LANES * RN_STEP_BYTES) {
+        const __m512 lo = _mm512_load_ps(panel), hi = _mm512_load_ps(panel + VECTOR * RN_STEP_BYTES);
+#pragma GCC unroll 14
+        for (int i = 0; i < pixels; i++) {
+            const int j = i % HALF;
+            const ptrdiff_t offset = j == 0 ? 0 : j == 1 ? l : j == 2 ? 2 * l : j == 3 ? l3 : j == 4 ? 4 * l : j == 5 ? l5 : 2 * l3;
+            const __m512 x = broadcast((i < HALF ? a0 : a1) + offset);
+            acc[i][0] = multiply_add(acc[i][0], x, lo);
+            acc[i][1] = multiply_add(acc[i][1], x, hi);
+        }
+    }
+}
+
+INLINE __m512 load_bf16(__mmask16 mask, const void *from)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from)), 16));
+}
+
+/* Sixteen channels of a residual and of an output. A full store where possible: some cores are slow at masked ones. */
+INLINE __m512 load_outputs(const bool bf16, __mmask16 mask, const void *from)
+{
+    return bf16 ? load_bf16(mask, from) : _mm512_maskz_loadu_ps(mask, from);
+}
+
+INLINE void store_outputs(const bool bf16, void *to, __mmask16 mask, __m512 value)
+{
+    if (bf16) store_bf16(to, mask, value);
+    else if (mask == 0xffff) _mm512_storeu_ps(to, value);
+    else _mm512_mask_storeu_ps(to, mask, value);
+}
+
+/* Channels 16 * half and on of pixel i, where pixels 0 and HALF are at the bases. */
+INLINE char *output_at(const bool bf16, const void *base0, const void *base1, int i, int64_t pixel, const int half)
+{
+    return (char *)(i < HALF ? base0 : base1) + (i % HALF * pixel + half * VECTOR) * (bf16 ? 2 : 4);
+}
+
+INLINE void epilogue_half(const int pixels, const bool bf16, __m512 acc[ROWS][2], const rn_conv2d_tile_args *t, const int half)
+{
+    const int channels = t->channels - half * VECTOR;
+    if (channels <= 0) return;
+    const __mmask16 mask = channels >= VECTOR ? 0xffff : (__mmask16)((1u << channels) - 1);
+    const __m512 zero = _mm512_setzero_ps();
+    if (t->residual0) {
+#pragma GCC unroll 14
+        for (int i = 0; i < pixels; i++) {
+            const void *from = output_at(bf16, t->residual0, t->residual1, i, t->residual_pixel, half);
+            acc[i][half] = _mm512_add_ps(acc[i][half], load_outputs(bf16, mask, from));
+        }
+    }
+    if (t->relu) { /* the second operand of a maximum survives when one is NaN */
+#pragma GCC unroll 14
+        for (int i = 0; i < pixels; i++) acc[i][half] = _mm512_max_ps(zero, acc[i][half]);
+    }
+    if (t->y0) {
+#pragma GCC unroll 14
+        for (int i = 0; i < pixels; i++) store_outputs(bf16, output_at(bf16, t->y0, t->y1, i, t->y_pixel, half), mask, acc[i][half]);
+    }
+    if (t->z0) {
+        const __m512 scale = _mm512_maskz_loadu_ps(mask, t->scale2 + half * VECTOR), shift = _mm512_maskz_loadu_ps(mask, t->shift2 + half * VECTOR);
+#pragma GCC unroll 14
+        for (int i = 0; i < pixels; i++) {
+            const __m512 z = _mm512_max_ps(zero, _mm512_fmadd_ps(acc[i][half], scale, shift));
+            store_outputs(bf16, output_at(bf16, t->z0, t->z1, i, t->z_pixel, half), mask, z);
+        }
+    }
+}
+
+INLINE void epilogue(const int pixels, const bool bf16, __m512 acc[ROWS][2], const rn_conv2d_tile_args *t)
+{
+    epilogue_half(pixels, bf16, acc, t, 0);
+    epilogue_half(pixels, bf16, acc, t, 1);
+}
+
+INLINE void tile(const int pixels, const rn_conv2d_tile_args *t)
+{
+    __m512 acc[ROWS][2];
+    const __mmask16 low = t->channels >= VECTOR ? 0xffff : (__mmask16)((1u << t->channels) - 1);
+    const __mmask16 high = t->channels >= LANES ? 0xffff : t->channels <= VECTOR ? 0 : (__mmask16)((1u << (t->channels - VECTOR)) - 1);
+    const __m512 bias0 = t->bias ? _mm512_maskz_loadu_ps(low, t->bias) : _mm512_setzero_ps();
+    const __m512 bias1 = t->bias ? _mm512_maskz_loadu_ps(high, t->bias + VECTOR) : _mm512_setzero_ps();
+#pragma GCC unroll 14
+    for (int i = 0; i < pixels; i++) {
+        acc[i][0] = bias0;
+        acc[i][1] = bias1;
+    }
+
+    output_prefetch outputs = output_prefetch_of(t);
+    const char *panel = t->panel, *ahead = t->ahead;
+    const ptrdiff_t l = t->a_pixel * (ptrdiff_t)sizeof(element);
+    for (int32_t r = 0; r < t->tap_rows; r++) {
+        for (int32_t s = 0; s < t->tap_columns; s++) {
+            const ptrdiff_t tap = (r * t->a_tap_row + s * t->a_tap_column) * (ptrdiff_t)sizeof(element);
+            const char *a0 = (const char *)t->a0 + tap, *a1 = (const char *)t->a1 + tap;
+            for (int32_t step = 0, count; step < t->steps; step += count) {
+                count = t->steps - step < CHUNK ? t->steps - step : CHUNK;
+                prefetch_outputs(&outputs);
+                for (int32_t i = 0; i < count * t->ahead_bytes; i += LINE_BYTES, ahead += LINE_BYTES) _mm_prefetch(ahead, _MM_HINT_T1);
+                multiply(pixels, acc, a0, a1, l, panel, count);
+                a0 += count * RN_STEP_BYTES;
+                a1 += count * RN_STEP_BYTES;
+                panel += count * LANES * RN_STEP_BYTES;
+            }
+        }
+    }
+    if (t->y_dtype == RN_DTYPE_BF16) epilogue(pixels, true, acc, t);
+    else epilogue(pixels, false, acc, t);
+}
+
+void RN_TILE_KERNEL(const rn_conv2d_tile_args *t)
+{
+    switch (t->pixels) {
+#define TILE(pixels) case pixels: tile(pixels, t); break;
+        TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12) TILE(13) TILE(14)
+#undef TILE
+    }
+}
