@@ -1,6 +1,7 @@
 /* From a plan to a model that answers. The self-test runs the real device before anybody can send a request: bad weights, a wrong driver or
  * a broken kernel show up while the previous version still serves. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
