@@ -10,9 +10,14 @@
 #include "engine/cpu/tensor_probe.h"
 #include "tools/convert/calibration_rows.h"
 
-/* How much of a tensor's values its range holds on either side of zero. Agreement of the sample model (tests/data/fashion_resnet101) with fp32 on 10,000
- * pictures, calibrated on 500 others:  */
-static const double RANGE_SHARE = 0.9999;
+/* How much of a tensor's values its range holds on either side of zero. Relative error of the logits of the sample model (tests/data/fashion_resnet101),
+ * calibrated on 500 pictures of the training set:
+ *
+ *     share      1       0.99999  0.9999   0.9997   0.999
+ *     mean       0.0245  0.0220   0.0259   0.0364   0.0612
+ *     worst      0.084   0.087    0.117    0.221    0.318
+ */
+static const double RANGE_SHARE = 0.99999;
 
 typedef struct {
     const rn_plan *plan;
