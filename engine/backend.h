@@ -51,7 +51,8 @@ typedef struct rn_backend {
      * widens it first (engine/quantize.h). */
     bool (*runs_int8)(const rn_backend_options *options);
 
-    /* One line for people: device, precision, kernels, threads, memory. Owned by the executor. */
+    /* One line for people: device, precision, kernels, threads, memory. Its first word is the device and the last one before the first
+     * comma the precision: metrics are labelled with them. Owned by the executor. */
     const char *(*describe)(const rn_executor *executor);
 
     void (*destroy)(rn_executor *executor); /* NULL allowed */

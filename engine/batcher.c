@@ -63,6 +63,13 @@ static int32_t rows_left(const rn_batch_request *request)
     return request->part.rows - request->rows_done;
 }
 
+/* Rows of the request leave the queue: to run, or because nobody wants them. A request waits until its first rows leave. */
+static void count_out(rn_batcher *batcher, const rn_batch_request *request, int32_t rows)
+{
+    batcher->waiting_rows -= rows;
+    rn_model_metrics_queued(batcher->options.metrics, request->rows_done == 0 ? -1 : 0, -rows);
+}
+
 static rn_status unwanted(const rn_batch_request *request, int64_t now_us)
 {
     if (request->cancelled && atomic_load_explicit(request->cancelled, memory_order_relaxed)) return RN_STATUS_CANCELLED;
@@ -101,7 +108,7 @@ static void take_batch(rn_batcher *batcher, request_list *dropped)
         rn_batch_request *request = *link;
         const int32_t room = max_batch - run->rows, rows = rows_left(request);
         if (unwanted(request, now) != RN_STATUS_OK) {
-            batcher->waiting_rows -= rows;
+            count_out(batcher, request, rows);
             list_append(dropped, list_unlink(&batcher->queue, link));
             continue;
         }
@@ -113,7 +120,7 @@ static void take_batch(rn_batcher *batcher, request_list *dropped)
         }
         if (request->rows_done == 0) request->queue_us = now - request->submitted_us;
         add_part(batcher, request, cut ? room : rows);
-        batcher->waiting_rows -= cut ? room : rows;
+        count_out(batcher, request, cut ? room : rows);
         if (!cut) list_unlink(&batcher->queue, link);
     }
 }
@@ -142,7 +149,7 @@ static void abandon(rn_batcher *batcher, rn_batch_request *request)
     rn_batch_request **link = &batcher->queue.head;
     while (*link != request) link = &(*link)->next;
     list_unlink(&batcher->queue, link);
-    batcher->waiting_rows -= rows_left(request);
+    count_out(batcher, request, rows_left(request));
     pthread_mutex_unlock(&batcher->lock);
 }
 
@@ -153,6 +160,7 @@ static void run_batch(rn_batcher *batcher)
     const int64_t begin = rn_clock_us();
     const rn_status status = batcher->backend->run(batcher->executor, run->signature, run->parts, run->count, &err);
     const int64_t run_us = rn_clock_us() - begin;
+    rn_model_metrics_ran(batcher->options.metrics, run->rows, run_us);
     for (int32_t i = 0; i < run->count; i++) {
         rn_batch_request *request = run->requests[i];
         request->run_us += run_us;
@@ -245,6 +253,7 @@ rn_status rn_batcher_submit(rn_batcher *batcher, rn_batch_request *request, rn_e
     if (!full) {
         list_append(&batcher->queue, request);
         batcher->waiting_rows += request->part.rows;
+        rn_model_metrics_queued(batcher->options.metrics, 1, request->part.rows);
         pthread_cond_signal(&batcher->work);
     }
     pthread_mutex_unlock(&batcher->lock);

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "engine/backend.h"
+#include "engine/metrics.h"
 
 typedef struct rn_batch_request rn_batch_request;
 struct rn_batch_request {
@@ -35,6 +36,7 @@ typedef struct rn_batcher rn_batcher;
 typedef struct rn_batcher_options {
     int32_t max_batch;        /* rows of one run, as the executor was prepared for */
     int32_t max_waiting_rows; /* at least 1; a request that finds the queue empty is always let in */
+    rn_model_metrics *metrics; /* where to count; NULL: nowhere */
 } rn_batcher_options;
 
 /* Takes `executor`, also on failure. Plan and backend are borrowed and must outlive the batcher. */

@@ -77,6 +77,7 @@ cleanup:
 
 static void free_model(rn_model *model)
 {
+    if (model->batcher) rn_model_metrics_unloaded(model->metrics);
     rn_batcher_destroy(model->batcher);
     rn_plan_destroy(model->plan);
     free(model->device);
@@ -101,8 +102,11 @@ static rn_status start(rn_model *model, const rn_backend *backend, const rn_mode
         backend->destroy(executor);
         return status;
     }
-    const rn_batcher_options batching = {.max_batch = options->backend.max_batch, .max_waiting_rows = options->max_waiting_rows};
-    return rn_batcher_create(model->plan, backend, executor, &batching, &model->batcher, err);
+    const rn_batcher_options batching = {
+        .max_batch = options->backend.max_batch, .max_waiting_rows = options->max_waiting_rows, .metrics = options->metrics};
+    RN_TRY(rn_batcher_create(model->plan, backend, executor, &batching, &model->batcher, err));
+    rn_model_metrics_loaded(options->metrics, model->device);
+    return RN_STATUS_OK;
 }
 
 rn_status rn_model_create(rn_plan *plan, const rn_backend *backend, const rn_model_options *options, rn_workers *workers, rn_model **out,
@@ -115,6 +119,7 @@ rn_status rn_model_create(rn_plan *plan, const rn_backend *backend, const rn_mod
     }
     model->plan = plan;
     model->workers = workers;
+    model->metrics = options->metrics;
     model->max_rows = options->max_waiting_rows;
     atomic_init(&model->references, 1);
     const rn_status status = start(model, backend, options, err);
@@ -136,6 +141,11 @@ void rn_model_release(rn_model *model)
     if (model && atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel) == 1) free_model(model);
 }
 
+bool rn_model_is_shared(const rn_model *model)
+{
+    return atomic_load_explicit(&model->references, memory_order_acquire) > 1;
+}
+
 const rn_plan *rn_model_plan(const rn_model *model)
 {
     return model->plan;
@@ -144,6 +154,11 @@ const rn_plan *rn_model_plan(const rn_model *model)
 const char *rn_model_device(const rn_model *model)
 {
     return model->device;
+}
+
+rn_model_metrics *rn_model_metrics_of(const rn_model *model)
+{
+    return model->metrics;
 }
 
 int32_t rn_model_waiting_rows(rn_model *model)

@@ -15,7 +15,8 @@ typedef struct rn_model rn_model;
 
 typedef struct rn_model_options {
     rn_backend_options backend;
-    int32_t max_waiting_rows; /* of the batch queue, at least 1 */
+    int32_t max_waiting_rows;  /* of the batch queue, at least 1 */
+    rn_model_metrics *metrics; /* of this version: where to count; NULL: nowhere */
 } rn_model_options;
 
 /* Prepares `plan` for `backend`, runs every signature once on a made-up input (INTERNAL when a result is not finite) and starts the batch
@@ -27,8 +28,12 @@ void rn_model_acquire(rn_model *model);
 /* The last release waits for the model's thread and frees everything: not from a `done` callback. NULL allowed. */
 void rn_model_release(rn_model *model);
 
+/* Whether somebody besides the caller holds a reference. Once nobody can acquire the model any more, false stays false. */
+bool rn_model_is_shared(const rn_model *model);
+
 const rn_plan *rn_model_plan(const rn_model *model);
 const char *rn_model_device(const rn_model *model); /* one line for people */
+rn_model_metrics *rn_model_metrics_of(const rn_model *model); /* outlives the model; NULL: nobody counts */
 int32_t rn_model_waiting_rows(rn_model *model);
 
 /* An encoded picture: borrowed bytes. */

@@ -8,6 +8,7 @@ struct rn_model {
     rn_plan *plan;       /* owned */
     rn_batcher *batcher; /* owned */
     rn_workers *workers;
+    rn_model_metrics *metrics;
     char *device;     /* owned copy: the executor belongs to the batcher's thread */
     int32_t max_rows; /* of one request */
     atomic_int references;

@@ -80,10 +80,20 @@ void rn_request_destroy(rn_request *request)
     rn_model_release(model);
 }
 
+static void count_stages(const rn_request *request)
+{
+    rn_model_metrics *metrics = request->model->metrics;
+    if (request->rows == 0) return;
+    if (request->pictures) rn_model_metrics_stage(metrics, RN_STAGE_DECODE, request->decode_us);
+    rn_model_metrics_stage(metrics, RN_STAGE_QUEUE, request->batch.queue_us);
+    rn_model_metrics_stage(metrics, RN_STAGE_RUN, request->batch.run_us);
+}
+
 static void finish(rn_request *request, rn_status status, const rn_error *err)
 {
     request->status = status;
     if (err) request->error = *err;
+    if (status == RN_STATUS_OK) count_stages(request);
     request->done(request);
 }
 

@@ -5,6 +5,7 @@
  * allocation in the request's pool tells. Whichever comes second frees the call. What handlers read must survive the request: the path is
  * copied always, the body where h2o could take it away (HTTP/2 streams are reset at any time; an HTTP/1 connection is not closed while its
  * request is in work). */
+#include <assert.h>
 #include <stdarg.h>
 #include <sys/epoll.h>
 
@@ -20,7 +21,7 @@ typedef struct {
     h2o_multithread_message_t message;
     bool on_loop;   /* the handler runs on the loop: no message needed */
     bool delivered; /* the answer has been given to h2o */
-    char memory[];  /* method, path, decoded target, copied body */
+    _Alignas(rn_header) char memory[]; /* request headers, method, path, decoded target, copied body */
 } call;
 
 /* ---- beginning ---- */
@@ -33,24 +34,44 @@ static rn_text keep(char **memory, const char *at, size_t bytes)
     return kept;
 }
 
-static void read_headers(rn_exchange *x, const h2o_req_t *req)
+static size_t headers_bytes(const h2o_headers_t *headers)
 {
-    const ssize_t encoding = h2o_find_header(&req->headers, H2O_TOKEN_CONTENT_ENCODING, -1);
-    if (encoding != -1) {
-        const h2o_iovec_t value = req->headers.entries[encoding].value;
-        x->gzip = h2o_strstr(value.base, value.len, H2O_STRLIT("gzip")) != SIZE_MAX;
+    size_t bytes = headers->size * sizeof(rn_header);
+    for (size_t i = 0; i < headers->size; i++) bytes += headers->entries[i].name->len + headers->entries[i].value.len;
+    return bytes;
+}
+
+/* A handler on a worker may read them when h2o has freed the request. */
+static void keep_headers(rn_exchange *x, char **memory, const h2o_headers_t *headers)
+{
+    rn_header *list = (rn_header *)*memory; /* first in memory: aligned */
+    *memory += headers->size * sizeof *list;
+    for (size_t i = 0; i < headers->size; i++) {
+        const h2o_iovec_t name = *headers->entries[i].name, value = headers->entries[i].value;
+        list[i].name = keep(memory, name.base, name.len);
+        list[i].value = keep(memory, value.base, value.len);
     }
-    const ssize_t origin = h2o_find_header_by_str(&req->headers, H2O_STRLIT("origin"), -1);
-    if (origin != -1) {
-        const h2o_iovec_t value = req->headers.entries[origin].value;
-        x->web_origin =
-            (value.len >= 7 && memcmp(value.base, "http://", 7) == 0) || (value.len >= 8 && memcmp(value.base, "https://", 8) == 0);
-    }
+    x->headers = list;
+    x->header_count = headers->size;
+}
+
+static bool begins_with(rn_text text, const char *prefix)
+{
+    return text.bytes >= strlen(prefix) && memcmp(text.at, prefix, strlen(prefix)) == 0;
+}
+
+static void read_headers(rn_exchange *x)
+{
+    const rn_text encoding = rn_exchange_header(x, "content-encoding"), origin = rn_exchange_header(x, "origin");
+    x->gzip = h2o_strstr(encoding.at, encoding.bytes, H2O_STRLIT("gzip")) != SIZE_MAX;
+    x->trace = rn_trace_read(rn_exchange_header(x, "traceparent"), rn_exchange_header(x, "x-request-id"));
+    x->web_origin = begins_with(origin, "http://") || begins_with(origin, "https://");
 }
 
 static void free_call(call *c)
 {
     c->loop->in_flight--;
+    rn_gauge_add(&c->x.service->metrics->in_flight[RN_PROTOCOL_HTTP], -1);
     rn_json_writer_deinit(&c->x.answer);
     free(c);
 }
@@ -76,7 +97,7 @@ static void on_hangup(rn__watched *watched)
 static call *create_call(rn__loop *loop, h2o_req_t *req)
 {
     const bool copies_body = req->version >= 0x200;
-    const size_t bytes = req->method.len + 3 * req->path.len + (copies_body ? req->entity.len : 0);
+    const size_t bytes = headers_bytes(&req->headers) + req->method.len + 3 * req->path.len + (copies_body ? req->entity.len : 0);
     call *c = malloc(sizeof *c + bytes);
     if (!c) return NULL;
     memset(c, 0, sizeof *c);
@@ -86,28 +107,31 @@ static call *create_call(rn__loop *loop, h2o_req_t *req)
     char *memory = c->memory;
     rn_exchange *x = &c->x;
     x->service = loop->server->service;
-    x->timings = (rn_timings){-1, -1, -1, -1, -1, 0};
+    x->timings = RN_TIMINGS_NONE;
+    x->begin_us = rn_clock_us();
     rn_json_writer_init(&x->answer);
+    x->content_type = "application/json";
+    keep_headers(x, &memory, &req->headers);
     x->method = keep(&memory, req->method.base, req->method.len);
     x->path = keep(&memory, req->path.base, req->path.len);
     char *decoded = memory;
     memory += 2 * req->path.len;
     x->body = copies_body ? keep(&memory, req->entity.base, req->entity.len) : (rn_text){req->entity.base, req->entity.len};
-    read_headers(x, req);
+    read_headers(x);
     loop->in_flight++;
+    rn_gauge_add(&x->service->metrics->in_flight[RN_PROTOCOL_HTTP], 1);
     call **slot = h2o_mem_alloc_shared(&req->pool, sizeof *slot, on_request_gone);
     *slot = c;
 
-    const rn_route *route = rn_route_find(x->method, x->path, loop->server->serves, decoded, &x->target);
-    x->handler = route->handler;
-    c->on_loop = route->runs_on == RN_RUNS_ON_LOOP || x->target.version_overflow;
+    x->route = rn_route_find(x->method, x->path, loop->server->serves, decoded, &x->target);
+    c->on_loop = x->route->runs_on == RN_RUNS_ON_LOOP || x->target.version_overflow;
     return c;
 }
 
 static void run_handler(rn_job *job)
 {
     rn_exchange *x = H2O_STRUCT_FROM_MEMBER(rn_exchange, job, job);
-    x->handler(x);
+    x->route->handler(x);
 }
 
 int rn__on_request(h2o_handler_t *handler, h2o_req_t *req)
@@ -125,7 +149,7 @@ int rn__on_request(h2o_handler_t *handler, h2o_req_t *req)
         return 0;
     }
     if (c->on_loop) {
-        x->handler(x);
+        x->route->handler(x);
         return 0;
     }
     if (req->version < 0x200 && !atomic_load(&loop->draining)) /* draining ends the reading side of idle connections itself */
@@ -165,7 +189,11 @@ static void add_timings(h2o_req_t *req, const rn_timings *t)
 
 static void add_headers(const rn_exchange *x, h2o_req_t *req)
 {
-    h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, H2O_STRLIT("application/json"));
+    h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, x->content_type, strlen(x->content_type));
+    for (int32_t i = 0; i < x->answer_header_count; i++)
+        add_header(req, x->answer_headers[i].name, x->answer_headers[i].value, strlen(x->answer_headers[i].value));
+    if (x->trace.parent.bytes) add_header(req, "traceparent", x->trace.parent.at, x->trace.parent.bytes);
+    if (x->trace.request_id.bytes) add_header(req, "x-request-id", x->trace.request_id.at, x->trace.request_id.bytes);
     if (x->device[0]) add_header(req, "x-resnetd-device", x->device, strlen(x->device));
     if (x->code == 503) add_header(req, "retry-after", "1", 1);
     if (x->service->cors) {
@@ -208,10 +236,30 @@ void rn__on_answers(h2o_multithread_receiver_t *receiver, h2o_linklist_t *messag
 
 /* ---- the answer, from any thread ---- */
 
+static void count(const rn_exchange *x)
+{
+    const rn_finished_call finished = {
+        .protocol = RN_PROTOCOL_HTTP,
+        .counted_as = x->route->counted_as,
+        .verb = x->method,
+        .path = x->path,
+        .code = x->code,
+        .begin_us = x->begin_us,
+        .request_bytes = x->body.bytes,
+        .answer_bytes = x->answer.bytes,
+        .timings = &x->timings,
+        .model = x->asked_model,
+        .trace = x->trace,
+    };
+    rn_call_finished(x->service, &finished);
+}
+
+/* Every call comes by here, once. */
 static void send_back(rn_exchange *x, int32_t code)
 {
     call *c = (call *)x;
     x->code = code;
+    count(x);
     if (c->on_loop)
         deliver(c);
     else
@@ -230,18 +278,41 @@ static void send_error(rn_exchange *x, int32_t code, const char *message)
 {
     rn_json_writer_deinit(&x->answer);
     rn_json_writer_init(&x->answer);
+    x->content_type = "application/json";
     rn__write_error(&x->answer, message);
     if (x->answer.failed) x->answer.bytes = 0;
     send_back(x, code);
 }
 
-void rn_exchange_answer(rn_exchange *x)
+rn_text rn_exchange_header(const rn_exchange *x, const char *name)
+{
+    for (size_t i = 0; i < x->header_count; i++)
+        if (rn_text_equals(x->headers[i].name, name)) return x->headers[i].value;
+    return (rn_text){NULL, 0};
+}
+
+void rn_exchange_add_header(rn_exchange *x, const char *name, const char *format, ...)
+{
+    assert(x->answer_header_count < RN_ANSWER_HEADERS);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(x->answer_headers[x->answer_header_count].value, RN_ANSWER_HEADER_BYTES, format, args);
+    va_end(args);
+    x->answer_headers[x->answer_header_count++].name = name;
+}
+
+void rn_exchange_answer_code(rn_exchange *x, int32_t code)
 {
     rn_error err;
     if (rn_json_writer_finish(&x->answer, &err) == RN_STATUS_OK)
-        send_back(x, 200);
+        send_back(x, code);
     else
         rn_exchange_fail(x, err.status, "%s", err.message);
+}
+
+void rn_exchange_answer(rn_exchange *x)
+{
+    rn_exchange_answer_code(x, 200);
 }
 
 void rn_exchange_answer_empty(rn_exchange *x, int32_t code)

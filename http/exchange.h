@@ -8,6 +8,7 @@
 #define RN_HTTP_EXCHANGE_H
 
 #include "engine/workers.h"
+#include "http/access_log.h"
 #include "http/json_writer.h"
 #include "http/routes.h"
 #include "http/serving.h"
@@ -16,23 +17,27 @@
 typedef struct rn_service {
     rn_serving *serving;
     rn_workers *workers;
+    rn_metrics *metrics;
+    rn_access_log *access_log; /* NULL: none */
     int64_t timeout_us;       /* of a predict call; 0: none */
     size_t max_request_bytes; /* of a body, also once inflated */
     bool cors;                /* answer pages of other origins */
     bool tensor_content;      /* gRPC answers hold raw bytes instead of lists of values */
 } rn_service;
 
-/* Where the time of a call went, in microseconds; -1: not measured. */
-typedef struct rn_timings {
-    int64_t parse, decode, queue, run, write;
-    int32_t batch_rows;
-} rn_timings;
+typedef struct rn_header {
+    rn_text name, value; /* the name in lower case */
+} rn_header;
+
+enum { RN_ANSWER_HEADERS = 4, RN_ANSWER_HEADER_BYTES = 128 };
 
 typedef struct rn_exchange rn_exchange;
 struct rn_exchange {
     const rn_service *service;
     rn_text method, path; /* path: with query, as sent */
     rn_text body;
+    const rn_header *headers; /* of the request, in its order; Host and those on the connection are not among them */
+    size_t header_count;
     rn_target target; /* what the route's pattern found in the path */
     bool gzip;        /* Content-Encoding names gzip */
     bool web_origin;  /* Origin begins with http:// or https:// */
@@ -40,17 +45,33 @@ struct rn_exchange {
 
     /* The answer, written by handlers. */
     rn_json_writer answer;
+    const char *content_type; /* static; "application/json" unless a handler says otherwise: then x->answer holds any bytes */
+    struct {
+        const char *name; /* static, in lower case */
+        char value[RN_ANSWER_HEADER_BYTES];
+    } answer_headers[RN_ANSWER_HEADERS];
+    int32_t answer_header_count;
     rn_timings timings;
-    char device[128]; /* X-Resnetd-Device; empty: no header */
+    char device[128];               /* X-Resnetd-Device; empty: no header */
+    rn_model_metrics *asked_model; /* set by whoever looks the model up; NULL: none that exists */
 
     /* Private to the server. */
     rn_job job; /* the call of the handler on a worker */
-    rn_handler handler;
+    const rn_route *route;
+    int64_t begin_us; /* when the request had been read */
+    rn_trace trace;
     int32_t code;
 };
 
+/* The value of the request's first header of that name (given in lower case); `at` is NULL when there is none. */
+rn_text rn_exchange_header(const rn_exchange *x, const char *name);
+/* Adds a header to the answer, whatever becomes of it. `name`: static, in lower case. At most RN_ANSWER_HEADERS; longer values are cut. */
+void rn_exchange_add_header(rn_exchange *x, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
 /* 200 with what x->answer holds; a writer that failed becomes an error. */
 void rn_exchange_answer(rn_exchange *x);
+/* The same with `code`. */
+void rn_exchange_answer_code(rn_exchange *x, int32_t code);
 /* `code` with an empty body. */
 void rn_exchange_answer_empty(rn_exchange *x, int32_t code);
 /* {"error": message} with the status's HTTP code, or with `code`; what x->answer held is dropped. */

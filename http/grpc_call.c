@@ -18,15 +18,17 @@ struct rn__grpc_method {
     const char *path;
     const ProtobufCMessageDescriptor *request;
     void (*handler)(rn__grpc_call *call);
+    rn_method counted_as;
     rn_runs_on runs_on;
 };
 
-#define RN_GRPC(path, request, handler, runs_on) void handler(rn__grpc_call *call);
+#define RN_GRPC(path, request, handler, counted_as, runs_on) void handler(rn__grpc_call *call);
 #include "http/grpc_list.def"
 #undef RN_GRPC
 
 static const rn__grpc_method methods[] = {
-#define RN_GRPC(path, request, handler, where) {path, &request##__descriptor, handler, RN_RUNS_ON_##where},
+#define RN_GRPC(path, request, handler, counted_as, where) \
+    {path, &request##__descriptor, handler, RN_METHOD_##counted_as, RN_RUNS_ON_##where},
 #include "http/grpc_list.def"
 #undef RN_GRPC
 };
@@ -54,6 +56,7 @@ static void one_event_less(rn__grpc_call *call)
     grpc_byte_buffer_destroy(call->answer);
     grpc_call_unref(call->call);
     atomic_fetch_sub(&call->calls->count, 1);
+    rn_gauge_add(&call->service->metrics->in_flight[RN_PROTOCOL_GRPC], -1);
     free(call);
 }
 
@@ -79,9 +82,27 @@ static void drop_request(rn__grpc_call *call)
     call->decoded = NULL;
 }
 
-/* The call may be gone when this returns. */
+static void count(const rn__grpc_call *call, int32_t code)
+{
+    const rn_finished_call finished = {
+        .protocol = RN_PROTOCOL_GRPC,
+        .counted_as = call->method ? call->method->counted_as : RN_METHOD_OTHER,
+        .path = rn_text_of(call->method ? call->method->path : "?"),
+        .code = code,
+        .begin_us = call->begin_us,
+        .request_bytes = call->request_bytes,
+        .answer_bytes = call->answer ? grpc_byte_buffer_length(call->answer) : 0,
+        .timings = &call->timings,
+        .model = call->asked_model,
+        .trace = call->trace,
+    };
+    rn_call_finished(call->service, &finished);
+}
+
+/* Every call comes by here, once. It may be gone when this returns. */
 static void send_answer(rn__grpc_call *call, int32_t code, rn_text text)
 {
+    count(call, code);
     drop_request(call);
     grpc_slice details = grpc_slice_from_copied_buffer(text.at, text.bytes);
     grpc_op ops[3] = {{.op = GRPC_OP_SEND_INITIAL_METADATA}, {.op = GRPC_OP_SEND_STATUS_FROM_SERVER}, {.op = GRPC_OP_SEND_MESSAGE}};
@@ -95,6 +116,7 @@ static void send_answer(rn__grpc_call *call, int32_t code, rn_text text)
 void rn__grpc_answer(rn__grpc_call *call, const ProtobufCMessage *message)
 {
     call->answer = rn__grpc_pack(message);
+    if (call->write_begin_us) call->timings.write = rn_clock_us() - call->write_begin_us;
     send_answer(call, rn_status_grpc_code(RN_STATUS_OK), rn_text_of(""));
 }
 
@@ -145,7 +167,9 @@ static void on_received(rn__grpc_event *event, bool ok)
 {
     (void)ok;
     rn__grpc_call *call = CALL_OF(event, received);
+    call->begin_us = rn_clock_us();
     if (call->message) {
+        call->request_bytes = grpc_byte_buffer_length(call->message);
         hand_over(call);
     } else {
         rn_error err;
@@ -184,7 +208,25 @@ static void await_close(rn__grpc_call *call)
     start(call, &op, 1, &call->closed);
 }
 
-void rn__grpc_begin(rn__grpc_calls *calls, grpc_call *accepted, const grpc_call_details *details)
+/* Copies the first value of that name; longer ones than `capacity` are none that matter. */
+static rn_text copy_header(const grpc_metadata_array *headers, const char *name, char *out, size_t capacity)
+{
+    for (size_t i = 0; i < headers->count; i++) {
+        const grpc_slice value = headers->metadata[i].value;
+        if (grpc_slice_str_cmp(headers->metadata[i].key, name) != 0 || GRPC_SLICE_LENGTH(value) > capacity) continue;
+        memcpy(out, GRPC_SLICE_START_PTR(value), GRPC_SLICE_LENGTH(value));
+        return (rn_text){out, GRPC_SLICE_LENGTH(value)};
+    }
+    return (rn_text){out, 0};
+}
+
+static void read_headers(rn__grpc_call *call, const grpc_metadata_array *headers)
+{
+    call->trace = rn_trace_read(copy_header(headers, "traceparent", call->traceparent, sizeof call->traceparent),
+                                copy_header(headers, "x-request-id", call->request_id, sizeof call->request_id));
+}
+
+void rn__grpc_begin(rn__grpc_calls *calls, grpc_call *accepted, const grpc_call_details *details, const grpc_metadata_array *headers)
 {
     rn__grpc_call *call = calloc(1, sizeof *call);
     if (!call) {
@@ -193,10 +235,14 @@ void rn__grpc_begin(rn__grpc_calls *calls, grpc_call *accepted, const grpc_call_
     }
     const rn_text path = {(const char *)GRPC_SLICE_START_PTR(details->method), GRPC_SLICE_LENGTH(details->method)};
     atomic_fetch_add(&calls->count, 1);
+    rn_gauge_add(&calls->service->metrics->in_flight[RN_PROTOCOL_GRPC], 1);
     call->calls = calls;
     call->service = calls->service;
+    call->begin_us = rn_clock_us();
+    call->timings = RN_TIMINGS_NONE;
     call->call = accepted;
     call->method = find_method(path);
+    read_headers(call, headers);
     call->deadline_us = deadline_us(details->deadline);
     call->received.happened = on_received;
     call->answered.happened = on_answered;

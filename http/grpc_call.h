@@ -20,6 +20,12 @@ struct rn__grpc_call {
     const ProtobufCMessage *request; /* of the type that grpc_list.def names */
     int64_t deadline_us;             /* the client's, by rn_clock_us(); 0: none */
     atomic_bool cancelled;           /* the client does not want the answer any more: it is gone, or its deadline is over */
+    int64_t begin_us;                /* when the message had been read */
+
+    /* For metrics, written by handlers. */
+    rn_timings timings;
+    int64_t write_begin_us;        /* when the answer began to be written: timings.write counts from here; 0: it is not counted */
+    rn_model_metrics *asked_model; /* set by whoever looks the model up; NULL: none that exists */
 
     /* Private to grpc_call.c. */
     const rn__grpc_method *method;
@@ -28,6 +34,9 @@ struct rn__grpc_call {
     grpc_byte_buffer *message, *answer;
     ProtobufCMessage *decoded; /* what `request` points to */
     rn_job job;                /* the call of the handler on a worker */
+    size_t request_bytes; /* of the message as sent */
+    char traceparent[RN_TRACEPARENT_BYTES], request_id[RN_REQUEST_ID_BYTES];
+    rn_trace trace; /* borrows from both */
     rn__grpc_event received, answered, closed;
     int32_t events_left; /* of those three; only the loop's thread counts */
     int client_gone;

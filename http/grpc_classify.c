@@ -10,12 +10,12 @@ static rn_status refuse(const char *kind, rn_text signature, rn_error *err)
                    RN_TEXT_ARG(signature));
 }
 
-static rn_status check_examples(const rn__grpc_call *call, const char *kind, rn_error *err)
+static rn_status check_examples(rn__grpc_call *call, const char *kind, rn_error *err)
 {
     const Tfs__ModelSpec *spec = ((const Tfs__ExamplesRequest *)call->request)->model_spec;
     rn_model *model;
     int64_t version;
-    RN_TRY(rn__grpc_acquire(call->service, spec, &model, &version, err));
+    RN_TRY(rn__grpc_acquire(call, spec, &model, &version, err));
     const rn_text name = rn__grpc_signature_name(spec);
     const bool known = rn__grpc_signature(model, name) != NULL;
     rn_model_release(model);
@@ -24,7 +24,7 @@ static rn_status check_examples(const rn__grpc_call *call, const char *kind, rn_
 }
 
 /* The first task decides: there is none that could succeed. */
-static rn_status check_tasks(const rn__grpc_call *call, rn_error *err)
+static rn_status check_tasks(rn__grpc_call *call, rn_error *err)
 {
     const Tfs__MultiInferenceRequest *request = (const Tfs__MultiInferenceRequest *)call->request;
     const Tfs__ModelSpec none = TFS__MODEL_SPEC__INIT;
@@ -32,7 +32,7 @@ static rn_status check_tasks(const rn__grpc_call *call, rn_error *err)
     const Tfs__ModelSpec *spec = task && task->model_spec ? task->model_spec : &none;
     rn_model *model;
     int64_t version;
-    RN_TRY(rn__grpc_acquire(call->service, spec, &model, &version, err));
+    RN_TRY(rn__grpc_acquire(call, spec, &model, &version, err));
     const rn_text name = rn__grpc_signature_name(spec), method = rn__grpc_text(task->method_name);
     const bool known = rn__grpc_signature(model, name) != NULL;
     rn_model_release(model);

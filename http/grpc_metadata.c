@@ -84,12 +84,12 @@ static rn_status check_fields(const Tfs__GetModelMetadataRequest *request, rn_er
     return RN_STATUS_OK;
 }
 
-static rn_status find_signatures(const rn__grpc_call *call, ProtobufCBinaryData *out, int64_t *version, rn_error *err)
+static rn_status find_signatures(rn__grpc_call *call, ProtobufCBinaryData *out, int64_t *version, rn_error *err)
 {
     const Tfs__GetModelMetadataRequest *request = (const Tfs__GetModelMetadataRequest *)call->request;
     rn_model *model;
     RN_TRY(check_fields(request, err));
-    RN_TRY(rn__grpc_acquire(call->service, request->model_spec, &model, version, err));
+    RN_TRY(rn__grpc_acquire(call, request->model_spec, &model, version, err));
     const rn_status status = encode_signatures(rn_model_plan(model), out, err);
     rn_model_release(model);
     return status;

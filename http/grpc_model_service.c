@@ -1,52 +1,78 @@
 /* ModelService: model_servers/get_model_status_impl.cc, model_service_impl.cc. */
+#include <stdlib.h>
+
 #include "http/grpc_tfs.h"
+#include "http/status_map.h"
 
-enum { MAX_VERSIONS = 256 };
-
-/* The versions that `spec` asks for; a label is not looked at, as in TensorFlow Serving. */
-static rn_status find_versions(const rn__grpc_call *call, int64_t *versions, int32_t *count, rn_error *err)
+/* Moves those of `versions` that `spec` asks for to the front; a label is not looked at, as in TensorFlow Serving. */
+static rn_status choose_versions(const Tfs__ModelSpec *spec, rn_version_info *versions, int32_t *count, rn_error *err)
 {
-    const Tfs__ModelSpec *spec = ((const Tfs__GetModelStatusRequest *)call->request)->model_spec;
-    if (!spec) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Missing ModelSpec");
     const rn_text name = rn__grpc_text(spec->name);
-    *count = rn_serving_versions(call->service->serving, name, versions, MAX_VERSIONS);
-    if (*count > MAX_VERSIONS) *count = MAX_VERSIONS;
     if (spec->version_choice_case != TFS__MODEL_SPEC__VERSION_CHOICE_VERSION) {
         if (*count > 0) return RN_STATUS_OK;
         return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Could not find any versions of model %.*s", RN_TEXT_ARG(name));
     }
     const int64_t wanted = spec->version->value;
     for (int32_t i = 0; i < *count; i++) {
-        if (versions[i] != wanted) continue;
-        versions[0] = wanted;
+        if (versions[i].version != wanted) continue;
+        versions[0] = versions[i];
         *count = 1;
         return RN_STATUS_OK;
     }
     return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Could not find version %lld of model %.*s", (long long)wanted, RN_TEXT_ARG(name));
 }
 
+/* One entry of the answer, with what it points to. */
+typedef struct {
+    Tfs__GetModelStatusResponse__VersionStatus message;
+    Tfs__GetModelStatusResponse__Status status;
+} status_entry;
+
+static void fill_entry(status_entry *entry, const rn_version_info *info)
+{
+    tfs__get_model_status_response__version_status__init(&entry->message);
+    tfs__get_model_status_response__status__init(&entry->status);
+    entry->status.error_code = rn_status_grpc_code(info->status);
+    entry->status.error_message = (char *)info->message;
+    entry->message.version = info->version;
+    entry->message.state = (Tfs__GetModelStatusResponse__State)info->state; /* the same numbers */
+    entry->message.status = &entry->status;
+}
+
+static rn_status answer_status(rn__grpc_call *call, const rn_version_info *versions, int32_t count, rn_error *err)
+{
+    Tfs__GetModelStatusResponse response = TFS__GET_MODEL_STATUS_RESPONSE__INIT;
+    status_entry *entries = calloc((size_t)count, sizeof *entries);
+    response.model_version_status = calloc((size_t)count, sizeof *response.model_version_status);
+    response.n_model_version_status = (size_t)count;
+    const bool complete = entries && response.model_version_status;
+    for (int32_t i = 0; complete && i < count; i++) {
+        fill_entry(&entries[i], &versions[i]);
+        response.model_version_status[i] = &entries[i].message;
+    }
+    if (complete) rn__grpc_answer(call, &response.base);
+    free(response.model_version_status);
+    free(entries);
+    return complete ? RN_STATUS_OK : RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for the status of %d versions", count);
+}
+
+static rn_status get_status(rn__grpc_call *call, rn_error *err)
+{
+    const Tfs__ModelSpec *spec = ((const Tfs__GetModelStatusRequest *)call->request)->model_spec;
+    rn_version_info *versions;
+    int32_t count;
+    if (!spec) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Missing ModelSpec");
+    RN_TRY(rn_serving_list(call->service->serving, rn__grpc_text(spec->name), false, &versions, &count, err));
+    rn_status status = choose_versions(spec, versions, &count, err);
+    if (status == RN_STATUS_OK) status = answer_status(call, versions, count, err);
+    free(versions);
+    return status;
+}
+
 void rn__grpc_get_model_status(rn__grpc_call *call)
 {
-    int64_t versions[MAX_VERSIONS];
-    int32_t count = 0;
     rn_error err;
-    if (find_versions(call, versions, &count, &err) != RN_STATUS_OK) {
-        rn__grpc_fail(call, &err);
-        return;
-    }
-    Tfs__GetModelStatusResponse response = TFS__GET_MODEL_STATUS_RESPONSE__INIT;
-    Tfs__GetModelStatusResponse__Status ok = TFS__GET_MODEL_STATUS_RESPONSE__STATUS__INIT;
-    Tfs__GetModelStatusResponse__VersionStatus entries[MAX_VERSIONS], *list[MAX_VERSIONS];
-    for (int32_t i = 0; i < count; i++) {
-        tfs__get_model_status_response__version_status__init(&entries[i]);
-        entries[i].version = versions[i];
-        entries[i].state = TFS__GET_MODEL_STATUS_RESPONSE__STATE__AVAILABLE;
-        entries[i].status = &ok;
-        list[i] = &entries[i];
-    }
-    response.n_model_version_status = (size_t)count;
-    response.model_version_status = list;
-    rn__grpc_answer(call, &response.base);
+    if (get_status(call, &err) != RN_STATUS_OK) rn__grpc_fail(call, &err);
 }
 
 void rn__grpc_reload_config(rn__grpc_call *call)

@@ -1,27 +1,28 @@
 /* Which model a call means: model_servers/server_core.cc (ServableRequestFromModelSpec), core/manager.h. */
 #include "http/grpc_tfs.h"
 
-rn_status rn__grpc_acquire(const rn_service *service, const Tfs__ModelSpec *spec, rn_model **out, int64_t *version, rn_error *err)
+static rn_status find(const rn_service *service, const Tfs__ModelSpec *spec, rn_model **out, int64_t *version, rn_error *err)
 {
     if (!spec) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Missing ModelSpec");
     if (spec->name.len == 0) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "ModelSpec has no name specified.");
     const rn_text name = rn__grpc_text(spec->name);
-    switch (spec->version_choice_case) {
-    case TFS__MODEL_SPEC__VERSION_CHOICE_VERSION_LABEL:
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Unrecognized servable version label: %.*s",
-                       RN_TEXT_ARG(rn__grpc_text(spec->version_label)));
-    case TFS__MODEL_SPEC__VERSION_CHOICE_VERSION: {
-        const int64_t wanted = spec->version->value;
-        *out = wanted < 0 ? NULL : rn_serving_acquire(service->serving, name, wanted, version); /* RN_LATEST_VERSION is negative */
-        if (*out) return RN_STATUS_OK;
-        return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Servable not found for request: Specific(%.*s, %lld)", RN_TEXT_ARG(name),
-                       (long long)wanted);
+    rn_text label = {0};
+    int64_t wanted = RN_LATEST_VERSION;
+    if (spec->version_choice_case == TFS__MODEL_SPEC__VERSION_CHOICE_VERSION_LABEL) label = rn__grpc_text(spec->version_label);
+    if (spec->version_choice_case == TFS__MODEL_SPEC__VERSION_CHOICE_VERSION) {
+        wanted = spec->version->value;
+        if (wanted < 0) /* RN_LATEST_VERSION is negative */
+            return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Servable not found for request: Specific(%.*s, %lld)", RN_TEXT_ARG(name),
+                           (long long)wanted);
     }
-    default:
-        *out = rn_serving_acquire(service->serving, name, RN_LATEST_VERSION, version);
-        if (*out) return RN_STATUS_OK;
-        return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Servable not found for request: Latest(%.*s)", RN_TEXT_ARG(name));
-    }
+    return rn_serving_acquire(service->serving, name, wanted, label, out, version, err);
+}
+
+rn_status rn__grpc_acquire(rn__grpc_call *call, const Tfs__ModelSpec *spec, rn_model **out, int64_t *version, rn_error *err)
+{
+    RN_TRY(find(call->service, spec, out, version, err));
+    call->asked_model = rn_model_metrics_of(*out);
+    return RN_STATUS_OK;
 }
 
 rn_text rn__grpc_signature_name(const Tfs__ModelSpec *spec)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/clock.h"
 #include "http/grpc_tfs.h"
 
 /* What the steps hand on. */
@@ -54,6 +55,8 @@ static void write_answer(rn_job *job)
     predict *p = (predict *)((char *)job - offsetof(predict, write));
     rn__grpc_tensor tensors[RN_PLAN_MAX_OUTPUTS] = {0};
     rn_error err;
+    p->call->write_begin_us = rn_clock_us();
+    if (p->request->status == RN_STATUS_OK) rn_timings_of_request(p->request, &p->call->timings);
     if (p->request->status != RN_STATUS_OK)
         rn__grpc_fail(p->call, &p->request->error);
     else if (write_tensors(p, tensors, &err) != RN_STATUS_OK)
@@ -175,7 +178,7 @@ static rn_status read_message(const rn__grpc_call *call, rn_model *model, predic
 static rn_status begin(rn__grpc_call *call, predict *p, rn_error *err)
 {
     rn_model *model;
-    RN_TRY(rn__grpc_acquire(call->service, message_of(call)->model_spec, &model, &p->version, err));
+    RN_TRY(rn__grpc_acquire(call, message_of(call)->model_spec, &model, &p->version, err));
     const rn_status status = read_message(call, model, p, err);
     rn_model_release(model); /* the request holds its own reference */
     return status;
@@ -197,5 +200,6 @@ void rn__grpc_predict(rn__grpc_call *call)
     p->request->done = on_done;
     p->request->cancelled = &call->cancelled;
     p->request->deadline_us = call->deadline_us;
+    call->timings.parse = rn_clock_us() - call->begin_us;
     rn_request_submit(p->request);
 }

@@ -20,7 +20,7 @@ typedef struct rn__grpc_calls {
     atomic_int count; /* of calls that exist */
 } rn__grpc_calls;
 
-/* Takes a call that has just arrived; its events go to the queue whose thread this is called on. */
-void rn__grpc_begin(rn__grpc_calls *calls, grpc_call *call, const grpc_call_details *details);
+/* Takes a call that has just arrived; its events go to the queue whose thread this is called on. Details and headers are borrowed. */
+void rn__grpc_begin(rn__grpc_calls *calls, grpc_call *call, const grpc_call_details *details, const grpc_metadata_array *headers);
 
 #endif

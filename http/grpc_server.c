@@ -62,7 +62,7 @@ static void open_slot(loop *l)
 static void on_arrived(rn__grpc_event *event, bool ok)
 {
     loop *l = (loop *)((char *)event - offsetof(loop, arrived));
-    if (ok) rn__grpc_begin(&l->owner->calls, l->call, &l->details);
+    if (ok) rn__grpc_begin(&l->owner->calls, l->call, &l->details, &l->metadata);
     grpc_call_details_destroy(&l->details);
     grpc_metadata_array_destroy(&l->metadata);
     if (ok) open_slot(l);

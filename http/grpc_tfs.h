@@ -22,7 +22,7 @@ static inline ProtobufCBinaryData rn__grpc_bytes(rn_text text)
 /* grpc_model_spec.c */
 
 /* The model that `spec` (NULL: none was sent) names, with a reference for the caller, and its version. */
-rn_status rn__grpc_acquire(const rn_service *service, const Tfs__ModelSpec *spec, rn_model **out, int64_t *version, rn_error *err);
+rn_status rn__grpc_acquire(rn__grpc_call *call, const Tfs__ModelSpec *spec, rn_model **out, int64_t *version, rn_error *err);
 
 /* The name of the signature that is asked for: "serving_default" without one. */
 rn_text rn__grpc_signature_name(const Tfs__ModelSpec *spec);

@@ -9,7 +9,7 @@ void rn_json_writer_init(rn_json_writer *writer)
 {
     writer->text = NULL;
     writer->bytes = writer->capacity = 0;
-    writer->failed = writer->single_line = false;
+    writer->failed = writer->single_line = writer->compact = false;
     writer->indent = 4;
     writer->depth = 0;
 }
@@ -59,6 +59,7 @@ static void put_char(rn_json_writer *writer, char c)
 
 static void new_line(rn_json_writer *writer)
 {
+    if (writer->compact) return;
     const size_t blanks = (size_t)(writer->depth * writer->indent);
     char *out = reserve(writer, 1 + blanks);
     if (!out) return;
@@ -73,7 +74,7 @@ static void before_value(rn_json_writer *writer)
     if (writer->depth == 0) return;
     const int32_t top = writer->depth - 1;
     if (writer->levels[top].value_due) {
-        put(writer, ": ", 2);
+        put(writer, ": ", writer->compact ? 1 : 2);
         writer->levels[top].value_due = false;
         return;
     }
@@ -81,7 +82,7 @@ static void before_value(rn_json_writer *writer)
     writer->levels[top].begun = true;
     if (!first) put_char(writer, ',');
     if (writer->levels[top].array && writer->single_line) {
-        if (!first) put_char(writer, ' ');
+        if (!first && !writer->compact) put_char(writer, ' ');
     } else {
         new_line(writer);
     }

@@ -20,6 +20,7 @@ typedef struct rn_json_writer {
     size_t bytes, capacity;
     bool failed;      /* out of memory: nothing more is written */
     bool single_line; /* arrays: "[1, 2]" instead of a line for each element */
+    bool compact;     /* no blanks and no lines at all: {"a":[1,2]} */
     int32_t indent;   /* spaces a level */
     int32_t depth;
     struct {

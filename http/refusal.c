@@ -110,8 +110,9 @@ static void on_setup(h2o_filter_t *filter, h2o_req_t *req, h2o_ostream_t **slot)
 {
     (void)filter;
     const ssize_t type = h2o_find_header(&req->res.headers, H2O_TOKEN_CONTENT_TYPE, -1);
-    const bool plain = type != -1 && h2o_memis(req->res.headers.entries[type].value.base, 10, H2O_STRLIT("text/plain"));
-    if (plain && req->res.status >= 400) {
+    const h2o_iovec_t *value = type == -1 ? NULL : &req->res.headers.entries[type].value;
+    const bool by_h2o = value && h2o_memis(value->base, value->len, H2O_STRLIT("text/plain; charset=utf-8")); /* no handler says that */
+    if (by_h2o && req->res.status >= 400) {
         refusal *self = (refusal *)h2o_add_ostream(req, sizeof *self, slot);
         const h2o_ostream_t base = {.next = self->super.next, .do_send = do_send, .stop = on_stop};
         *self = (refusal){.super = base, .req = req, .watched.fd = -1};

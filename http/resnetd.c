@@ -16,6 +16,7 @@
 #include "http/flags.h"
 #include "http/grpc_server.h"
 #include "http/server.h"
+#include "kernels/base/cpu_features.h"
 #include "kernels/base/version.h"
 
 /* sysexits.h where it has a word for it. */
@@ -41,6 +42,17 @@ static void say(const char *format, ...)
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
     fprintf(stderr, "resnetd: %s\n", line);
+}
+
+static void say_line(const char *line)
+{
+    say("%s", line);
+}
+
+static void say_backend_line(void *context, const char *line)
+{
+    (void)context;
+    say("%s", line);
 }
 
 static int exit_code(rn_status status)
@@ -126,6 +138,8 @@ static rn_status start_signals(rn_error *err)
 /* Everything that main puts together, in the order of creation. */
 typedef struct {
     const rn_backend *backend;
+    rn_metrics *metrics;
+    rn_access_log *access_log; /* NULL: not wanted */
     rn_workers *workers;
     rn_serving *serving;
     rn_service service;
@@ -142,10 +156,32 @@ static int32_t usable_processors(void)
 static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_error *err)
 {
     const int32_t workers = flags->num_workers ? (int32_t)flags->num_workers : usable_processors();
+    RN_TRY(rn_metrics_create(&c->metrics, err));
+    if (strcmp(flags->access_log, "off") != 0)
+        RN_TRY(rn_access_log_open(flags->access_log, &c->metrics->log_lines_dropped, &c->access_log, err));
     RN_TRY(rn_workers_create(workers, (int32_t)flags->max_waiting_requests, &c->workers, err));
-    RN_TRY(rn_serving_create(&c->serving, err));
+    const rn_serving_options serving = {
+        .backend = c->backend,
+        .workers = c->workers,
+        .model = {.backend = {.max_batch = (int32_t)flags->max_batch_size,
+                              .thread_count = (int32_t)flags->num_threads,
+                              .isa = *flags->isa ? flags->isa : NULL,
+                              .precision = *flags->precision ? flags->precision : NULL,
+                              .log = say_backend_line},
+                  .max_waiting_rows = (int32_t)flags->max_queue_rows},
+        .metrics = c->metrics,
+        .poll_us = flags->file_system_poll_wait_seconds * 1000000,
+        .max_retries = (int32_t)flags->max_num_load_retries,
+        .retry_us = flags->load_retry_interval_micros,
+        .unload_first = flags->resource_preserving_swap,
+        .allow_early_labels = flags->allow_version_labels_for_unavailable_models,
+        .log = say_line,
+    };
+    RN_TRY(rn_serving_create(&serving, &c->serving, err));
     c->service = (rn_service){.serving = c->serving,
                               .workers = c->workers,
+                              .metrics = c->metrics,
+                              .access_log = c->access_log,
                               .timeout_us = flags->rest_api_timeout_in_ms * 1000,
                               .max_request_bytes = (size_t)flags->max_request_bytes,
                               .cors = flags->rest_api_enable_cors_support,
@@ -157,24 +193,40 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
     return RN_STATUS_OK;
 }
 
-static rn_status load_model(const rn_flags *flags, composition *c, rn_error *err)
+/* A configuration that the main thread waits for. */
+typedef struct {
+    rn_change change;
+    rn_status status;
+    rn_error error;
+    sem_t done;
+} awaited_change;
+
+static void on_change_done(rn_change *change, const rn_error *err)
 {
-    const int64_t begin = rn_clock_us();
-    const rn_serving_source source = {
-        .name = flags->model_name,
-        .base_path = flags->model_base_path,
-        .backend = c->backend,
-        .options = {.backend = {.max_batch = (int32_t)flags->max_batch_size, .thread_count = (int32_t)flags->num_threads},
-                    .max_waiting_rows = (int32_t)flags->max_queue_rows},
-        .workers = c->workers,
-    };
-    RN_TRY(rn_serving_load(c->serving, &source, err));
-    int64_t version;
-    rn_model *model = rn_serving_acquire(c->serving, rn_text_of(flags->model_name), RN_LATEST_VERSION, &version);
-    say("model %s, version %lld: %s; %s; loaded and tested in %.2f s", flags->model_name, (long long)version,
-        rn_model_plan(model)->architecture, rn_model_device(model), 1e-6 * (double)(rn_clock_us() - begin));
-    rn_model_release(model);
-    return RN_STATUS_OK;
+    awaited_change *awaited = (awaited_change *)change; /* its first member */
+    awaited->status = err ? err->status : RN_STATUS_OK;
+    if (err) awaited->error = *err;
+    sem_post(&awaited->done);
+}
+
+static rn_status configure(rn_serving *serving, const rn_model_configs *configs, rn_error *err)
+{
+    awaited_change awaited = {.change = {.kind = RN_CHANGE_CONFIGURE, .configs = configs, .done = on_change_done}};
+    sem_init(&awaited.done, 0, 0);
+    rn_serving_submit(serving, &awaited.change);
+    while (sem_wait(&awaited.done) != 0) continue;
+    sem_destroy(&awaited.done);
+    if (awaited.status != RN_STATUS_OK) *err = awaited.error;
+    return awaited.status;
+}
+
+static rn_status load_models(const rn_flags *flags, composition *c, rn_error *err)
+{
+    rn_model_configs configs;
+    RN_TRY(rn_model_configs_init_single(&configs, flags->model_name, flags->model_base_path, err));
+    const rn_status status = configure(c->serving, &configs, err);
+    rn_model_configs_deinit(&configs);
+    return status;
 }
 
 static rn_status start_grpc(const rn_flags *flags, composition *c, rn_error *err)
@@ -203,7 +255,7 @@ static rn_status start(const rn_flags *flags, composition *c, rn_error *err)
 {
     RN_TRY(start_signals(err));
     RN_TRY(start_monitoring(flags, c, err));
-    RN_TRY(load_model(flags, c, err));
+    RN_TRY(load_models(flags, c, err));
     RN_TRY(start_grpc(flags, c, err));
     return start_rest(flags, c, err);
 }
@@ -231,6 +283,19 @@ static void take_apart(composition *c)
     rn_server_destroy(c->monitoring);
     rn_serving_destroy(c->serving);
     rn_workers_destroy(c->workers);
+    rn_access_log_close(c->access_log);
+    rn_metrics_destroy(c->metrics);
+}
+
+/* What the list of flags cannot check by itself. */
+static rn_status check_flags(const rn_flags *flags, rn_error *err)
+{
+    rn_isa isa;
+    if (*flags->model_base_path == '\0')
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--model_base_path is needed: where is the model? resnetd --help lists all flags");
+    if (*flags->isa && !rn_isa_by_name(flags->isa, &isa))
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--isa: expected one of%s, found \"%s\"", rn_isa_names, flags->isa);
+    return RN_STATUS_OK;
 }
 
 static void say_ignored(const char *name)
@@ -256,8 +321,8 @@ int main(int argc, char **argv)
         printf("resnetd %s (%s)\n", rn_version, rn_commit);
         return EXIT_SUCCESS;
     }
-    if (*flags.model_base_path == '\0') {
-        say("--model_base_path is needed: where is the model? resnetd --help lists all flags");
+    if (check_flags(&flags, &err) != RN_STATUS_OK) {
+        say("%s", err.message);
         return EXIT_USAGE;
     }
     rn_flags_each_ignored(&flags, say_ignored);

@@ -6,12 +6,12 @@
 
 #include "http/serving.h"
 
-#define RN_ROUTE(method, path, handler, runs_on, port) void handler(rn_exchange *exchange);
+#define RN_ROUTE(method, path, handler, counted_as, runs_on, port) void handler(rn_exchange *exchange);
 #include "http/routes.def"
 #undef RN_ROUTE
 
 static const rn_route routes[] = {
-#define RN_ROUTE(method, path, handler, runs_on, port) {method, path, handler, RN_RUNS_ON_##runs_on, RN_PORT_##port},
+#define RN_ROUTE(method, path, handler, counted_as, runs_on, port) {method, path, handler, RN_METHOD_##counted_as, RN_RUNS_ON_##runs_on, RN_PORT_##port},
 #include "http/routes.def"
 #undef RN_ROUTE
 };

@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "engine/metrics.h"
 #include "http/text.h"
 
 typedef struct rn_exchange rn_exchange;
@@ -27,6 +28,7 @@ typedef struct rn_route {
     const char *method; /* "*": any */
     const char *path;   /* pattern */
     rn_handler handler;
+    rn_method counted_as;
     rn_runs_on runs_on;
     rn_port port;
 } rn_route;

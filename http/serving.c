@@ -1,153 +1,230 @@
-/* A short list behind a lock. It is read once for each request, so that the lock is held for a few comparisons only. */
-#include "http/serving.h"
+/* The table of models. It is read once for each request, so that its lock is held for a few comparisons only; the keeper alone writes it. */
+#include "http/serving_private.h"
 
-#include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "loader/repository.h"
+/* ---- life ---- */
 
-typedef struct entry {
-    struct entry *next; /* falling versions within a name */
-    char *name;
-    int64_t version;
-    rn_model *model;
-} entry;
-
-struct rn_serving {
-    atomic_bool ready;
-    pthread_mutex_t lock; /* guards the list */
-    entry *entries;
-};
-
-rn_status rn_serving_create(rn_serving **out, rn_error *err)
+rn_status rn_serving_create(const rn_serving_options *options, rn_serving **out, rn_error *err)
 {
     rn_serving *serving = calloc(1, sizeof *serving);
     if (!serving) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for the list of models");
+    serving->options = *options;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&serving->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&serving->lock, NULL);
+    const rn_status status = rn__keeper_start(serving, err);
+    if (status != RN_STATUS_OK) {
+        pthread_mutex_destroy(&serving->lock);
+        pthread_cond_destroy(&serving->wake);
+        free(serving);
+        return status;
+    }
     *out = serving;
     return RN_STATUS_OK;
+}
+
+static void free_version(rn__version *v)
+{
+    rn_model_release(v->model);
+    free(v->message);
+    free(v->path);
+    free(v->loaded_path);
+    free(v);
+}
+
+static void free_served(rn__served *model)
+{
+    for (rn__version *v = model->versions, *next; v; v = next) {
+        next = v->next;
+        free_version(v);
+    }
+    rn_model_config_deinit(&model->config);
+    for (int32_t i = 0; i < model->label_count; i++) free(model->labels[i].label);
+    free(model->labels);
+    free(model->idle);
+    free(model->look_message);
+    free(model);
 }
 
 void rn_serving_destroy(rn_serving *serving)
 {
     if (!serving) return;
-    for (entry *e = serving->entries, *next; e; e = next) {
-        next = e->next;
-        rn_model_release(e->model);
-        free(e->name);
-        free(e);
+    rn__keeper_stop(serving);
+    for (rn__retired *r = serving->retired, *next; r; r = next) {
+        next = r->next;
+        rn_model_release(r->model);
+        free(r);
+    }
+    for (rn__served *m = serving->models, *next; m; m = next) {
+        next = m->next;
+        free_served(m);
     }
     pthread_mutex_destroy(&serving->lock);
+    pthread_cond_destroy(&serving->wake);
     free(serving);
-}
-
-/* ---- loading ---- */
-
-static bool holds_file(const char *directory, const char *name)
-{
-    char path[4096];
-    struct stat info;
-    return snprintf(path, sizeof path, "%s/%s", directory, name) < (int)sizeof path && stat(path, &info) == 0;
-}
-
-static bool is_file(const char *path)
-{
-    struct stat info;
-    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
-}
-
-/* Where the model lies, and its version: a model directory or file itself is version 1. */
-static rn_status find_version(const char *base, char *path, size_t path_bytes, int64_t *version, rn_error *err)
-{
-    const bool bare = is_file(base) || holds_file(base, "saved_model.pb") || holds_file(base, "model.safetensors");
-    int written;
-    if (bare) {
-        *version = 1;
-        written = snprintf(path, path_bytes, "%s", base);
-    } else {
-        rn_repository_version *versions;
-        int32_t count;
-        RN_TRY(rn_repository_versions(base, &versions, &count, err));
-        *version = versions[0].number;
-        written = snprintf(path, path_bytes, "%s/%s", base, versions[0].name);
-        free(versions);
-    }
-    if (written >= (int)path_bytes) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%.200s...: path too long", base);
-    return RN_STATUS_OK;
-}
-
-static rn_status publish(rn_serving *serving, const char *name, int64_t version, rn_model *model, rn_error *err)
-{
-    entry *e = calloc(1, sizeof *e);
-    char *copy = strdup(name);
-    if (!e || !copy) {
-        free(copy);
-        free(e);
-        return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for the list of models");
-    }
-    *e = (entry){.name = copy, .version = version, .model = model};
-    pthread_mutex_lock(&serving->lock);
-    entry **link = &serving->entries;
-    while (*link && (strcmp((*link)->name, name) != 0 || (*link)->version > version)) link = &(*link)->next;
-    e->next = *link;
-    *link = e;
-    pthread_mutex_unlock(&serving->lock);
-    return RN_STATUS_OK;
-}
-
-rn_status rn_serving_load(rn_serving *serving, const rn_serving_source *source, rn_error *err)
-{
-    char path[4096];
-    int64_t version;
-    rn_plan *plan;
-    rn_model *model;
-    RN_TRY(find_version(source->base_path, path, sizeof path, &version, err));
-    rn_status status = rn_repository_load(path, NULL, &plan, err);
-    if (status == RN_STATUS_OK) status = rn_model_create(plan, source->backend, &source->options, source->workers, &model, err);
-    if (status != RN_STATUS_OK) {
-        rn_error_prefix(err, "model %s, version %lld, %s", source->name, (long long)version, path);
-        return status;
-    }
-    status = publish(serving, source->name, version, model, err);
-    if (status != RN_STATUS_OK) rn_model_release(model);
-    return status;
 }
 
 /* ---- looking up ---- */
 
-rn_model *rn_serving_acquire(rn_serving *serving, rn_text name, int64_t version, int64_t *found)
+rn__served *rn__serving_find(const rn_serving *serving, rn_text name)
 {
-    rn_model *model = NULL;
-    pthread_mutex_lock(&serving->lock);
-    for (const entry *e = serving->entries; e && !model; e = e->next) {
-        if (!rn_text_equals(name, e->name) || (version != RN_LATEST_VERSION && version != e->version)) continue;
-        model = e->model;
-        *found = e->version;
-        rn_model_acquire(model);
-    }
-    pthread_mutex_unlock(&serving->lock);
-    return model;
+    for (rn__served *m = serving->models; m; m = m->next)
+        if (rn_text_equals(name, m->config.name)) return m;
+    return NULL;
 }
 
-int32_t rn_serving_versions(rn_serving *serving, rn_text name, int64_t *out, int32_t capacity)
+rn__version *rn__served_version(const rn__served *model, int64_t number)
 {
-    int32_t count = 0;
-    pthread_mutex_lock(&serving->lock);
-    for (const entry *e = serving->entries; e; e = e->next) {
-        if (!rn_text_equals(name, e->name)) continue;
-        if (count < capacity) out[count] = e->version;
-        count++;
-    }
-    pthread_mutex_unlock(&serving->lock);
-    return count;
+    for (rn__version *v = model->versions; v; v = v->next)
+        if (v->number == number) return v;
+    return NULL;
 }
 
-bool rn_serving_is_ready(const rn_serving *serving)
+/* The version of a label: false when there is no such label. */
+static bool resolve(const rn__served *model, rn_text label, int64_t *version)
 {
-    return atomic_load(&serving->ready);
+    for (int32_t i = 0; model && i < model->label_count; i++) {
+        if (!rn_text_equals(label, model->labels[i].label)) continue;
+        *version = model->labels[i].version;
+        return true;
+    }
+    return false;
+}
+
+static rn_model *acquire(const rn__served *model, int64_t version, int64_t *found)
+{
+    for (const rn__version *v = model ? model->versions : NULL; v; v = v->next) {
+        if (!v->model || (version != RN_LATEST_VERSION && version != v->number)) continue;
+        *found = v->number;
+        rn_model_acquire(v->model);
+        return v->model;
+    }
+    return NULL;
+}
+
+rn_status rn_serving_acquire(rn_serving *serving, rn_text name, int64_t version, rn_text label, rn_model **out, int64_t *found,
+                             rn_error *err)
+{
+    pthread_mutex_lock(&serving->lock);
+    const rn__served *model = rn__serving_find(serving, name);
+    const bool resolved = !label.at || resolve(model, label, &version);
+    *out = resolved ? acquire(model, version, found) : NULL;
+    pthread_mutex_unlock(&serving->lock);
+    if (*out) return RN_STATUS_OK;
+    if (!resolved)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Unrecognized servable version label: %.*s", RN_TEXT_ARG(label));
+    if (version == RN_LATEST_VERSION)
+        return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Servable not found for request: Latest(%.*s)", RN_TEXT_ARG(name));
+    return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Servable not found for request: Specific(%.*s, %lld)", RN_TEXT_ARG(name),
+                   (long long)version);
+}
+
+bool rn_serving_knows(rn_serving *serving, rn_text name)
+{
+    pthread_mutex_lock(&serving->lock);
+    const rn__served *model = rn__serving_find(serving, name);
+    const bool known = model && model->configured;
+    pthread_mutex_unlock(&serving->lock);
+    return known;
+}
+
+/* ---- listing ---- */
+
+const char *rn_version_state_name(rn_version_state state)
+{
+    switch (state) {
+    case RN_VERSION_START:
+        return "START";
+    case RN_VERSION_LOADING:
+        return "LOADING";
+    case RN_VERSION_AVAILABLE:
+        return "AVAILABLE";
+    case RN_VERSION_UNLOADING:
+        return "UNLOADING";
+    case RN_VERSION_END:
+        return "END";
+    default:
+        return "UNKNOWN";
+    }
+}
+
+/* Entries and their texts in one block: first counted, then written. */
+typedef struct {
+    rn_version_info *entries; /* NULL: only count */
+    char *texts;
+    int32_t count;
+    size_t text_bytes;
+} listing;
+
+static const char *put_text(listing *list, const char *text)
+{
+    const size_t bytes = strlen(text) + 1, at = list->text_bytes;
+    list->text_bytes += bytes;
+    return list->entries ? memcpy(list->texts + at, text, bytes) : NULL;
+}
+
+static void put_entry(listing *list, const char *name, int64_t number, const rn__version *v)
+{
+    const bool failed = v && v->state == RN_VERSION_END && v->failure != RN_STATUS_OK;
+    const rn_version_info entry = {.model = put_text(list, name),
+                                   .version = number,
+                                   .state = v ? v->state : RN_VERSION_UNKNOWN,
+                                   .status = failed ? v->failure : RN_STATUS_OK,
+                                   .message = put_text(list, failed && v->message ? v->message : "")};
+    if (list->entries) list->entries[list->count] = entry;
+    list->count++;
+}
+
+/* Both lists fall; a number that is in both was asked for once. */
+static void put_model(listing *list, const rn__served *model, bool idle)
+{
+    const char *name = model->config.name;
+    int32_t i = 0;
+    for (const rn__version *v = model->versions; v; v = v->next) {
+        for (; idle && i < model->idle_count && model->idle[i] >= v->number; i++)
+            if (model->idle[i] > v->number) put_entry(list, name, model->idle[i], NULL);
+        put_entry(list, name, v->number, v);
+    }
+    for (; idle && i < model->idle_count; i++) put_entry(list, name, model->idle[i], NULL);
+}
+
+static void put_models(listing *list, const rn_serving *serving, rn_text name, bool idle)
+{
+    for (const rn__served *m = serving->models; m; m = m->next)
+        if (!name.at || rn_text_equals(name, m->config.name)) put_model(list, m, idle);
+}
+
+rn_status rn_serving_list(rn_serving *serving, rn_text name, bool idle, rn_version_info **out, int32_t *count, rn_error *err)
+{
+    listing list = {0};
+    *out = NULL;
+    pthread_mutex_lock(&serving->lock);
+    put_models(&list, serving, name, idle);
+    *count = list.count;
+    if (list.count > 0) {
+        const size_t entry_bytes = (size_t)list.count * sizeof *list.entries;
+        *out = malloc(entry_bytes + list.text_bytes);
+        list = (listing){.entries = *out, .texts = (char *)*out + entry_bytes};
+        if (*out) put_models(&list, serving, name, idle);
+    }
+    pthread_mutex_unlock(&serving->lock);
+    if (*count == 0 || *out) return RN_STATUS_OK;
+    return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a list of %d versions", *count);
+}
+
+/* ---- readiness ---- */
+
+bool rn_serving_is_ready(rn_serving *serving)
+{
+    if (!atomic_load(&serving->ready)) return false;
+    pthread_mutex_lock(&serving->lock);
+    const bool any = serving->available > 0;
+    pthread_mutex_unlock(&serving->lock);
+    return any;
 }
 
 void rn_serving_set_ready(rn_serving *serving, bool ready)

@@ -45,32 +45,52 @@ const char *rn_status_grpc_name(rn_status status)
     return codes[status].grpc_name;
 }
 
+const char *rn_grpc_code_name(int32_t code)
+{
+    for (int32_t i = 0; i < RN_STATUS_COUNT; i++)
+        if (codes[i].grpc == code) return codes[i].grpc_name;
+    return "UNKNOWN";
+}
+
+/* What is answered to HTTP clients, with the gRPC name that TensorFlow Serving counts it under. */
+static const struct {
+    int32_t code;
+    const char *reason, *grpc_name;
+} http_codes[] = {
+    {200, "OK", "OK"},
+    {400, "Bad Request", "INVALID_ARGUMENT"},
+    {403, "Forbidden", "PERMISSION_DENIED"},
+    {404, "Not Found", "NOT_FOUND"},
+    {405, "Method Not Allowed", "UNIMPLEMENTED"},
+    {408, "Request Timeout", "DEADLINE_EXCEEDED"},
+    {413, "Request Entity Too Large", "RESOURCE_EXHAUSTED"},
+    {415, "Unsupported Media Type", "INVALID_ARGUMENT"},
+    {429, "Too Many Requests", "RESOURCE_EXHAUSTED"},
+    {499, "Client Closed Request", "CANCELLED"},
+    {501, "Not Implemented", "UNIMPLEMENTED"},
+    {503, "Service Unavailable", "UNAVAILABLE"},
+    {504, "Gateway Timeout", "DEADLINE_EXCEEDED"},
+    {500, "Internal Server Error", "INTERNAL"}, /* last: what is not in the list is counted here */
+};
+
+enum { HTTP_CODE_COUNT = sizeof http_codes / sizeof http_codes[0] };
+
+int32_t rn_http_code_index(int32_t code)
+{
+    int32_t i = 0;
+    while (i < HTTP_CODE_COUNT - 1 && http_codes[i].code != code) i++;
+    return i;
+}
+
+int32_t rn_http_code_at(int32_t index, const char **grpc_name)
+{
+    if (index >= HTTP_CODE_COUNT) return 0;
+    *grpc_name = http_codes[index].grpc_name;
+    return http_codes[index].code;
+}
+
 const char *rn_http_reason(int32_t code)
 {
-    switch (code) {
-    case 200:
-        return "OK";
-    case 400:
-        return "Bad Request";
-    case 403:
-        return "Forbidden";
-    case 404:
-        return "Not Found";
-    case 413:
-        return "Request Entity Too Large";
-    case 429:
-        return "Too Many Requests";
-    case 499:
-        return "Client Closed Request";
-    case 500:
-        return "Internal Server Error";
-    case 501:
-        return "Not Implemented";
-    case 503:
-        return "Service Unavailable";
-    case 504:
-        return "Gateway Timeout";
-    default:
-        return "Unknown";
-    }
+    const int32_t i = rn_http_code_index(code);
+    return http_codes[i].code == code ? http_codes[i].reason : "Unknown";
 }

@@ -22,14 +22,6 @@ static int64_t since(int64_t begin_us)
 
 /* ---- the end ---- */
 
-static void copy_timings(rn_timings *timings, const rn_request *request)
-{
-    if (request->pictures) timings->decode = request->decode_us;
-    timings->queue = request->batch.queue_us;
-    timings->run = request->batch.run_us;
-    timings->batch_rows = request->batch.batch_rows;
-}
-
 /* A picture that cannot be read is named by its place, as other faulty elements are. */
 static void fail(rn_exchange *x, const predict *p)
 {
@@ -52,7 +44,7 @@ static void write_answer(rn_job *job)
         const int64_t begin = rn_clock_us();
         rn__tfs_write_output(request, p->format, &x->answer);
         snprintf(x->device, sizeof x->device, "%s", rn_model_device(request->model));
-        copy_timings(&x->timings, request);
+        rn_timings_of_request(request, &x->timings);
         x->timings.write = since(begin);
         rn_exchange_answer(x);
     }

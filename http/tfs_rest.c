@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "http/gzip.h"
+#include "http/status_map.h"
 #include "http/tfs.h"
 
 /* ---- URLs ---- */
@@ -26,29 +27,24 @@ void rn__tfs_preflight(rn_exchange *x)
 rn_status rn__tfs_acquire(rn_exchange *x, rn_model **out, int64_t *version, rn_error *err)
 {
     const rn_target *target = &x->target;
-    if (target->label.at)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Unrecognized servable version label: %.*s", RN_TEXT_ARG(target->label));
-    *out = rn_serving_acquire(x->service->serving, target->model, target->version, version);
-    if (*out) return RN_STATUS_OK;
-    if (target->version == RN_LATEST_VERSION)
-        return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Servable not found for request: Latest(%.*s)", RN_TEXT_ARG(target->model));
-    return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Servable not found for request: Specific(%.*s, %lld)", RN_TEXT_ARG(target->model),
-                   (long long)target->version);
+    RN_TRY(rn_serving_acquire(x->service->serving, target->model, target->version, target->label, out, version, err));
+    x->asked_model = rn_model_metrics_of(*out);
+    return RN_STATUS_OK;
 }
 
 /* ---- status ---- */
 
-static void write_version_status(rn_json_writer *out, int64_t version)
+static void write_version_status(rn_json_writer *out, const rn_version_info *info)
 {
     char digits[24];
-    snprintf(digits, sizeof digits, "%lld", (long long)version);
+    snprintf(digits, sizeof digits, "%lld", (long long)info->version);
     rn_json_begin_object(out);
     rn_json_string_member(out, "version", digits);
-    rn_json_string_member(out, "state", "AVAILABLE");
+    rn_json_string_member(out, "state", rn_version_state_name(info->state));
     rn_json_key(out, rn_text_of("status"));
     rn_json_begin_object(out);
-    rn_json_string_member(out, "error_code", "OK");
-    rn_json_string_member(out, "error_message", "");
+    rn_json_string_member(out, "error_code", rn_status_grpc_name(info->status));
+    rn_json_string_member(out, "error_message", info->message);
     rn_json_end_object(out);
     rn_json_end_object(out);
 }
@@ -56,22 +52,25 @@ static void write_version_status(rn_json_writer *out, int64_t version)
 /* Labels are not looked at, as in TensorFlow Serving. */
 void rn__tfs_status(rn_exchange *x)
 {
-    enum { MAX_VERSIONS = 256 };
     const rn_target *target = &x->target;
-    int64_t versions[MAX_VERSIONS];
-    int32_t count = rn_serving_versions(x->service->serving, target->model, versions, MAX_VERSIONS);
-    if (count > MAX_VERSIONS) count = MAX_VERSIONS;
+    rn_version_info *versions;
+    int32_t count, shown = 0;
+    rn_error err;
+    if (rn_serving_list(x->service->serving, target->model, false, &versions, &count, &err) != RN_STATUS_OK) {
+        rn_exchange_fail(x, err.status, "%s", err.message);
+        return;
+    }
     rn_json_writer *out = &x->answer;
     out->indent = 1;
     rn_json_begin_object(out);
     rn_json_key(out, rn_text_of("model_version_status"));
     rn_json_begin_array(out);
-    int32_t shown = 0;
     for (int32_t i = 0; i < count; i++) {
-        if (target->version != RN_LATEST_VERSION && target->version != versions[i]) continue;
-        write_version_status(out, versions[i]);
+        if (target->version != RN_LATEST_VERSION && target->version != versions[i].version) continue;
+        write_version_status(out, &versions[i]);
         shown++;
     }
+    free(versions);
     rn_json_end_array(out);
     rn_json_end_object(out);
     rn_json_text(out, rn_text_of("\n"));

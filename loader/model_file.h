@@ -12,6 +12,9 @@
 
 #include "engine/plan.h"
 
+/* What such a file is called in a version's directory. */
+#define RN_MODEL_FILE_NAME "model.safetensors"
+
 /* Writes `path` atomically: a temporary file beside it, flushed, renamed. `source` names what the plan came from. The same plan gives the same
  * bytes. */
 rn_status rn_model_file_write(const rn_plan *plan, const char *source, const char *path, rn_error *err);

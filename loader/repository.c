@@ -19,7 +19,7 @@
 enum { PATH_BYTES = 4096 };
 
 /* What may lie in a version's directory; the first that does is loaded. A converted file is the same model and loads faster. */
-static const char *const model_names[] = {"model.safetensors", "saved_model.pb"};
+static const char *const model_names[] = {RN_MODEL_FILE_NAME, "saved_model.pb"};
 enum { CONVERTED, MODEL_NAME_COUNT = sizeof model_names / sizeof model_names[0] };
 
 static rn_status join(const char *folder, const char *name, char out[PATH_BYTES], rn_error *err)
@@ -35,15 +35,23 @@ static bool may_exist(const char *path)
     return stat(path, &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
-static rn_status holds_model(const char *folder, bool *out, rn_error *err)
+static bool is_file(const char *path)
 {
-    char path[PATH_BYTES];
-    *out = false;
-    for (int i = 0; i < MODEL_NAME_COUNT && !*out; i++) {
-        RN_TRY(join(folder, model_names[i], path, err));
-        *out = may_exist(path);
-    }
-    return RN_STATUS_OK;
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
+static bool holds_model(const char *folder)
+{
+    char file[PATH_BYTES];
+    for (int i = 0; i < MODEL_NAME_COUNT; i++)
+        if (join(folder, model_names[i], file, NULL) == RN_STATUS_OK && may_exist(file)) return true;
+    return false;
+}
+
+bool rn_repository_is_model(const char *path)
+{
+    return is_file(path) || holds_model(path);
 }
 
 static bool parse_version(const char *name, rn_repository_version *out)
@@ -85,41 +93,50 @@ static rn_status sort_versions(const char *base, rn_repository_version *versions
     return RN_STATUS_OK;
 }
 
-static rn_status fail_empty(const char *base, rn_error *err)
+static rn_status refuse_url(const char *base, rn_error *err)
 {
-    bool model = false;
-    RN_TRY(holds_model(base, &model, err));
-    if (model) {
-        return RN_FAIL(err, RN_STATUS_NOT_FOUND, "%s: a model itself, expected a directory of versions: put it into %s/1", base, base);
+    const char *colon = strstr(base, "://");
+    if (!colon) return RN_STATUS_OK;
+    return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s: object storage is not served yet, expected a directory; copy the model to a volume first",
+                   base);
+}
+
+/* The versions in the directory `base`, in any order; none: an empty list. */
+static rn_status list_versions(const char *base, rn_repository_version **out, int32_t *count, rn_error *err)
+{
+    rn_status status = RN_STATUS_OK;
+    rn_repository_version version;
+    DIR *folder = opendir(base);
+    if (!folder) return rn__io_error(base, err);
+    for (struct dirent *entry; (errno = 0, entry = readdir(folder)) != NULL;) {
+        char path[PATH_BYTES];
+        if (!parse_version(entry->d_name, &version)) continue;
+        RN_TRY_CLEANUP(status, join(base, entry->d_name, path, err));
+        if (holds_model(path)) RN_TRY_CLEANUP(status, append(out, count, &version, err));
     }
+    if (errno != 0) status = rn__io_error(base, err);
+cleanup:
+    closedir(folder);
+    return status;
+}
+
+static rn_status find_versions(const char *base, rn_repository_version **out, int32_t *count, rn_error *err)
+{
+    static const rn_repository_version itself = {.number = 1};
+    RN_TRY(refuse_url(base, err));
+    if (is_file(base)) return append(out, count, &itself, err);
+    RN_TRY(list_versions(base, out, count, err));
+    if (*count > 0) return sort_versions(base, *out, *count, err);
+    if (holds_model(base)) return append(out, count, &itself, err);
     return RN_FAIL(err, RN_STATUS_NOT_FOUND, "%s: no versions, expected directories such as %s/1 that hold %s or %s", base, base,
                    model_names[1], model_names[0]);
 }
 
 rn_status rn_repository_versions(const char *base, rn_repository_version **out, int32_t *count, rn_error *err)
 {
-    rn_status status = RN_STATUS_OK;
-    rn_repository_version *versions = NULL, version;
+    rn_repository_version *versions = NULL;
     int32_t found = 0;
-    DIR *folder = opendir(base);
-    if (!folder) return rn__io_error(base, err);
-    for (struct dirent *entry; (errno = 0, entry = readdir(folder)) != NULL;) {
-        char path[PATH_BYTES];
-        bool model;
-        if (!parse_version(entry->d_name, &version)) continue;
-        RN_TRY_CLEANUP(status, join(base, entry->d_name, path, err));
-        RN_TRY_CLEANUP(status, holds_model(path, &model, err));
-        if (model) RN_TRY_CLEANUP(status, append(&versions, &found, &version, err));
-    }
-    if (errno != 0)
-        status = rn__io_error(base, err);
-    else if (found == 0)
-        status = fail_empty(base, err);
-    else
-        status = sort_versions(base, versions, found, err);
-
-cleanup:
-    closedir(folder);
+    const rn_status status = find_versions(base, &versions, &found, err);
     if (status != RN_STATUS_OK) {
         free(versions);
         return status;
@@ -128,6 +145,50 @@ cleanup:
     *count = found;
     return RN_STATUS_OK;
 }
+
+rn_status rn_repository_version_path(const char *base, const rn_repository_version *version, char *out, size_t out_bytes, rn_error *err)
+{
+    const char *slash = version->name[0] ? "/" : "";
+    if (snprintf(out, out_bytes, "%s%s%s", base, slash, version->name) < (int)out_bytes) return RN_STATUS_OK;
+    return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%.100s...: the path is too long", base);
+}
+
+/* ---- whether files changed ---- */
+
+/* FNV-1a. */
+static uint64_t mix(uint64_t stamp, const void *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) stamp = (stamp ^ ((const uint8_t *)bytes)[i]) * 0x100000001b3u;
+    return stamp;
+}
+
+static uint64_t stamp_of(const char *path, int depth)
+{
+    struct stat info;
+    if (stat(path, &info) != 0) return (uint64_t)errno;
+    const int64_t facts[] = {(int64_t)info.st_ino,        info.st_size,           info.st_mtim.tv_sec,
+                             info.st_mtim.tv_nsec, info.st_ctim.tv_sec, info.st_ctim.tv_nsec};
+    uint64_t stamp = mix(0xcbf29ce484222325u, facts, sizeof facts);
+    DIR *folder = depth > 0 && S_ISDIR(info.st_mode) ? opendir(path) : NULL;
+    if (!folder) return stamp;
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        char below[PATH_BYTES];
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        if (join(path, entry->d_name, below, NULL) != RN_STATUS_OK) continue;
+        /* A sum, because a directory is read in any order. */
+        stamp += mix(stamp_of(below, depth - 1), entry->d_name, strlen(entry->d_name));
+    }
+    closedir(folder);
+    return stamp;
+}
+
+uint64_t rn_repository_stamp(const char *path)
+{
+    enum { DEPTH = 3 }; /* assets.extra/ and variables/ hold files */
+    return stamp_of(path, DEPTH);
+}
+
+/* ---- loading ---- */
 
 rn_status rn_repository_load(const char *path, const rn_progress *progress, rn_plan **out, rn_error *err)
 {

@@ -1,7 +1,7 @@
 /* Finds versions under a base path and loads one, whatever form it is stored in.
  *
  * <base>/<version>/ holds a SavedModel (saved_model.pb) or a converted model.safetensors; version is a decimal number without sign. A
- * directory that holds neither is being written and does not count.
+ * directory that holds neither is being written and does not count. A base path that is a model itself is version 1.
  */
 #ifndef RN_LOADER_REPOSITORY_H
 #define RN_LOADER_REPOSITORY_H
@@ -10,12 +10,22 @@
 
 typedef struct rn_repository_version {
     int64_t number;
-    char name[32]; /* of its directory: the number, perhaps with leading zeros */
+    char name[32]; /* of its directory: the number, perhaps with leading zeros; empty: the base path itself */
 } rn_repository_version;
 
+/* Whether `path` is one version of a model: a directory that holds one in any form, or a converted file. What may not be looked at is taken
+ * for a model: loading it says why it cannot be used. */
+bool rn_repository_is_model(const char *path);
+
 /* Versions under `base`, highest first, in *out (the caller frees it). NOT_FOUND when base is not a directory or has no version;
- * INVALID_ARGUMENT when two directories are the same version. */
+ * INVALID_ARGUMENT when two directories are the same version; UNSUPPORTED for a URL. */
 rn_status rn_repository_versions(const char *base, rn_repository_version **out, int32_t *count, rn_error *err);
+
+/* The path of one of them. INVALID_ARGUMENT: longer than `out`. */
+rn_status rn_repository_version_path(const char *base, const rn_repository_version *version, char *out, size_t out_bytes, rn_error *err);
+
+/* A number that changes when any file of the version at `path` is written, added or taken away: its names, sizes and times, not its bytes. */
+uint64_t rn_repository_stamp(const char *path);
 
 /* Loads a SavedModel directory, a directory holding model.safetensors (which goes first when both are there), or such a file, and checks all
  * checksums. Failures name the path. */

@@ -1,138 +1,184 @@
 #!/usr/bin/env python3
-"""Paired comparison of resnet-bench with onnxruntime or OpenVINO on this machine: the same network, batch and thread count, in turns (A B A B ...).
+"""Our speed beside other engines': the same SavedModel, batch and thread count, on this machine, in turns (A B A B ...).
 
-Both sides run ResNet-101 V1 at 224x224 with random weights, batch norm folded. A round runs ours for some seconds, then the peer; the ratio of
-a pair is peer time / our time, so that 1.2 means that we are 1.2 times as fast. The medians over all pairs are printed, and each pair.
+    prepare SAVED_MODEL DIR --pixel_range 255     into the forms that the engines read; needs tensorflow, tf2onnx and, for int8, nncf
+    measure DIR --batch 8 --minutes 3             adds pairs to DIR/pairs.jsonl: run it as often and as long as the machine is free
+    report DIR OUT                                OUT.md, OUT.json, OUT.svg and OUT.png from all pairs there are
 
-    pip install numpy onnx onnxruntime openvino
-    python tools/compare_peers.py --peer openvino --batch 1 --threads 2 --rounds 7
+Every engine is a process that stays loaded and runs when it is its turn. Its answers are compared with ours before anything is timed. A pair is one
+turn of ours and one of the peer's right after it; where somebody else used more than a twentieth of the machine meanwhile, it does not count. The
+ratio of a pair is peer time / our time, so that 1.2 means that we are 1.2 times as fast; reported are medians over all pairs.
+
+    pip install numpy onnx onnxruntime openvino nncf tensorflow-cpu tf2onnx torch matplotlib
 """
 import argparse
 import json
-import statistics
+import pathlib
 import subprocess
+import sys
+import tempfile
 import time
 
-import numpy
-from onnx import TensorProto, helper
+import numpy as np
 
-STAGES = ((64, 3), (128, 4), (256, 23), (512, 3))
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "peers"))
+from idle import Watch  # noqa: E402
 
-
-class Network:
-    """ResNet-101 V1 as an ONNX graph in NCHW, built layer by layer."""
-
-    def __init__(self, batch):
-        self.batch, self.nodes, self.weights = batch, [], []
-        self.random = numpy.random.default_rng(1)
-
-    def weight(self, shape, spread):
-        name = f"w{len(self.weights)}"
-        values = self.random.uniform(-spread, spread, shape).astype(numpy.float32)
-        self.weights.append(helper.make_tensor(name, TensorProto.FLOAT, shape, values.tobytes(), raw=True))
-        return name
-
-    def node(self, kind, inputs, **attributes):
-        output = f"t{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
-        return output
-
-    def conv(self, x, channels, filters, size, stride, relu, gain=1.0):
-        pad = size // 2
-        w = self.weight((filters, channels, size, size), gain * (6.0 / (channels * size * size)) ** 0.5)
-        y = self.node("Conv", [x, w, self.weight((filters,), 0.1)], kernel_shape=[size, size], strides=[stride, stride], pads=[pad] * 4)
-        return self.node("Relu", [y]) if relu else y
-
-    def block(self, x, channels, width, stride, project):
-        shortcut = self.conv(x, channels, 4 * width, 1, stride, False, 0.7) if project else x
-        y = self.conv(x, channels, width, 1, stride, True)
-        y = self.conv(y, width, width, 3, 1, True)
-        y = self.conv(y, width, 4 * width, 1, 1, False, 0.3)
-        return self.node("Relu", [self.node("Add", [shortcut, y])])
-
-    def build(self):
-        x = self.conv("inputs", 3, 64, 7, 2, True)
-        x = self.node("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
-        channels = 64
-        for stage, (width, blocks) in enumerate(STAGES):
-            for i in range(blocks):
-                x = self.block(x, channels, width, 2 if stage and i == 0 else 1, i == 0)
-                channels = 4 * width
-        x = self.node("Flatten", [self.node("GlobalAveragePool", [x])])
-        x = self.node("Gemm", [x, self.weight((channels, 1000), 0.05), self.weight((1000,), 0.1)])
-        y = self.node("Softmax", [x])
-        graph = helper.make_graph(self.nodes, "resnet101",
-                                  [helper.make_tensor_value_info("inputs", TensorProto.FLOAT, [self.batch, 3, 224, 224])],
-                                  [helper.make_tensor_value_info(y, TensorProto.FLOAT, [self.batch, 1000])], self.weights)
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+BUSY_LIMIT = 0.05
+ROWS = 32
+# What resnet-bench is told, and which file it opens.
+OURS = {"resnetd-fp32": ("converted", [])}
+PAIRS = ["resnetd-fp32:openvino-f32", "resnetd-fp32:onnxruntime", "resnetd-fp32:tensorflow", "resnetd-fp32:pytorch"]
+# Largest difference to our fp32 answers that is rounding, relative to the largest magnitude: f32 sums of a hundred layers in another order, 8 bits of
+# mantissa, 8 bits.
+ALLOWED = {"bf16": 5e-2, "int8": 2e-1}
+ALLOWED_FP32 = 1e-4
 
 
-class OnnxRuntime:
-    """`run(pixels)` answers one batch; `name` says who did."""
-
-    def __init__(self, model, threads):
-        import onnxruntime
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = threads
-        settings.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
-        self.name = f"onnxruntime {onnxruntime.__version__}"
-        self.run = lambda pixels: session.run(None, {"inputs": pixels})
+def pictures(count, side, seed):
+    """[count][side][side][3] in [0, 1], from smooth to pure noise."""
+    rng = np.random.default_rng(seed)
+    coarse = np.repeat(np.repeat(rng.random((count, 14, 14, 3)), side // 14, 1), side // 14, 2)
+    share = np.linspace(0, 1, count).reshape(count, 1, 1, 1)
+    return (coarse * (1 - share) + rng.random((count, side, side, 3)) * share).astype(np.float32)
 
 
-class OpenVino:
-    def __init__(self, model, threads):
-        import openvino
-        settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        request = openvino.compile_model(openvino.Core().read_model(model), "CPU", settings).create_infer_request()
-        self.name = f"OpenVINO {openvino.__version__.split('-')[0]} f32"
-        self.run = lambda pixels: request.infer({"inputs": pixels}, share_inputs=True)
+# ---- prepare ----
+
+def quantize(folder, rows):
+    """OpenVINO's own int8, by its quantiser NNCF. The pictures it calibrates with are others than those that are timed."""
+    import nncf
+    import openvino
+    model = nncf.quantize(openvino.Core().read_model(folder / "model.onnx"), nncf.Dataset([row[None] for row in rows]), subset_size=len(rows))
+    openvino.save_model(model, folder / "int8.xml", compress_to_fp16=False)
 
 
-PEERS = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}
+def prepare(options):
+    folder = options.folder
+    (folder / "converted/1").mkdir(parents=True, exist_ok=True)
+    (folder / "saved_model").unlink(missing_ok=True)
+    (folder / "saved_model").symlink_to(options.saved_model.resolve())
+    np.save(folder / "rows.npy", pictures(ROWS, 224, seed=2) * np.float32(options.pixel_range))
+    subprocess.run([options.build / "resnet-convert", options.saved_model, folder / "converted/1"], check=True)
+    subprocess.run([sys.executable, "-m", "tf2onnx.convert", "--saved-model", options.saved_model, "--signature_def", "serving_default", "--tag", "serve",
+                    "--opset", "17", "--output", folder / "model.onnx"], check=True)
+    quantize(folder, pictures(ROWS, 224, seed=3) * np.float32(options.pixel_range))
 
 
-def time_peer(peer, pixels, seconds):
-    """Median milliseconds of a run."""
-    peer.run(pixels)
-    times, start = [], time.perf_counter()
-    while len(times) < 5 or time.perf_counter() - start < seconds:
-        before = time.perf_counter()
-        peer.run(pixels)
-        times.append(time.perf_counter() - before)
-    return 1e3 * statistics.median(times)
+# ---- engines at work ----
+
+class Engine:
+    """A process that measures once for every line."""
+
+    def __init__(self, command):
+        self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def read(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.process.args[0]} {self.process.args[1]} ended with code {self.process.wait()}")
+        return json.loads(line)
+
+    def turn(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self.read()
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait()
 
 
-def time_ours(options, extra):
-    command = [options.bench, "model", "--synthetic=resnet101_v1", f"--batch={options.batch}", f"--threads={options.threads}",
-               f"--seconds={options.seconds}", "--json", *extra]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+class Peer(Engine):
+    def __init__(self, name, options):
+        super().__init__([sys.executable, HERE / "peers/engines.py", name, options.folder, f"--batch={options.batch}", f"--threads={options.threads}",
+                          f"--seconds={options.seconds}"])
+        hello = self.read()
+        self.version, self.answers = hello["version"], np.array(hello["answers"], np.float32)
+
+
+class Ours(Engine):
+    def __init__(self, name, options):
+        path, flags = OURS[name]
+        with tempfile.TemporaryDirectory() as scratch:
+            rows, answers = pathlib.Path(scratch, "rows"), pathlib.Path(scratch, "answers")
+            np.load(options.folder / "rows.npy")[:options.batch].tofile(rows)
+            super().__init__([options.build / "resnet-bench", "model", options.folder / path / "1", "--paced", "--json", f"--batch={options.batch}",
+                              f"--threads={options.threads}", f"--seconds={options.seconds}", f"--input={rows}", f"--output={answers}", *flags])
+            first = self.turn()
+            self.answers = np.fromfile(answers, np.float32).reshape(options.batch, -1)
+        self.version = f"{first['backend']}, commit {first['commit']}"
+        self.facts = {"processor": first["processor"], "model": first["model"]}
+
+
+def check(name, engine, reference):
+    """The share of the largest magnitude by which an engine's answers differ from our fp32's."""
+    difference = float(np.abs(engine.answers - reference).max() / np.abs(reference).max())
+    if not difference <= ALLOWED.get(name.rpartition("-")[2], ALLOWED_FP32):
+        raise SystemExit(f"{name} ({engine.version}) differs from our fp32 by {difference:.1e} of the largest magnitude: nothing is timed")
+    return difference
+
+
+def measure(options):
+    pairs = [tuple(pair.split(":")) for pair in options.pairs.split(",")]
+    deadline = time.monotonic() + 60 * options.minutes
+    engines = {"resnetd-fp32": Ours("resnetd-fp32", options)}
+    for name in sorted({name for pair in pairs for name in pair} - {"resnetd-fp32"}):
+        engines[name] = (Ours if name in OURS else Peer)(name, options)
+    reference = engines["resnetd-fp32"]
+    differences = {name: check(name, engine, reference.answers) for name, engine in engines.items()}
+    watch = Watch([engine.process.pid for engine in engines.values()])
+    kept, dropped = 0, 0
+    with open(options.folder / "pairs.jsonl", "a") as out:
+        while time.monotonic() < deadline:
+            for pair in pairs:
+                watch.start()
+                milliseconds = [engines[name].turn()["median_ms"] for name in pair]
+                busy = watch.share()
+                kept, dropped = kept + (busy <= BUSY_LIMIT), dropped + (busy > BUSY_LIMIT)
+                print(f"{pair[0]} {milliseconds[0]:8.2f} ms  {pair[1]} {milliseconds[1]:8.2f} ms  ratio {milliseconds[1] / milliseconds[0]:.3f}"
+                      f"  others {100 * busy:.1f} %{'  dropped' if busy > BUSY_LIMIT else ''}", flush=True)
+                if busy <= BUSY_LIMIT:
+                    record = {"engines": pair, "ms": milliseconds, "versions": [engines[name].version for name in pair],
+                              "differences": [differences[name] for name in pair], "batch": options.batch, "threads": options.threads, **reference.facts}
+                    out.write(json.dumps(record) + "\n")
+                    out.flush()
+                if time.monotonic() > deadline:
+                    break
+    for engine in engines.values():
+        engine.stop()
+    print(f"batch {options.batch}: {kept} pairs kept, {dropped} dropped because somebody else was at work")
+
+
+def report(options):
+    import peer_report
+    peer_report.write(options.folder / "pairs.jsonl", options.out)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer", choices=PEERS, default="onnxruntime")
-    parser.add_argument("--bench", default="build/resnet-bench")
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--isa", help="limit our instruction set")
+    parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"))
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("prepare")
+    command.add_argument("saved_model", type=pathlib.Path)
+    command.add_argument("folder", type=pathlib.Path)
+    command.add_argument("--pixel_range", type=float, default=1, help="the model takes numbers from 0 to this")
+    command.set_defaults(run=prepare)
+    command = commands.add_parser("measure")
+    command.add_argument("folder", type=pathlib.Path)
+    command.add_argument("--batch", type=int, default=1, choices=range(1, ROWS + 1), metavar=f"1..{ROWS}")
+    command.add_argument("--threads", type=int, default=2)
+    command.add_argument("--seconds", type=float, default=1, help="of a turn; three runs at least")
+    command.add_argument("--minutes", type=float, default=3)
+    command.add_argument("--pairs", default=",".join(PAIRS), help=f"default: {','.join(PAIRS)}")
+    command.set_defaults(run=measure)
+    command = commands.add_parser("report")
+    command.add_argument("folder", type=pathlib.Path)
+    command.add_argument("out", type=pathlib.Path)
+    command.set_defaults(run=report)
     options = parser.parse_args()
-    extra = [f"--isa={options.isa}"] if options.isa else []
-
-    peer = PEERS[options.peer](Network(options.batch).build().SerializeToString(), options.threads)
-    pixels = numpy.random.default_rng(2).uniform(-1, 1, (options.batch, 3, 224, 224)).astype(numpy.float32)
-    ours, theirs = [], []
-    for i in range(options.rounds):
-        result = time_ours(options, extra)
-        ours.append(result["median_ms"])
-        theirs.append(time_peer(peer, pixels, options.seconds))
-        print(f"pair {i + 1}: resnetd {ours[-1]:8.2f} ms  {options.peer} {theirs[-1]:8.2f} ms  ratio {theirs[-1] / ours[-1]:.3f}", flush=True)
-    ratios = [t / o for t, o in zip(theirs, ours)]
-    print(f"batch {options.batch}, {options.threads} threads, {options.rounds} pairs: resnetd {statistics.median(ours):.2f} ms "
-          f"({result['backend']}, commit {result['commit']}), {peer.name} {statistics.median(theirs):.2f} ms, "
-          f"median ratio {statistics.median(ratios):.3f} ({min(ratios):.3f} .. {max(ratios):.3f}) on {result['processor']}")
+    options.run(options)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,21 @@
 #
 # usage: sh tools/demo.sh [--keep] [PICTURE...]      --keep leaves the server running and says how to call and stop it
 set -eu
-cd "$(dirname "$0")/.."
 
+# Pictures are named from where the caller stands.
 keep=
-case ${1:-} in
---keep) keep=1; shift ;;
--*) sed -n '2,5s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
-esac
+for argument; do
+  shift
+  case $argument in
+  --keep) keep=1; continue ;;
+  -*) sed -n '2,5s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  /*) ;;
+  *) argument=$PWD/$argument ;;
+  esac
+  [ -r "$argument" ] || { echo "no such picture: $argument" >&2; exit 2; }
+  set -- "$@" "$argument"
+done
+cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- tests/data/pictures/ankle_boot.png tests/data/pictures/bag.jpg tests/data/pictures/dress.png
 
 step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
@@ -21,8 +29,12 @@ sh tools/install-deps.sh
 step "2. Build"
 make -s -j"$(nproc)"
 
-work=build/demo
+work=build/demo.$$ # two demos may run at once
 mkdir -p "$work/fashion/1"
+server=
+stop() { [ -z "$server" ] || { kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; }; rm -rf "$work"; }
+trap stop EXIT
+trap 'exit 130' INT TERM
 step "3. Convert the SavedModel: resnet-convert tests/data/fashion_resnet101/1 $work/fashion/1/model.safetensors"
 build/resnet-convert tests/data/fashion_resnet101/1 "$work/fashion/1/model.safetensors"
 build/resnet-convert show "$work/fashion/1/model.safetensors"
@@ -31,9 +43,6 @@ step "4. Serve it"
 log=$work/server.log
 build/resnetd --model_name=fashion --model_base_path="$work/fashion" --rest_api_port=0 --monitoring_port=0 --port=0 >"$log" 2>&1 &
 server=$!
-stop() { kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; }
-trap stop EXIT
-trap 'exit 130' INT TERM
 url=
 for _ in $(seq 300); do
   url=$(sed -n 's/^resnetd: ready: REST on port \([0-9]*\)$/http:\/\/localhost:\1/p' "$log")

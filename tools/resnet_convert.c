@@ -241,7 +241,7 @@ static void print_origin(const char *path)
 {
     rn_model_file_origin origin;
     char file[4096];
-    snprintf(file, sizeof file, "%s/model.safetensors", path);
+    snprintf(file, sizeof file, "%s/" RN_MODEL_FILE_NAME, path);
     if (rn_model_file_read_origin(path, &origin, NULL) != RN_STATUS_OK && rn_model_file_read_origin(file, &origin, NULL) != RN_STATUS_OK)
         return;
     printf("converted    by %s from %s\nSHA-256      %s\n", origin.converter, origin.source, origin.sha256);
@@ -297,7 +297,7 @@ static void out_file(const char *out, char path[4096])
     const bool slash = length > 0 && out[length - 1] == '/';
     if (slash) make_folders(out);
     const bool folder = slash || (stat(out, &info) == 0 && S_ISDIR(info.st_mode));
-    snprintf(path, 4096, "%s%s%s", out, folder && !slash ? "/" : "", folder ? "model.safetensors" : "");
+    snprintf(path, 4096, "%s%s%s", out, folder && !slash ? "/" : "", folder ? RN_MODEL_FILE_NAME : "");
 }
 
 static rn_status quantize(rn_plan *plan, const options *options, const rn_progress *progress, rn_error *err)

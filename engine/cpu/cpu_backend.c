@@ -9,7 +9,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include "engine/cpu/cpu_count.h"
@@ -33,21 +32,13 @@ rn_status rn__cpu_choose_isa(const char *name, rn_isa *out, rn_error *err)
         *out = best;
         return RN_STATUS_OK;
     }
-    for (int isa = 0; isa < RN_ISA_COUNT; isa++) {
-        if (strcmp(rn_isa_name((rn_isa)isa), name) != 0) continue;
-        if (isa > (int)best) {
-            return RN_FAIL(err, RN_STATUS_DEVICE_FAILED, "instruction set %s was asked for, this processor (%s) has %s", name, rn_cpu_model(),
-                           rn_isa_name(best));
-        }
-        *out = (rn_isa)isa;
-        return RN_STATUS_OK;
+    if (!rn_isa_by_name(name, out))
+        return RN_FAIL(err, RN_STATUS_NOT_FOUND, "instruction set %s is not known: expected one of%s", name, rn_isa_names);
+    if (*out > best) {
+        return RN_FAIL(err, RN_STATUS_DEVICE_FAILED, "instruction set %s was asked for, this processor (%s) has %s", name, rn_cpu_model(),
+                       rn_isa_name(best));
     }
-    char names[128] = "";
-    for (int isa = 0; isa < RN_ISA_COUNT; isa++) {
-        strncat(names, isa ? ", " : "", sizeof names - strlen(names) - 1);
-        strncat(names, rn_isa_name((rn_isa)isa), sizeof names - strlen(names) - 1);
-    }
-    return RN_FAIL(err, RN_STATUS_NOT_FOUND, "instruction set %s is not known: expected one of %s", name, names);
+    return RN_STATUS_OK;
 }
 
 /* ---- prepare ---- */

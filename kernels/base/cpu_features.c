@@ -33,6 +33,22 @@ const char *rn_isa_name(rn_isa isa)
     return names[isa];
 }
 
+const char rn_isa_names[] =
+#define RN_ISA_NAME(name, text) " " text
+    RN_ISA_LIST(RN_ISA_NAME)
+#undef RN_ISA_NAME
+    ;
+
+bool rn_isa_by_name(const char *name, rn_isa *out)
+{
+    for (int isa = 0; isa < RN_ISA_COUNT; isa++) {
+        if (strcmp(rn_isa_name((rn_isa)isa), name) != 0) continue;
+        *out = (rn_isa)isa;
+        return true;
+    }
+    return false;
+}
+
 const char *rn_cpu_model(void)
 {
 #if defined(__x86_64__)

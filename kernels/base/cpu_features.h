@@ -2,6 +2,8 @@
 #ifndef RN_KERNELS_BASE_CPU_FEATURES_H
 #define RN_KERNELS_BASE_CPU_FEATURES_H
 
+#include <stdbool.h>
+
 /* Instruction sets in rising order: a kernel entry names the set that it needs, and a machine that has a set has all before it. */
 #define RN_ISA_LIST(X)                                                                                                         \
     X(SCALAR, "scalar")                                                                                                        \
@@ -20,6 +22,10 @@ typedef enum {
 /* Best set that processor and operating system support. Thread-safe. */
 rn_isa rn_cpu_best_isa(void);
 const char *rn_isa_name(rn_isa isa);
+/* Whether a set has that name; then *out is it. */
+bool rn_isa_by_name(const char *name, rn_isa *out);
+/* Every name after a blank, for messages: " scalar avx2 ...". */
+extern const char rn_isa_names[];
 
 /* Model name of the processor, as the system reports it ("AMD EPYC ..."); static, never NULL. Thread-safe after the first call. */
 const char *rn_cpu_model(void);

@@ -23,7 +23,7 @@
 static const double TOLERANCE = 1e-4;
 enum { MAX_ROWS = 5 };
 
-static const char *const isas[] = {"scalar", "avx2", "avx512"};
+static const char *const isas[] = {"scalar", "avx2", "avx512"}; /* the sets that change anything in fp32 */
 static int skipped;
 
 typedef struct {
@@ -195,6 +195,171 @@ static void full_size_networks(void **state)
     }
 }
 
+/* ---- precisions ---- */
+
+/* A hundred layers whose values are rounded to 8 bits, relative to the largest output: 2^-9 of a layer, times ten where they add up as errors of
+ * independent sign do. */
+static const double BF16_TOLERANCE = 2e-2;
+
+static rn_status prepare(const rn_plan *plan, const rn_backend_options *options, const rn_backend **cpu, rn_executor **executor, rn_error *err)
+{
+    assert_int_equal(rn_backend_select("cpu", cpu, err), RN_STATUS_OK);
+    return (*cpu)->prepare(plan, options, executor, err);
+}
+
+/* False, and a counted SKIP, where this processor has no bf16. */
+static bool have_bf16(const char *test)
+{
+    if (rn_cpu_best_isa() >= RN_ISA_AVX512_BF16) return true;
+    printf("SKIP %s: this processor lacks %s\n", test, rn_isa_name(RN_ISA_AVX512_BF16));
+    skipped++;
+    return false;
+}
+
+/* Largest error of the float outputs of rows [0, rows), which run together. */
+static double bf16_error(const problem *p, const rn_backend *cpu, rn_executor *executor, int32_t rows, void *const *outputs)
+{
+    rn_batch_part part = {.rows = rows, .input = p->input};
+    rn_error err = {0};
+    for (int32_t o = 0; o < p->signature->output_count; o++) part.outputs[o] = outputs[o];
+    assert_int_equal(cpu->run(executor, p->signature, &part, 1, &err), RN_STATUS_OK);
+    double worst = 0;
+    for (int32_t o = 0; o < p->signature->output_count; o++) {
+        if (p->signature->outputs[o].dtype == RN_DTYPE_F32) worst = fmax(worst, worst_error(p, o, rows, outputs[o]));
+    }
+    return worst;
+}
+
+static void check_bf16_network(const network *net, const problem *p, const rn_plan *plan, int32_t threads)
+{
+    const rn_backend *cpu;
+    rn_executor *executor;
+    rn_error err = {0};
+    const rn_status status = prepare(plan, &(rn_backend_options){.max_batch = MAX_ROWS, .thread_count = threads, .precision = "bf16"}, &cpu, &executor, &err);
+    if (status != RN_STATUS_OK) fail_msg("%s: %s", net->name, err.message);
+    assert_non_null(strstr(cpu->describe(executor), "bf16,"));
+    void *outputs[RN_PLAN_MAX_OUTPUTS], *alone[RN_PLAN_MAX_OUTPUTS];
+    for (int32_t o = 0; o < p->signature->output_count; o++) {
+        outputs[o] = malloc(MAX_ROWS * row_bytes(p, o));
+        alone[o] = malloc(MAX_ROWS * row_bytes(p, o));
+    }
+    const double worst = fmax(bf16_error(p, cpu, executor, MAX_ROWS, outputs), bf16_error(p, cpu, executor, 1, alone));
+    printf("%-18s bf16, %d threads: worst error %.2e of the largest output, %2.0f %% of the allowance (%s)\n", net->name, threads, worst,
+           100 * worst / BF16_TOLERANCE, cpu->describe(executor));
+    assert_true(worst <= BF16_TOLERANCE);
+    for (int32_t o = 0; o < p->signature->output_count; o++) {
+        assert_memory_equal(outputs[o], alone[o], row_bytes(p, o));
+        free(outputs[o]), free(alone[o]);
+    }
+    cpu->destroy(executor);
+}
+
+static void bf16_matches_the_reference(void **state)
+{
+    (void)state;
+    if (!have_bf16("networks in bf16")) return;
+    for (size_t n = 0; n < sizeof networks / sizeof *networks; n++) {
+        rn_plan *plan;
+        rn_error err = {0};
+        assert_int_equal(rn_synthetic_resnet(&networks[n].options, &plan, &err), RN_STATUS_OK);
+        problem p = make_problem(plan, MAX_ROWS);
+        check_bf16_network(&networks[n], &p, plan, 2);
+        assert_int_equal(rn_plan_optimize(plan, &err), RN_STATUS_OK);
+        p.signature = &plan->signatures[0];
+        for (int32_t threads = 1; threads <= 3; threads++) check_bf16_network(&networks[n], &p, plan, threads);
+        free_problem(&p);
+        rn_plan_destroy(plan);
+    }
+}
+
+/* y = x * filter + offset, then minus offset: in bf16 the sum forgets x. */
+static rn_plan *forgetful_plan(float offset)
+{
+    enum { CHANNELS = 16 };
+    rn_error err = {0};
+    rn_plan *plan = rn_plan_create();
+    int32_t tensors[4], filter, biases[2];
+    void *data;
+    const int32_t dims[] = {1, 1, CHANNELS, CHANNELS}, channels = CHANNELS;
+    for (int i = 0; i < 3; i++) rn_plan_add_tensor(plan, i == 0 ? "x" : i == 1 ? "sum" : "rest", RN_DTYPE_F32, 8, 8, CHANNELS, &tensors[i], &err);
+    rn_plan_add_tensor(plan, "mean", RN_DTYPE_F32, 1, 1, CHANNELS, &tensors[3], &err);
+    assert_int_equal(rn_plan_new_weights(plan, "filter", RN_DTYPE_F32, 4, dims, &data, &filter, &err), RN_STATUS_OK);
+    for (int i = 0; i < CHANNELS; i++) ((float *)data)[i * CHANNELS + i] = 1;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(rn_plan_new_weights(plan, "bias", RN_DTYPE_F32, 1, &channels, &data, &biases[i], &err), RN_STATUS_OK);
+        for (int c = 0; c < CHANNELS; c++) ((float *)data)[c] = i ? -offset : offset;
+    }
+    for (int i = 0; i < 2; i++) {
+        const rn_op op = {.kind = RN_OP_CONV2D, .name = i ? "minus" : "plus", .inputs = {tensors[i], RN_NONE}, .outputs = {tensors[i + 1], RN_NONE},
+                          .u.conv2d = {.r = 1, .s = 1, .stride_h = 1, .stride_w = 1, .groups = 1, .filter = filter, .bias = biases[i],
+                                       .scale2 = RN_NONE, .shift2 = RN_NONE}};
+        assert_int_equal(rn_plan_add_op(plan, &op, NULL, &err), RN_STATUS_OK);
+    }
+    const rn_op mean = {.kind = RN_OP_GLOBAL_AVERAGE_POOL, .name = "mean", .inputs = {tensors[2], RN_NONE}, .outputs = {tensors[3], RN_NONE}};
+    assert_int_equal(rn_plan_add_op(plan, &mean, NULL, &err), RN_STATUS_OK);
+    rn_signature signature = {.name = "serving_default", .output_count = 1,
+                              .input = {.name = "x", .dtype = RN_DTYPE_F32, .rank = 4, .dims = {-1, 8, 8, CHANNELS}, .tensor = tensors[0]}};
+    signature.outputs[0] = (rn_tensor_spec){.name = "y", .dtype = RN_DTYPE_F32, .rank = 2, .dims = {-1, CHANNELS}, .tensor = tensors[3]};
+    assert_int_equal(rn_plan_add_signature(plan, &signature, NULL, &err), RN_STATUS_OK);
+    if (rn_plan_finish(plan, &err) != RN_STATUS_OK) fail_msg("%s", err.message);
+    return plan;
+}
+
+static void log_line(void *context, const char *line)
+{
+    snprintf(context, 256, "%s", line);
+}
+
+/* A network that does not bear bf16 is refused with the figure, or served in fp32 when the backend may choose. */
+static void the_self_test_decides(void **state)
+{
+    (void)state;
+    if (!have_bf16("self-test of bf16")) return;
+    char line[256] = "";
+    const rn_backend *cpu;
+    rn_executor *executor;
+    rn_error err = {0};
+    rn_backend_options options = {.max_batch = 2, .thread_count = 1, .precision = "bf16", .log = log_line, .log_context = line};
+    rn_plan *plan = forgetful_plan(1000);
+    assert_int_equal(prepare(plan, &options, &cpu, &executor, &err), RN_STATUS_UNSUPPORTED);
+    printf("%s\n", err.message);
+    assert_non_null(strstr(err.message, "precision bf16: outputs of the self-test differ from fp32 by "));
+    assert_non_null(strstr(err.message, "fp32"));
+    options.precision = "auto";
+    assert_int_equal(prepare(plan, &options, &cpu, &executor, &err), RN_STATUS_OK);
+    assert_non_null(strstr(cpu->describe(executor), "fp32 (auto: bf16 fails the self-test)"));
+    assert_non_null(strstr(line, "differ from fp32 by"));
+    cpu->destroy(executor);
+    rn_plan_destroy(plan);
+
+    plan = forgetful_plan(0);
+    assert_int_equal(prepare(plan, &options, &cpu, &executor, &err), RN_STATUS_OK);
+    assert_non_null(strstr(cpu->describe(executor), "(auto: bf16 takes "));
+    cpu->destroy(executor);
+    rn_plan_destroy(plan);
+}
+
+static void precisions_are_refused_by_name(void **state)
+{
+    (void)state;
+    const rn_backend *cpu;
+    rn_executor *executor;
+    rn_error err = {0};
+    rn_plan *plan;
+    assert_int_equal(rn_synthetic_resnet(&networks[0].options, &plan, &err), RN_STATUS_OK);
+    assert_int_equal(prepare(plan, &(rn_backend_options){.max_batch = 1, .precision = "fp8"}, &cpu, &executor, &err), RN_STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(err.message, "precision fp8"));
+    rn_backend_options limited = {.max_batch = 1, .thread_count = 1, .isa = "scalar", .precision = "bf16"};
+    assert_int_equal(prepare(plan, &limited, &cpu, &executor, &err), RN_STATUS_DEVICE_FAILED);
+    assert_non_null(strstr(err.message, "limited to scalar"));
+    assert_non_null(strstr(err.message, "avx512_bf16"));
+    limited.precision = "auto";
+    assert_int_equal(prepare(plan, &limited, &cpu, &executor, &err), RN_STATUS_OK);
+    assert_non_null(strstr(cpu->describe(executor), "fp32 (auto: no bf16 here)"));
+    cpu->destroy(executor);
+    rn_plan_destroy(plan);
+}
+
 static void wrong_requests_are_refused(void **state)
 {
     (void)state;
@@ -243,6 +408,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(networks_match_the_reference),
         cmocka_unit_test(full_size_networks),
+        cmocka_unit_test(bf16_matches_the_reference),
+        cmocka_unit_test(the_self_test_decides),
+        cmocka_unit_test(precisions_are_refused_by_name),
         cmocka_unit_test(wrong_requests_are_refused),
         cmocka_unit_test(names_select_backends),
         cmocka_unit_test(the_process_may_use_a_processor),

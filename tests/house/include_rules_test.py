@@ -12,7 +12,7 @@ ALLOWED = {
     "loader": ["loader/", "engine/plan.h", "engine/passes.h", "kernels/base/"],
     "http": ["http/", "kernels/base/"],
 }
-LOADER_USERS = {"http/serving.c", "http/resnetd.c"}
+LOADER_USERS = {"http/serving_sync.c", "http/resnetd.c"}
 
 # Header of an outside library -> the only places that may include it.
 VENDOR = {

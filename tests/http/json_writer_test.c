@@ -129,6 +129,27 @@ static void test_layout_row(void **state)
     expect_text(&w, "{\n    \"predictions\": [[2.5, 3.0], [3.5, 4.0]\n    ]\n}");
 }
 
+static void test_layout_compact(void **state)
+{
+    (void)state;
+    rn_json_writer w;
+    rn_json_writer_init(&w);
+    w.compact = true;
+    rn_json_begin_object(&w);
+    rn_json_string_member(&w, "name", "a");
+    rn_json_key(&w, rn_text_of("shape"));
+    rn_json_begin_array(&w);
+    rn_json_int_value(&w, -1);
+    w.single_line = true;
+    rn_json_begin_array(&w);
+    rn_json_int_value(&w, 2);
+    rn_json_int_value(&w, 3);
+    rn_json_end_array(&w);
+    rn_json_end_array(&w);
+    rn_json_end_object(&w);
+    expect_text(&w, "{\"name\":\"a\",\"shape\":[-1,[2,3]]}");
+}
+
 static void test_layout_columns_and_objects(void **state)
 {
     (void)state;
@@ -209,6 +230,7 @@ int main(void)
         cmocka_unit_test(test_float_speed),
         cmocka_unit_test(test_layout_row),
         cmocka_unit_test(test_layout_columns_and_objects),
+        cmocka_unit_test(test_layout_compact),
         cmocka_unit_test(test_escapes),
         cmocka_unit_test(test_echo),
     };

@@ -1,20 +1,34 @@
 """Predict calls that succeed: cases R37 to R64 of TensorFlow Serving's REST contract, on the bundled model."""
 import gzip
 import json
+import pathlib
+import re
 
 import numpy as np
 import pytest
 import requests
 
-from client import PREDICT, b64, jpeg, picture, pixels
+from client import MODEL, PICTURES, PREDICT, b64, jpeg, picture, pixels
+
+
+@pytest.fixture(scope="module", params=["best", "avx2", "scalar"])
+def answering(request, server, start_server):
+    """The server, and others that may not use all instructions of the processor: each path through the CPU backend answers as the best does."""
+    if request.param == "best":
+        return server
+    if request.param == "avx2" and not re.search(r"^flags.* avx2 .*", pathlib.Path("/proc/cpuinfo").read_text(), re.M):
+        pytest.skip("this processor lacks avx2")
+    limited = start_server(MODEL, f"--isa={request.param}")
+    assert "cpu avx2" in limited.log if request.param == "avx2" else "cpu openblas" in limited.log
+    return limited
 
 
 @pytest.fixture(scope="module")
-def post(server):
+def post(answering):
     session = requests.Session()
 
     def call(body, path=PREDICT, code=200, **kwargs):
-        answer = session.post(server.url + path, data=body if isinstance(body, (str, bytes)) else json.dumps(body), **kwargs)
+        answer = session.post(answering.url + path, data=body if isinstance(body, (str, bytes)) else json.dumps(body), **kwargs)
         assert answer.status_code == code, answer.text
         assert answer.headers["Content-Type"] == "application/json"
         return answer
@@ -101,6 +115,14 @@ def test_pictures(post):
         np.testing.assert_allclose(columns["probabilities"][0], answer["predictions"][0]["probabilities"], rtol=1e-4, atol=1e-7)
 
 
+def test_pictures_have_tensorflows_answers(post):
+    expected = json.loads((PICTURES / "answers.json").read_text())["serving_preprocess"]
+    rows = post(preprocess(instances=[b64(picture(name)) for name in expected])).json()["predictions"]
+    for row, name in zip(rows, expected, strict=True):
+        assert row["labels"] == expected[name]["labels"]
+        np.testing.assert_allclose(row["probabilities"], expected[name]["probabilities"], rtol=1e-4, atol=1e-6)
+
+
 def test_picture_layout(post):
     text = post(preprocess(instances=[b64(picture("bag.jpg"))])).text
     lines = text.split("\n")
@@ -169,10 +191,10 @@ def test_gzip(post, logits):
     assert "Content-Encoding" not in answer.headers
 
 
-def test_chunked_body(server, logits):
+def test_chunked_body(answering, logits):
     body = json.dumps({"instances": [pixels()]}).encode()
     chunks = (body[i:i + 1000] for i in range(0, len(body), 1000))
-    assert requests.post(server.url + PREDICT, data=chunks).json() == {"predictions": [logits]}
+    assert requests.post(answering.url + PREDICT, data=chunks).json() == {"predictions": [logits]}
 
 
 # ---- headers ----

@@ -129,6 +129,7 @@ def test_forbidden_model(fails, tmp_path):
 def test_device(fails):
     fails(70, "cuda", *BASE, "--device=cuda")
     fails(2, "device nonsense is not known", *BASE, "--device=nonsense")
+    fails(2, '--isa: expected one of scalar avx2', *BASE, "--isa=mmx")
 
 
 def test_port_in_use(fails, launch, free_port):

@@ -8,7 +8,7 @@
 
 #include "http/exchange.h"
 
-#define RN_ROUTE(method, path, handler, runs_on, port) void handler(rn_exchange *exchange);
+#define RN_ROUTE(method, path, handler, counted_as, runs_on, port) void handler(rn_exchange *exchange);
 #include "http/routes.def"
 #undef RN_ROUTE
 

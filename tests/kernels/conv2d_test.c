@@ -1,5 +1,6 @@
 /* Every convolution micro-kernel of the list, under the tile walk and under Winograd's transforms, against the reference: all layer shapes of
- * ResNet-101, and sizes around the tile with every combination of the epilogue. */
+ * ResNet-101, and sizes around the tile with every combination of the epilogue. The reference computes in f32 on inputs, residuals and weights that
+ * the kernel's types can hold, so that what differs is the kernel's own rounding. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,24 +23,53 @@ enum { SEED = 20240229, MAX_SAMPLES = 4 };
 
 static int skipped;
 
-/* The table of each instruction set that has a micro-kernel; such a set has Winograd's transforms too. */
-static rn_cpu_kernels tables[8];
-static int table_count;
+/* A micro-kernel of this machine with one type of output, and the table of its instruction set, which has Winograd's transforms too. */
+typedef struct {
+    rn_cpu_kernels table;
+    rn_dtype x, y;
+} variant;
+static variant variants[16];
+static int variant_count;
+
+static const rn_conv2d_tile_kernel *tile_of(const variant *v)
+{
+    return &v->table.conv2d_tile[v->x];
+}
+
+/* "rn_conv2d_f32__avx512_14x32 to BF16" */
+static const char *name_of(const variant *v)
+{
+    static char name[128];
+    snprintf(name, sizeof name, "%s%s%s", tile_of(v)->name, v->x == v->y ? "" : " to ", v->x == v->y ? "" : rn_dtype_name(v->y));
+    return name;
+}
+
+static void collect(rn_isa isa, rn_dtype x, rn_dtype y, const char *symbol)
+{
+    variant *v = &variants[variant_count++];
+    assert_in_range(variant_count, 1, sizeof variants / sizeof *variants);
+    rn_cpu_kernels_select(isa, &v->table);
+    v->x = x;
+    v->y = y;
+    assert_string_equal(tile_of(v)->name, symbol);
+    assert_int_equal(v->table.winograd_input[x].isa, isa);
+    assert_int_equal(v->table.winograd_output[x].isa, isa);
+}
 
 /* A kernel that this machine cannot run is counted, not run. */
 static int collect_kernels(void **state)
 {
     (void)state;
-#define RN_CPU_KERNEL(slot, dtype, symbol, needs, tile_rows, tile_lanes)                                                                          \
+#define RN_CPU_KERNEL(slot, dtype, symbol, needs, tile_rows, tile_lanes)                                                                   \
     if (RN_ISA_##needs > rn_cpu_best_isa()) {                                                                                              \
         printf("SKIP %s: this processor lacks %s\n", #symbol, rn_isa_name(RN_ISA_##needs));                                                \
         skipped++;                                                                                                                         \
     } else if (strcmp(#slot, "conv2d_tile") == 0) {                                                                                        \
-        rn_cpu_kernels_select(RN_ISA_##needs, &tables[table_count]);                                                                       \
-        assert_string_equal(tables[table_count].conv2d_tile[RN_DTYPE_F32].name, #symbol);                                                                \
-        assert_int_equal(tables[table_count].winograd_input[RN_DTYPE_F32].isa, RN_ISA_##needs);                                                          \
-        assert_int_equal(tables[table_count].winograd_output[RN_DTYPE_F32].isa, RN_ISA_##needs);                                                         \
-        table_count++;                                                                                                                     \
+        collect(RN_ISA_##needs, RN_DTYPE_##dtype, RN_DTYPE_##dtype, #symbol);                                                              \
+        if (RN_DTYPE_##dtype == RN_DTYPE_BF16) collect(RN_ISA_##needs, RN_DTYPE_BF16, RN_DTYPE_F32, #symbol);                              \
+        if (RN_DTYPE_##dtype == RN_DTYPE_F32 && RN_ISA_##needs == RN_ISA_AVX512) {                                                         \
+            collect(RN_ISA_##needs, RN_DTYPE_F32, RN_DTYPE_BF16, #symbol);                                                                 \
+        }                                                                                                                                  \
     }
 #include "kernels/cpu/cpu_kernels.def"
 #undef RN_CPU_KERNEL
@@ -49,30 +79,38 @@ static int collect_kernels(void **state)
 
 /* A convolution with its maps: expected by the reference, got by a kernel. */
 typedef struct {
-    rn_conv2d_args args;
-    rn_test_map x, residual, expected, expected2, got, got2;
+    rn_conv2d_args args;    /* of the kernel */
+    rn_dtype x_dtype;
+    bool winograd;
+    rn_test_map x, residual, expected, expected2, typed_x, typed_residual, got, got2;
     float *filter, *vectors; /* vectors: bias, scale2, shift2 */
     int32_t samples[MAX_SAMPLES];
     int sample_count;
 } problem;
 
 /* flags as in the shapes file. spare: elements between pixels. all_rows: compare everything, not a sample of the rows. */
-static problem create_problem(const rn_layer_shape *s, int32_t n, int32_t spare, bool all_rows)
+static problem create_problem(const variant *v, const rn_layer_shape *s, int32_t n, int32_t spare, bool all_rows)
 {
     const int32_t p = rn_layer_shape_p(s), q = rn_layer_shape_q(s);
     const int32_t border = (int32_t)fmax(fmax(s->pad_top, s->pad_bottom), fmax(s->pad_left, s->pad_right));
     const size_t filter = (size_t)s->r * (size_t)s->s * (size_t)(s->c / s->groups) * (size_t)s->k;
     problem t = {.filter = malloc(filter * sizeof(float)), .vectors = malloc(3 * (size_t)s->k * sizeof(float))};
     rn_test_fill(t.filter, filter, SEED);
+    rn_test_round(t.filter, filter, v->x);
     rn_test_fill(t.vectors, 3 * (size_t)s->k, SEED + 1);
-    t.x = rn_test_map_create(n, s->h, s->w, s->c, spare, border);
+    t.x = rn_test_map_create(n, s->h, s->w, s->c, 0, 0);
     rn_test_map_fill(&t.x, SEED + 2);
-    t.residual = rn_test_map_create(n, p, q, s->k, spare, 0);
+    rn_test_map_round(&t.x, v->x);
+    t.residual = rn_test_map_create(n, p, q, s->k, 0, 0);
     rn_test_map_fill(&t.residual, SEED + 3);
+    rn_test_map_round(&t.residual, v->y);
+    t.x_dtype = v->x;
+    t.typed_x = rn_test_map_convert(&t.x, v->x, spare, border);
+    t.typed_residual = rn_test_map_convert(&t.residual, v->y, spare, 0);
     t.expected = rn_test_map_create(n, p, q, s->k, 0, 0);
     t.expected2 = rn_test_map_create(n, p, q, s->k, 0, 0);
-    t.got = rn_test_map_create(n, p, q, s->k, spare, spare ? 1 : 0);
-    t.got2 = rn_test_map_create(n, p, q, s->k, spare, 0);
+    t.got = rn_test_map_create_typed(v->y, n, p, q, s->k, spare, spare ? 1 : 0);
+    t.got2 = rn_test_map_create_typed(v->y, n, p, q, s->k, spare, 0);
     const bool second = rn_layer_shape_has(s, 'y'), first = !second || rn_layer_shape_has(s, 'x');
     t.args = (rn_conv2d_args){
         .x = t.x.map, .residual = rn_layer_shape_has(s, 'a') ? t.residual.map : (rn_map){0},
@@ -92,6 +130,8 @@ static problem create_problem(const rn_layer_shape *s, int32_t n, int32_t spare,
     t.args.row_begin = 0;
     t.args.row_end = rows;
     if (all_rows) rn_conv2d_f32__ref(&t.args);
+    t.args.x = t.typed_x.map;
+    if (t.args.residual.data) t.args.residual = t.typed_residual.map;
     if (first) t.args.y = t.got.map;
     if (second) t.args.y2 = t.got2.map;
     return t;
@@ -99,7 +139,7 @@ static problem create_problem(const rn_layer_shape *s, int32_t n, int32_t spare,
 
 static void destroy_problem(problem *t)
 {
-    rn_test_map *maps[] = {&t->x, &t->residual, &t->expected, &t->expected2, &t->got, &t->got2};
+    rn_test_map *maps[] = {&t->x, &t->residual, &t->expected, &t->expected2, &t->typed_x, &t->typed_residual, &t->got, &t->got2};
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) rn_test_map_destroy(maps[i]);
     free(t->filter);
     free(t->vectors);
@@ -108,6 +148,7 @@ static void destroy_problem(problem *t)
 /* The whole convolution by one micro-kernel, in two parts each way as two threads would. */
 static void run_direct(const problem *t, const rn_conv2d_tile_kernel *kernel)
 {
+    assert_true(rn_conv2d_direct_fits(&t->args));
     const rn_conv2d_panels panels = rn_conv2d_panels_layout(&t->args, kernel->lanes);
     void *packed = aligned_alloc(64, ((size_t)(panels.count * panels.bytes) + 63) / 64 * 64);
     rn_conv2d_panels_pack(&t->args, &panels, packed);
@@ -121,8 +162,9 @@ static void run_direct(const problem *t, const rn_conv2d_tile_kernel *kernel)
 }
 
 /* The same by Winograd with m x m outputs a tile. */
-static void run_winograd(const problem *t, const rn_cpu_kernels *kernels, int32_t m)
+static void run_winograd(problem *t, const rn_cpu_kernels *kernels, int32_t m)
 {
+    t->winograd = true;
     rn_conv2d_winograd w;
     rn_conv2d_winograd_init(&w, &t->args, m, kernels, NULL);
     void *packed = aligned_alloc(64, ((size_t)(w.panel_count * w.panel_bytes) + 63) / 64 * 64);
@@ -141,9 +183,18 @@ static void run_winograd(const problem *t, const rn_cpu_kernels *kernels, int32_
 /* One rounding for each of the n products that are summed, at random: sqrt(n) of them, relative to the largest result. The second output
  * multiplies the first by up to 1 and rounds twice more. Winograd sums fewer products, but larger ones that cancel each other: for m = 4 the
  * output transform multiplies by up to 8 each way. It gets the same allowance, and shows how much of it that takes. */
-static double allowance(const rn_conv2d_args *a, double largest)
+static double f32_allowance(const rn_conv2d_args *a, double largest)
 {
     return FLT_EPSILON * (sqrt((double)a->r * a->s * a->c / a->groups) + 4) * largest;
+}
+
+/* bf16 outputs are rounded once more, by up to 2^-8 of themselves. Under Winograd the points of inputs and filter are rounded to bf16 too: the
+ * products of an output are each wrong by some 2^-9, independently of each other, which adds up to what one more rounding of the largest may be. */
+static double allowance(const problem *t, double largest)
+{
+    const rn_map *y = t->args.y.data ? &t->args.y : &t->args.y2;
+    const int roundings = (y->dtype == RN_DTYPE_BF16) + (t->winograd && t->x_dtype == RN_DTYPE_BF16);
+    return f32_allowance(&t->args, largest) + 0x1p-8 * roundings * largest;
 }
 
 /* The error that takes the largest share of its allowance. */
@@ -162,7 +213,7 @@ static void check(problem *t, verdict *v)
     }
     rn_test_map_check_outside(&t->got);
     rn_test_map_check_outside(&t->got2);
-    const double allowed = allowance(&t->args, largest);
+    const double allowed = allowance(t, largest);
     if (v->allowance == 0 || worst / allowed > v->error / v->allowance) *v = (verdict){worst, allowed};
 }
 
@@ -179,12 +230,16 @@ static void every_layer_shape(void **state)
         lines++;
         char what[128];
         snprintf(what, sizeof what, "%dx%dx%d -> %d, %dx%d/%d, %s", s.h, s.w, s.c, s.k, s.r, s.s, s.stride, s.flags);
-        for (int i = 0; i < table_count; i++) {
-            problem t = create_problem(&s, 1, s.c == 1024 ? 16 : 0, false);
+        for (int i = 0; i < variant_count; i++) {
+            problem t = create_problem(&variants[i], &s, 1, s.c == 1024 ? 16 : 0, false);
             verdict v = {0};
-            run_direct(&t, &tables[i].conv2d_tile[RN_DTYPE_F32]);
-            check(&t, &v);
-            rn_test_report(tables[i].conv2d_tile[RN_DTYPE_F32].name, what, v.error, v.allowance);
+            if (rn_conv2d_direct_fits(&t.args)) {
+                run_direct(&t, tile_of(&variants[i]));
+                check(&t, &v);
+                rn_test_report(name_of(&variants[i]), what, v.error, v.allowance);
+            } else {
+                assert_int_equal(s.c, 3); /* the stem of a network in bf16 reads f32 */
+            }
             destroy_problem(&t);
         }
     }
@@ -201,8 +256,9 @@ static void sizes_around_the_tile(void **state)
     static const struct {
         int32_t r, stride, top, left, bottom, right;
     } windows[] = {{1, 1, 0, 0, 0, 0}, {3, 1, 1, 1, 1, 1}, {3, 2, 0, 0, 1, 1}, {3, 2, 1, 1, 1, 1}, {1, 2, 0, 0, 0, 0}, {5, 1, 2, 2, 2, 2}};
-    for (int i = 0; i < table_count; i++) {
-        const rn_conv2d_tile_kernel *kernel = &tables[i].conv2d_tile[RN_DTYPE_F32];
+    for (int i = 0; i < variant_count; i++) {
+        const rn_conv2d_tile_kernel *kernel = tile_of(&variants[i]);
+        const int32_t step = rn_step_channels(variants[i].x);
         const int32_t widths[] = {1, 2, kernel->rows / 2, kernel->rows - 1, kernel->rows, kernel->rows + 1};
         const int32_t outputs[] = {1, kernel->lanes / 2, kernel->lanes - 1, kernel->lanes, kernel->lanes + 1, 2 * kernel->lanes + 3};
         verdict v = {0};
@@ -210,20 +266,26 @@ static void sizes_around_the_tile(void **state)
         for (size_t w = 0; w < sizeof windows / sizeof *windows; w++) {
             for (size_t q = 0; q < sizeof widths / sizeof *widths; q++) {
                 for (size_t k = 0; k < sizeof outputs / sizeof *outputs; k++, count++) {
-                    rn_layer_shape s = {.h = 3 + count % 4, .w = widths[q] * windows[w].stride, .c = 1 + count % 9, .k = outputs[k], .r = windows[w].r,
+                    rn_layer_shape s = {.h = 3 + count % 4, .w = widths[q] * windows[w].stride, .c = (1 + count % 9) * step, .k = outputs[k], .r = windows[w].r,
                                         .s = windows[w].r, .stride = windows[w].stride, .pad_top = windows[w].top, .pad_left = windows[w].left,
                                         .pad_bottom = windows[w].bottom, .pad_right = windows[w].right, .groups = 1};
                     strcpy(s.flags, epilogues[count % 9]);
                     if (rn_layer_shape_p(&s) < 1 || rn_layer_shape_q(&s) < 1) continue;
-                    problem t = create_problem(&s, 1 + count % 3, count % 5, true);
+                    problem t = create_problem(&variants[i], &s, 1 + count % 3, count % 5, true);
                     run_direct(&t, kernel);
                     check(&t, &v);
                     destroy_problem(&t);
                 }
             }
         }
-        rn_test_report(kernel->name, "sizes around the tile", v.error, v.allowance);
+        rn_test_report(name_of(&variants[i]), "sizes around the tile", v.error, v.allowance);
     }
+}
+
+/* The transforms write the type that they read, and in bf16 only the small tile is exact enough to be used. */
+static bool winograd_serves(const variant *v, int32_t m)
+{
+    return v->x == v->y && (m == 2 || v->x == RN_DTYPE_F32);
 }
 
 static void winograd_layer_shapes(void **state)
@@ -236,16 +298,18 @@ static void winograd_layer_shapes(void **state)
     int lines = 0;
     while (rn_layer_shape_read(file, &s, &bad)) {
         if (strcmp(s.op, "conv2d") != 0) continue;
-        for (int i = 0; i < 2 * table_count; i++) {
+        for (int i = 0; i < 2 * variant_count; i++) {
+            const variant *kind = &variants[i / 2];
             const int32_t m = i % 2 ? 4 : 2;
-            problem t = create_problem(&s, 1, 0, false);
+            if (!winograd_serves(kind, m)) continue;
+            problem t = create_problem(kind, &s, 1, 0, false);
             if (rn_conv2d_winograd_fits(&t.args)) {
                 verdict v = {0};
                 char what[128];
                 snprintf(what, sizeof what, "Winograd %dx%d, %dx%dx%d -> %d", m, m, s.h, s.w, s.c, s.k);
-                run_winograd(&t, &tables[i / 2], m);
+                run_winograd(&t, &kind->table, m);
                 check(&t, &v);
-                rn_test_report(tables[i / 2].winograd_input[RN_DTYPE_F32].name, what, v.error, v.allowance);
+                rn_test_report(kind->table.winograd_input[kind->x].name, what, v.error, v.allowance);
                 lines++;
             }
             destroy_problem(&t);
@@ -253,7 +317,7 @@ static void winograd_layer_shapes(void **state)
     }
     fclose(file);
     assert_false(bad);
-    assert_true(lines >= 8 * table_count);
+    assert_true(lines >= 4 * variant_count);
 }
 
 /* Pictures around the tile and around a block of tiles, channels around the panel, every epilogue, paddings of 0 to 2. */
@@ -262,8 +326,10 @@ static void winograd_sizes(void **state)
     (void)state;
     static const char *const epilogues[] = {"-", "b", "br", "bar", "ar", "bay", "bxy", "barxy", "r"};
     static const int32_t sizes[] = {1, 2, 3, 4, 5, 7, 8, 9, 30}, channels[] = {16, 32, 48, 64, 80};
-    for (int i = 0; i < 2 * table_count; i++) {
+    for (int i = 0; i < 2 * variant_count; i++) {
+        const variant *kind = &variants[i / 2];
         const int32_t m = i % 2 ? 4 : 2;
+        if (!winograd_serves(kind, m)) continue;
         verdict v = {0};
         int count = 0;
         for (size_t h = 0; h < sizeof sizes / sizeof *sizes; h++) {
@@ -271,13 +337,13 @@ static void winograd_sizes(void **state)
                 rn_layer_shape s = {.h = sizes[h], .w = sizes[w], .c = channels[count % 5], .k = channels[count / 5 % 5], .r = 3, .s = 3, .stride = 1,
                                     .pad_top = count % 3, .pad_left = (count + 1) % 3, .pad_bottom = 2, .pad_right = 2 - count % 2, .groups = 1};
                 strcpy(s.flags, epilogues[count % 9]);
-                problem t = create_problem(&s, 1 + count % 3, count % 5, true);
-                run_winograd(&t, &tables[i / 2], m);
+                problem t = create_problem(kind, &s, 1 + count % 3, count % 5, true);
+                run_winograd(&t, &kind->table, m);
                 check(&t, &v);
                 destroy_problem(&t);
             }
         }
-        rn_test_report(tables[i / 2].winograd_input[RN_DTYPE_F32].name, m == 2 ? "Winograd 2x2, sizes" : "Winograd 4x4, sizes", v.error, v.allowance);
+        rn_test_report(kind->table.winograd_input[kind->x].name, m == 2 ? "Winograd 2x2, sizes" : "Winograd 4x4, sizes", v.error, v.allowance);
     }
 }
 
@@ -285,17 +351,18 @@ static void groups(void **state)
 {
     (void)state;
     static const int32_t cases[][3] = {{8, 8, 2}, {32, 32, 32}, {96, 96, 2}, {12, 24, 3}, {64, 64, 16}, {6, 9, 3}, {80, 120, 5}}; /* c, k, groups */
-    for (int i = 0; i < table_count; i++) {
+    for (int i = 0; i < variant_count; i++) {
+        const int32_t step = rn_step_channels(variants[i].x);
         verdict v = {0};
         for (size_t j = 0; j < sizeof cases / sizeof *cases; j++) {
-            rn_layer_shape s = {.flags = "bar", .h = 9, .w = 9, .c = cases[j][0], .k = cases[j][1], .r = 3, .s = 3, .stride = 1, .pad_top = 1,
+            rn_layer_shape s = {.flags = "bar", .h = 9, .w = 9, .c = cases[j][0] * step, .k = cases[j][1], .r = 3, .s = 3, .stride = 1, .pad_top = 1,
                                 .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .groups = cases[j][2]};
-            problem t = create_problem(&s, 2, 0, true);
-            run_direct(&t, &tables[i].conv2d_tile[RN_DTYPE_F32]);
+            problem t = create_problem(&variants[i], &s, 2, 0, true);
+            run_direct(&t, tile_of(&variants[i]));
             check(&t, &v);
             destroy_problem(&t);
         }
-        rn_test_report(tables[i].conv2d_tile[RN_DTYPE_F32].name, "groups", v.error, v.allowance);
+        rn_test_report(name_of(&variants[i]), "groups", v.error, v.allowance);
     }
 }
 
@@ -303,14 +370,14 @@ static void groups(void **state)
 static void nan_passes_through(void **state)
 {
     (void)state;
-    for (int i = 0; i < table_count; i++) {
+    for (int i = 0; i < variant_count; i++) {
         rn_layer_shape s = {.flags = "br", .h = 5, .w = 5, .c = 4, .k = 5, .r = 3, .s = 3, .stride = 1, .pad_top = 1, .pad_left = 1, .pad_bottom = 1,
                             .pad_right = 1, .groups = 1};
-        problem t = create_problem(&s, 1, 0, true);
-        *rn_test_map_at(&t.x, 0, 1, 1, 2) = NAN;
-        run_direct(&t, &tables[i].conv2d_tile[RN_DTYPE_F32]);
+        problem t = create_problem(&variants[i], &s, 1, 0, true);
+        rn_test_map_set(&t.typed_x, 0, 1, 1, 2, NAN);
+        run_direct(&t, tile_of(&variants[i]));
         for (int32_t y = 0; y < 5; y++) {
-            for (int32_t x = 0; x < 5; x++) assert_int_equal(isnan(*rn_test_map_at(&t.got, 0, y, x, 4)) != 0, y <= 2 && x <= 2);
+            for (int32_t x = 0; x < 5; x++) assert_int_equal(isnan(rn_test_map_get(&t.got, 0, y, x, 4)) != 0, y <= 2 && x <= 2);
         }
         destroy_problem(&t);
     }

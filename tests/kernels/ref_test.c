@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/base/bf16.h"
 #include "kernels/cpu/cpu_kernels.h"
 
 static rn_map dense(float *data, int32_t h, int32_t w, int32_t c)
@@ -109,6 +110,33 @@ static void scale_shift_and_add(void **state)
     assert_floats(y, (float[]){2, 0, NAN, 8}, 4);
 }
 
+static rn_bf16 round_bits(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return rn_bf16_from_f32(value);
+}
+
+static void bf16_rounds_to_nearest_even(void **state)
+{
+    (void)state;
+    assert_int_equal(round_bits(0x3f808000), 0x3f80); /* half way, even below */
+    assert_int_equal(round_bits(0x3f818000), 0x3f82); /* half way, even above */
+    assert_int_equal(round_bits(0x3f808001), 0x3f81);
+    assert_int_equal(round_bits(0xbf807fff), 0xbf80);
+    assert_int_equal(round_bits(0x7f7fffff), 0x7f80); /* the largest float is nearest to infinity */
+    assert_int_equal(round_bits(0x00008001), 0x0001);
+    assert_int_equal(round_bits(0x80000000), 0x8000);
+    assert_int_equal(round_bits(0xff800000), 0xff80);
+    assert_int_equal(round_bits(0x7f800001), 0x7fc0); /* a NaN whose upper half alone is infinity */
+    assert_int_equal(round_bits(0xffffffff), 0xffff);
+    for (uint32_t bits = 0; bits <= 0xffff; bits++) {
+        const bool signalling = (bits & 0x7f80) == 0x7f80 && (bits & 0x7f) != 0 && !(bits & 0x40);
+        const float value = rn_bf16_to_f32((rn_bf16)bits);
+        assert_int_equal(rn_bf16_from_f32(value), signalling ? bits | 0x40 : bits);
+    }
+}
+
 static void softmax_is_stable(void **state)
 {
     (void)state;
@@ -166,6 +194,7 @@ int main(void)
         cmocka_unit_test(conv2d_sums_windows),   cmocka_unit_test(conv2d_pads_on_one_side),    cmocka_unit_test(conv2d_groups),
         cmocka_unit_test(max_pool_borders),      cmocka_unit_test(averages_and_products),      cmocka_unit_test(scale_shift_and_add),
         cmocka_unit_test(softmax_is_stable),     cmocka_unit_test(top_k_orders_ties_and_nan),  cmocka_unit_test(top_k_equals_a_stable_sort),
+        cmocka_unit_test(bf16_rounds_to_nearest_even),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

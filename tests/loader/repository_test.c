@@ -140,10 +140,60 @@ static void test_no_base(void **state)
 {
     const base *b = *state;
     assert_no_versions(at(b, "absent"), RN_STATUS_NOT_FOUND, "No such file");
-    put_file(b, "file");
-    assert_no_versions(at(b, "file"), RN_STATUS_NOT_FOUND, "Not a directory");
+    assert_no_versions("gs://bucket/resnet", RN_STATUS_UNSUPPORTED, "object storage is not served yet");
+    assert_no_versions("s3://bucket/resnet", RN_STATUS_UNSUPPORTED, "object storage is not served yet");
+}
+
+/* What a base path that is a model itself counts as. */
+static void assert_itself(const char *base)
+{
+    rn_repository_version *versions;
+    int32_t count;
+    char path[256];
+    assert_true(rn_repository_is_model(base));
+    assert_int_equal(rn_repository_versions(base, &versions, &count, NULL), RN_STATUS_OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(versions[0].number, 1);
+    assert_int_equal(rn_repository_version_path(base, &versions[0], path, sizeof path, NULL), RN_STATUS_OK);
+    assert_string_equal(path, base);
+    free(versions);
+}
+
+static void test_base_that_is_a_model(void **state)
+{
+    const base *b = *state;
+    assert_false(rn_repository_is_model(b->path));
+    assert_false(rn_repository_is_model(at(b, "absent")));
+    put_file(b, "converted");
+    assert_itself(at(b, "converted"));
     put_file(b, "saved_model.pb");
-    assert_no_versions(b->path, RN_STATUS_NOT_FOUND, "a model itself");
+    assert_itself(b->path);
+    put_version(b, "004", "saved_model.pb");
+    rn_repository_version *versions;
+    int32_t count;
+    char path[256];
+    assert_int_equal(rn_repository_versions(b->path, &versions, &count, NULL), RN_STATUS_OK);
+    assert_int_equal(versions[0].number, 4);
+    assert_int_equal(rn_repository_version_path(b->path, &versions[0], path, sizeof path, NULL), RN_STATUS_OK);
+    assert_string_equal(path, at(b, "004"));
+    assert_int_equal(rn_repository_version_path(b->path, &versions[0], path, 8, NULL), RN_STATUS_INVALID_ARGUMENT);
+    free(versions);
+}
+
+static void test_stamp(void **state)
+{
+    const base *b = *state;
+    put_version(b, "1", "saved_model.pb");
+    mkdir(at(b, "1/variables"), 0777);
+    const uint64_t first = rn_repository_stamp(at(b, "1"));
+    assert_int_equal(rn_repository_stamp(at(b, "1")), first);
+    put_file(b, "1/variables/variables.index");
+    const uint64_t second = rn_repository_stamp(at(b, "1"));
+    assert_int_not_equal(second, first);
+    FILE *file = fopen(at(b, "1/variables/variables.index"), "a");
+    fputc('x', file);
+    fclose(file);
+    assert_int_not_equal(rn_repository_stamp(at(b, "1")), second);
 }
 
 static void test_permissions(void **state)
@@ -197,6 +247,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_leading_zeros, setup, teardown),
         cmocka_unit_test_setup_teardown(test_linked_versions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_base, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_base_that_is_a_model, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stamp, setup, teardown),
         cmocka_unit_test_setup_teardown(test_permissions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_load, setup, teardown),
     };

@@ -11,15 +11,26 @@ typedef struct rn_test_map {
     rn_map map;
     int32_t n, h, w, c;
     size_t elements;        /* of memory, guards included */
-    float *memory;
+    char *memory;
     unsigned char *inside;  /* [elements]: 1 where the map (or its border of zeros) is */
 } rn_test_map;
 
 /* [n,h,w,c] with `spare` elements after each pixel and `border` zeros around each image; the map's own elements are NaN. */
-rn_test_map rn_test_map_create(int32_t n, int32_t h, int32_t w, int32_t c, int32_t spare, int32_t border);
+rn_test_map rn_test_map_create_typed(rn_dtype dtype, int32_t n, int32_t h, int32_t w, int32_t c, int32_t spare, int32_t border);
+rn_test_map rn_test_map_create(int32_t n, int32_t h, int32_t w, int32_t c, int32_t spare, int32_t border); /* f32 */
 void rn_test_map_destroy(rn_test_map *map);
 
-float *rn_test_map_at(const rn_test_map *map, int32_t i, int32_t y, int32_t x, int32_t c);
+float *rn_test_map_at(const rn_test_map *map, int32_t i, int32_t y, int32_t x, int32_t c); /* of an f32 map */
+float rn_test_map_get(const rn_test_map *map, int32_t i, int32_t y, int32_t x, int32_t c); /* of any map */
+/* Writes values that fit: nothing is rounded. */
+void rn_test_map_set(rn_test_map *map, int32_t i, int32_t y, int32_t x, int32_t c, float value);
+
+/* Rounds f32 values to what the type can hold. */
+void rn_test_round(float *values, size_t count, rn_dtype dtype);
+void rn_test_map_round(rn_test_map *map, rn_dtype dtype);
+/* A map of the type with the f32 map's values, which fit, and its own spare elements and border. */
+rn_test_map rn_test_map_convert(const rn_test_map *from, rn_dtype dtype, int32_t spare, int32_t border);
+
 /* Uniform in [-1, 1). */
 void rn_test_map_fill(rn_test_map *map, uint32_t seed);
 void rn_test_fill(float *values, size_t count, uint32_t seed);
