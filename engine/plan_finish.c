@@ -77,8 +77,8 @@ static rn_status check_weights(const rn_plan *plan, rn_error *err)
         const rn_plan_weights *w = &plan->weights[i];
         if (w->dtype != RN_DTYPE_I8 && w->steps == RN_NONE) continue;
         if (w->dtype != RN_DTYPE_I8 || w->steps < 0 || w->steps >= plan->weights_count) {
-            return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "weights %s: %s with steps in weights %d, the plan has %d", w->name, rn_dtype_name(w->dtype),
-                           w->steps, plan->weights_count);
+            return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "weights %s: %s with steps in weights %d, the plan has %d", w->name,
+                           rn_dtype_name(w->dtype), w->steps, plan->weights_count);
         }
         const rn_plan_weights *steps = &plan->weights[w->steps];
         if (steps->dtype == RN_DTYPE_F32 && steps->rank == 1 && steps->dims[0] == w->dims[w->rank - 1]) continue;

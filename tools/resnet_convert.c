@@ -12,8 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "kernels/base/version.h"
 #include "engine/quantize.h"
+#include "kernels/base/version.h"
 #include "loader/model_file.h"
 #include "loader/repository.h"
 #include "tools/convert/quantize.h"
@@ -311,13 +311,10 @@ static rn_status quantize(rn_plan *plan, const options *options, const rn_progre
                        "error of the logits %.3f on average, %.3f at worst. Nothing was written",
                        agreement.same_top1, agreement.rows, share, options->min_agreement, agreement.mean_error, agreement.worst_error);
     }
-    char text[512];
-    snprintf(text, sizeof text,
-             "int8: the top class is that of f32 for %" PRId64 " of %" PRId64 " calibration inputs (%.2f %%); relative error of the logits %.4f on "
-             "average, %.4f at worst",
-             agreement.same_top1, agreement.rows, share, agreement.mean_error, agreement.worst_error);
-    if (progress) fputs("\r\033[K", stderr);
-    puts(text);
+    if (progress) clear_bar(progress->context);
+    printf("int8: the top class is that of f32 for %" PRId64 " of %" PRId64 " calibration inputs (%.2f %%); relative error of the logits %.4f on "
+           "average, %.4f at worst\n",
+           agreement.same_top1, agreement.rows, share, agreement.mean_error, agreement.worst_error);
     return RN_STATUS_OK;
 }
 

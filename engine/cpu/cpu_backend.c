@@ -153,11 +153,12 @@ static rn_status prepare_steps(rn_executor *e, rn_error *err)
 void rn__cpu_describe(rn_executor *e, const char *remark)
 {
     const bool int8 = rn_plan_is_quantized(e->plan);
+    const char *precision = int8 ? "int8" : e->narrow == RN_DTYPE_BF16 ? "bf16" : "fp32";
     const rn_conv2d_tile_kernel *tile = &e->kernels.conv2d_tile[int8 ? RN_DTYPE_U8 : e->narrow];
     const int32_t threads = rn__thread_pool_thread_count(e->pool);
     const size_t parameters = e->weight_bytes ? e->weight_bytes : (size_t)rn_plan_parameter_count(e->plan) * sizeof(float);
     snprintf(e->description, sizeof e->description, "cpu %s %s%s, %d thread%s, %.1f MB weights, %.1f MB arena",
-             tile->run ? rn_isa_name(tile->isa) : int8 ? "reference" : "openblas", int8 ? "int8" : e->narrow == RN_DTYPE_BF16 ? "bf16" : "fp32", remark, threads, threads == 1 ? "" : "s",
+             tile->run ? rn_isa_name(tile->isa) : int8 ? "reference" : "openblas", precision, remark, threads, threads == 1 ? "" : "s",
              (double)parameters * 1e-6, (double)(e->arena_bytes + e->scratch_bytes * (size_t)threads) * 1e-6);
 }
 

@@ -11,7 +11,8 @@ enum { PAGE_BYTES = 4096, LINE_BYTES = 64 };
 
 rn__cpu_tensor rn__cpu_tensor_layout(const rn_plan_tensor *tensor, rn_dtype dtype, int32_t gap_h, int32_t gap_w)
 {
-    rn__cpu_tensor t = {.dtype = dtype, .h = tensor->h, .w = tensor->w, .c = tensor->c, .zero = (uint8_t)tensor->zero, .gap_h = gap_h, .gap_w = gap_w};
+    rn__cpu_tensor t = {.dtype = dtype, .h = tensor->h, .w = tensor->w, .c = tensor->c, .gap_h = gap_h, .gap_w = gap_w};
+    t.zero = (uint8_t)tensor->zero;
     const int64_t size = (int64_t)rn_dtype_bytes(t.dtype);
     t.pixel = t.c;
     if (size > 0 && t.pixel * size % PAGE_BYTES == 0) t.pixel += LINE_BYTES / size;

@@ -149,8 +149,8 @@ rn_status rn__cpu_int8_prepare(rn_executor *e, rn__cpu_step *step, rn_error *err
     if (step->run == run_reference) return RN_STATUS_OK;
     const rn_conv2d_args args = int8_args(e, step, 1);
     if (!rn_conv2d_direct_fits(&args)) {
-        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s: %d input channels in %d groups, int8 convolutions need multiples of 4", step->op->name, args.c,
-                       args.groups);
+        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s: %d input channels in %d groups, int8 convolutions need multiples of 4",
+                       step->op->name, args.c, args.groups);
     }
     return rn__cpu_direct_pack(e, step, &args, err);
 }
