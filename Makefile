@@ -183,7 +183,7 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(TEST_SUPPORT) $(HTTP) $(LOADER) $(ENGINE) $(K
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(HTTP_LDLIBS) $(LDLIBS)
 
-$(B)/tests/fuzz/%_fuzz: $(B)/obj/tests/fuzz/%_fuzz.o $(B)/obj/tests/fuzz/replay.o $(HTTP) $(LOADER) $(ENGINE) $(KERNELS)
+$(FUZZ_REPLAYS): $(B)/tests/fuzz/%_fuzz: $(B)/obj/tests/fuzz/%_fuzz.o $(B)/obj/tests/fuzz/replay.o $(HTTP) $(LOADER) $(ENGINE) $(KERNELS)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(HTTP_LDLIBS) $(LDLIBS)
 $(B)/%-fuzzer: $(B)/obj/tests/fuzz/%_fuzz.o $(HTTP) $(LOADER) $(ENGINE) $(KERNELS)

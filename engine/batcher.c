@@ -2,6 +2,7 @@
 #include "engine/batcher.h"
 
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,8 @@ typedef struct {
     int32_t count, rows;
 } batch;
 
+enum { RUN_SIZES = 32 }; /* powers of two */
+
 struct rn_batcher {
     const rn_plan *plan;
     const rn_backend *backend;
@@ -29,9 +32,12 @@ struct rn_batcher {
 
     pthread_mutex_t lock; /* guards everything below */
     pthread_cond_t work;
-    request_list queue;
+    request_list queue;   /* rising priority numbers, each oldest first */
     int32_t waiting_rows; /* of the queue, not counting rows that have run */
     bool stopping;
+    int64_t run_end_us;         /* of the latest run */
+    int64_t arrival_us, gap_us; /* of the latest request; mean time between two */
+    int64_t run_us[RUN_SIZES];  /* mean time of a run, by the size of its batch; 0: none yet */
 };
 
 /* ---- queue: called with the lock held ---- */
@@ -47,6 +53,25 @@ static void list_append(request_list *list, rn_batch_request *request)
     request->next = NULL;
     *list->tail = request;
     list->tail = &request->next;
+}
+
+static bool is_before(const rn_batch_request *a, const rn_batch_request *b)
+{
+    return a->priority < b->priority;
+}
+
+/* Behind everything that is not less urgent. */
+static void list_insert(request_list *list, rn_batch_request *request)
+{
+    rn_batch_request **link = &list->head;
+    const rn_batch_request *last = (rn_batch_request *)((char *)list->tail - offsetof(rn_batch_request, next));
+    if (!list->head || !is_before(request, last)) {
+        list_append(list, request);
+        return;
+    }
+    while (!is_before(request, *link)) link = &(*link)->next;
+    request->next = *link;
+    *link = request;
 }
 
 /* Takes *link out of the list and returns it. */
@@ -70,10 +95,13 @@ static void count_out(rn_batcher *batcher, const rn_batch_request *request, int3
     rn_model_metrics_queued(batcher->options.metrics, request->rows_done == 0 ? -1 : 0, -rows);
 }
 
-static rn_status unwanted(const rn_batch_request *request, int64_t now_us)
+rn_status rn_batch_request_check(const rn_batch_request *request, int64_t now_us, rn_error *err)
 {
-    if (request->cancelled && atomic_load_explicit(request->cancelled, memory_order_relaxed)) return RN_STATUS_CANCELLED;
-    if (request->deadline_us && now_us > request->deadline_us) return RN_STATUS_DEADLINE_EXCEEDED;
+    const double waited_s = 1e-6 * (double)(now_us - request->begun_us);
+    if (request->cancelled && atomic_load_explicit(request->cancelled, memory_order_relaxed))
+        return RN_FAIL(err, RN_STATUS_CANCELLED, "the client went away after %.3f s", waited_s);
+    if (request->deadline_us && now_us > request->deadline_us)
+        return RN_FAIL(err, RN_STATUS_DEADLINE_EXCEEDED, "no answer within %.3f s", waited_s);
     return RN_STATUS_OK;
 }
 
@@ -107,7 +135,7 @@ static void take_batch(rn_batcher *batcher, request_list *dropped)
     for (rn_batch_request **link = &batcher->queue.head; *link && run->rows < max_batch;) {
         rn_batch_request *request = *link;
         const int32_t room = max_batch - run->rows, rows = rows_left(request);
-        if (unwanted(request, now) != RN_STATUS_OK) {
+        if (rn_batch_request_check(request, now, NULL) != RN_STATUS_OK) {
             count_out(batcher, request, rows);
             list_append(dropped, list_unlink(&batcher->queue, link));
             continue;
@@ -122,7 +150,60 @@ static void take_batch(rn_batcher *batcher, request_list *dropped)
         add_part(batcher, request, cut ? room : rows);
         count_out(batcher, request, cut ? room : rows);
         if (!cut) list_unlink(&batcher->queue, link);
+        if (batcher->options.one_at_a_time) return;
     }
+}
+
+/* ---- when a run begins: called with the lock held ---- */
+
+static int size_of(int32_t rows)
+{
+    int size = 0;
+    while (size < RUN_SIZES - 1 && (int64_t)1 << size < rows) size++;
+    return size;
+}
+
+/* A mean that follows changes within some eight values. */
+static int64_t follow(int64_t mean, int64_t value)
+{
+    return mean ? mean + (value - mean) / 8 : value;
+}
+
+/* What a run of that many rows takes: as the last ones of its size, or else as the next smaller size that is known. */
+static int64_t estimate_run(const rn_batcher *batcher, int32_t rows)
+{
+    int size = size_of(rows);
+    while (size > 0 && batcher->run_us[size] == 0) size--;
+    return batcher->run_us[size];
+}
+
+static int64_t oldest_us(const rn_batcher *batcher)
+{
+    int64_t oldest = INT64_MAX;
+    for (const rn_batch_request *request = batcher->queue.head; request; request = request->next)
+        if (request->submitted_us < oldest) oldest = request->submitted_us;
+    return oldest;
+}
+
+/* Until when the target lets a device that was busy wait for one row more; 0: it does not. */
+static int64_t target_start(const rn_batcher *batcher, int64_t oldest)
+{
+    if (batcher->options.target_us == 0 || oldest > batcher->run_end_us) return 0;
+    const int64_t latest = oldest + batcher->options.target_us - estimate_run(batcher, batcher->waiting_rows + 1);
+    const int64_t expected = batcher->arrival_us + batcher->gap_us, late = expected + batcher->gap_us;
+    if (batcher->gap_us == 0 || expected > latest) return 0;
+    return late < latest ? late : latest;
+}
+
+/* When to run what waits, by the rule in batcher.h. The queue is not empty. */
+static int64_t start_us(const rn_batcher *batcher)
+{
+    const rn_batcher_options *o = &batcher->options;
+    if (o->one_at_a_time || batcher->stopping || batcher->waiting_rows >= o->max_batch) return 0;
+    if (o->gather_us == 0 && o->target_us == 0) return 0;
+    const int64_t oldest = oldest_us(batcher), target = target_start(batcher, oldest);
+    const int64_t gathered = o->gather_us ? oldest + o->gather_us : 0;
+    return gathered > target ? gathered : target;
 }
 
 /* ---- the thread ---- */
@@ -133,11 +214,8 @@ static void drop(request_list *dropped)
     for (rn_batch_request *request = dropped->head, *next; request; request = next) {
         next = request->next;
         rn_error err;
-        const rn_status status = unwanted(request, now);
+        const rn_status status = rn_batch_request_check(request, now, &err);
         if (request->rows_done == 0) request->queue_us = now - request->submitted_us;
-        rn_error_set(&err, status, __FILE__, __LINE__,
-                     status == RN_STATUS_CANCELLED ? "the client went away after %.3f s" : "no answer within %.3f s",
-                     1e-6 * (double)(now - request->submitted_us));
         request->done(request, status, &err);
     }
 }
@@ -153,13 +231,23 @@ static void abandon(rn_batcher *batcher, rn_batch_request *request)
     pthread_mutex_unlock(&batcher->lock);
 }
 
+static void note_run(rn_batcher *batcher, int32_t rows, int64_t run_us, int64_t end_us)
+{
+    pthread_mutex_lock(&batcher->lock);
+    int64_t *mean = &batcher->run_us[size_of(rows)];
+    *mean = follow(*mean, run_us);
+    batcher->run_end_us = end_us;
+    pthread_mutex_unlock(&batcher->lock);
+}
+
 static void run_batch(rn_batcher *batcher)
 {
     batch *run = &batcher->current;
     rn_error err = {0};
     const int64_t begin = rn_clock_us();
     const rn_status status = batcher->backend->run(batcher->executor, run->signature, run->parts, run->count, &err);
-    const int64_t run_us = rn_clock_us() - begin;
+    const int64_t end = rn_clock_us(), run_us = end - begin;
+    note_run(batcher, run->rows, run_us, end);
     rn_model_metrics_ran(batcher->options.metrics, run->rows, run_us);
     for (int32_t i = 0; i < run->count; i++) {
         rn_batch_request *request = run->requests[i];
@@ -173,15 +261,26 @@ static void run_batch(rn_batcher *batcher)
     }
 }
 
+/* Waits for a request, or until it is time to run those that are there. False: it is time. */
+static bool wait_for_work(rn_batcher *batcher)
+{
+    if (!batcher->queue.head) {
+        pthread_cond_wait(&batcher->work, &batcher->lock);
+        return true;
+    }
+    const int64_t start = start_us(batcher);
+    if (start <= rn_clock_us()) return false;
+    const struct timespec at = {.tv_sec = start / 1000000, .tv_nsec = start % 1000000 * 1000};
+    pthread_cond_timedwait(&batcher->work, &batcher->lock, &at);
+    return true;
+}
+
 static void *execute(void *argument)
 {
     rn_batcher *batcher = argument;
     pthread_mutex_lock(&batcher->lock);
     while (!batcher->stopping || batcher->queue.head) {
-        if (!batcher->queue.head) {
-            pthread_cond_wait(&batcher->work, &batcher->lock);
-            continue;
-        }
+        if (wait_for_work(batcher)) continue;
         request_list dropped;
         list_init(&dropped);
         take_batch(batcher, &dropped);
@@ -220,7 +319,11 @@ rn_status rn_batcher_create(const rn_plan *plan, const rn_backend *backend, rn_e
     batcher->options = *options;
     list_init(&batcher->queue);
     pthread_mutex_init(&batcher->lock, NULL);
-    pthread_cond_init(&batcher->work, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&batcher->work, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     batcher->current.parts = calloc((size_t)options->max_batch, sizeof *batcher->current.parts);
     batcher->current.requests = calloc((size_t)options->max_batch, sizeof(rn_batch_request *));
     if (!batcher->current.parts || !batcher->current.requests || pthread_create(&batcher->thread, NULL, execute, batcher) != 0) {
@@ -245,14 +348,17 @@ void rn_batcher_destroy(rn_batcher *batcher)
 rn_status rn_batcher_submit(rn_batcher *batcher, rn_batch_request *request, rn_error *err)
 {
     request->submitted_us = rn_clock_us();
+    if (request->begun_us == 0) request->begun_us = request->submitted_us;
     request->queue_us = request->run_us = 0;
     request->batch_rows = request->rows_done = 0;
     pthread_mutex_lock(&batcher->lock);
     const int32_t waiting = batcher->waiting_rows;
     const bool full = waiting > 0 && waiting > batcher->options.max_waiting_rows - request->part.rows;
     if (!full) {
-        list_append(&batcher->queue, request);
+        list_insert(&batcher->queue, request);
         batcher->waiting_rows += request->part.rows;
+        if (batcher->arrival_us) batcher->gap_us = follow(batcher->gap_us, request->submitted_us - batcher->arrival_us);
+        batcher->arrival_us = request->submitted_us;
         rn_model_metrics_queued(batcher->options.metrics, 1, request->part.rows);
         pthread_cond_signal(&batcher->work);
     }

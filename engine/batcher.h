@@ -1,8 +1,16 @@
 /* Collects requests into batches and runs them on one device.
  *
- * A batcher owns a prepared executor and the only thread that runs it. An idle device starts on whatever has arrived; while it is busy,
- * requests gather and the next run takes as many rows of one signature as fit, oldest first. A request of more rows than fit into a run is
- * cut into several runs; a smaller one is never cut. The queue is bounded in rows.
+ * A batcher owns a prepared executor and the only thread that runs it. A run takes as many rows of one signature as fit, first what has the
+ * smallest priority number, then the oldest. A request of more rows than fit into a run is cut into several runs; a smaller one is never
+ * cut. The queue is bounded in rows.
+ *
+ * When a run begins:
+ *   - at once, when a full batch waits, or when the device had nothing to do as the oldest request came;
+ *   - at once after a run too, when there is no target: while a device is busy requests gather by themselves;
+ *   - with a target, after a run: as long as the oldest request can still be answered within the target (what it has waited, and what a
+ *     run of one row more has taken lately), and the next request is expected before that is over (by the present mean gap between
+ *     arrivals; one that is two gaps late is not waited for any more);
+ *   - with a gather time, in any case not before the oldest request has waited that long, unless a full batch waits.
  */
 #ifndef RN_ENGINE_BATCHER_H
 #define RN_ENGINE_BATCHER_H
@@ -17,6 +25,8 @@ struct rn_batch_request {
     /* Filled by the caller, borrowed until `done` is called. */
     const rn_signature *signature; /* of the batcher's plan */
     rn_batch_part part;            /* at least one row */
+    int32_t priority;              /* the smaller number runs first; 0 where nothing is asked for */
+    int64_t begun_us;              /* rn_clock_us() when the whole call began, for the message of a deadline; 0: with submit */
     int64_t deadline_us;           /* rn_clock_us() after which nobody wants the answer; 0: none */
     const atomic_bool *cancelled;  /* true when nobody wants it any more; NULL: never */
     void (*done)(rn_batch_request *request, rn_status status, const rn_error *err); /* once, on the batcher's thread; must not block */
@@ -34,8 +44,11 @@ struct rn_batch_request {
 typedef struct rn_batcher rn_batcher;
 
 typedef struct rn_batcher_options {
-    int32_t max_batch;        /* rows of one run, as the executor was prepared for */
-    int32_t max_waiting_rows; /* at least 1; a request that finds the queue empty is always let in */
+    int32_t max_batch;         /* rows of one run, as the executor was prepared for */
+    int32_t max_waiting_rows;  /* at least 1; a request that finds the queue empty is always let in */
+    bool one_at_a_time;        /* a run never holds rows of two requests */
+    int64_t gather_us;         /* 0: none; see above */
+    int64_t target_us;         /* 0: none; see above */
     rn_model_metrics *metrics; /* where to count; NULL: nowhere */
 } rn_batcher_options;
 
@@ -45,6 +58,9 @@ rn_status rn_batcher_create(const rn_plan *plan, const rn_backend *backend, rn_e
 
 /* Runs what waits, then stops and destroys the executor. Not from the batcher's own thread. NULL allowed. */
 void rn_batcher_destroy(rn_batcher *batcher);
+
+/* OK, or why nobody wants the answer any more: CANCELLED, DEADLINE_EXCEEDED. */
+rn_status rn_batch_request_check(const rn_batch_request *request, int64_t now_us, rn_error *err);
 
 /* OVERLOADED when the queue is full; `done` is not called then. Otherwise `done` gets OK, what the backend reported, CANCELLED or
  * DEADLINE_EXCEEDED. Thread-safe, returns at once. */

@@ -16,9 +16,9 @@ static uint8_t test_pixel(int64_t i)
     return (uint8_t)((uint32_t)i * 2654435761u >> 24);
 }
 
-static void fill_test_input(const rn_plan_tensor *tensor, void *input)
+static void fill_test_input(const rn_plan_tensor *tensor, int32_t rows, void *input)
 {
-    const int64_t count = rn_plan_tensor_elements(tensor);
+    const int64_t count = rows * rn_plan_tensor_elements(tensor);
     for (int64_t i = 0; i < count; i++) {
         if (tensor->dtype == RN_DTYPE_F32)
             ((float *)input)[i] = (float)test_pixel(i) / 255.0f;
@@ -27,11 +27,11 @@ static void fill_test_input(const rn_plan_tensor *tensor, void *input)
     }
 }
 
-static rn_status check_output(const rn_plan *plan, const rn_signature *signature, const rn_tensor_spec *spec, const void *output,
-                              rn_error *err)
+static rn_status check_output(const rn_plan *plan, const rn_signature *signature, const rn_tensor_spec *spec, int32_t rows,
+                              const void *output, rn_error *err)
 {
     const rn_plan_tensor *tensor = &plan->tensors[spec->tensor];
-    const int64_t count = rn_plan_tensor_elements(tensor);
+    const int64_t count = rows * rn_plan_tensor_elements(tensor);
     for (int64_t i = 0; i < count; i++) {
         if (tensor->dtype == RN_DTYPE_F32 && !isfinite(((const float *)output)[i]))
             return RN_FAIL(err, RN_STATUS_INTERNAL, "self-test: signature %s, output %s: element %lld is not finite", signature->name,
@@ -43,34 +43,46 @@ static rn_status check_output(const rn_plan *plan, const rn_signature *signature
     return RN_STATUS_OK;
 }
 
-static rn_status self_test(const rn_plan *plan, const rn_backend *backend, rn_executor *executor, const rn_signature *signature,
-                           rn_error *err)
+static rn_status test_rows(const rn_plan *plan, const rn_backend *backend, rn_executor *executor, const rn_signature *signature,
+                           int32_t rows, rn_error *err)
 {
     const rn_plan_tensor *feed = &plan->tensors[signature->feed];
     if (feed->dtype != RN_DTYPE_F32 && feed->dtype != RN_DTYPE_U8)
         return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "signature %s: input %s is %s, expected float or uint8", signature->name,
                        signature->input.name, rn_dtype_tf_name(feed->dtype));
     rn_status status;
-    rn_batch_part part = {.rows = 1};
-    void *input = malloc(rn_plan_tensor_bytes(feed));
+    rn_batch_part part = {.rows = rows};
+    void *input = malloc((size_t)rows * rn_plan_tensor_bytes(feed));
     bool complete = input != NULL;
     for (int32_t i = 0; i < signature->output_count; i++) {
-        part.outputs[i] = malloc(rn_plan_tensor_bytes(&plan->tensors[signature->outputs[i].tensor]));
+        part.outputs[i] = malloc((size_t)rows * rn_plan_tensor_bytes(&plan->tensors[signature->outputs[i].tensor]));
         complete = complete && part.outputs[i];
     }
     if (!complete) {
-        status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "self-test: no memory");
+        status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "self-test: no memory for %d rows", rows);
         goto cleanup;
     }
-    fill_test_input(feed, input);
+    fill_test_input(feed, rows, input);
     part.input = input;
     RN_TRY_CLEANUP(status, backend->run(executor, signature, &part, 1, err));
     for (int32_t i = 0; i < signature->output_count; i++)
-        RN_TRY_CLEANUP(status, check_output(plan, signature, &signature->outputs[i], part.outputs[i], err));
+        RN_TRY_CLEANUP(status, check_output(plan, signature, &signature->outputs[i], rows, part.outputs[i], err));
 cleanup:
     for (int32_t i = 0; i < signature->output_count; i++) free(part.outputs[i]);
     free(input);
     return status;
+}
+
+/* One row; with every_size, all sizes of batches for which backends choose algorithms or record graphs, the largest too. */
+static rn_status self_test(const rn_plan *plan, const rn_backend *backend, rn_executor *executor, const rn_model_options *options,
+                           rn_error *err)
+{
+    const int32_t largest = options->every_size ? options->backend.max_batch : 1;
+    for (int32_t i = 0; i < plan->signature_count; i++) {
+        for (int32_t rows = 1; rows < largest; rows *= 2) RN_TRY(test_rows(plan, backend, executor, &plan->signatures[i], rows, err));
+        RN_TRY(test_rows(plan, backend, executor, &plan->signatures[i], largest, err));
+    }
+    return RN_STATUS_OK;
 }
 
 /* ---- life ---- */
@@ -91,9 +103,7 @@ static rn_status start(rn_model *model, const rn_backend *backend, const rn_mode
     const bool widen = rn_plan_is_quantized(model->plan) && !(backend->runs_int8 && backend->runs_int8(&options->backend));
     if (widen) RN_TRY(rn_plan_widen(model->plan, err));
     RN_TRY(backend->prepare(model->plan, &options->backend, &executor, err));
-    rn_status status = RN_STATUS_OK;
-    for (int32_t i = 0; i < model->plan->signature_count && status == RN_STATUS_OK; i++)
-        status = self_test(model->plan, backend, executor, &model->plan->signatures[i], err);
+    rn_status status = self_test(model->plan, backend, executor, options, err);
     if (status == RN_STATUS_OK) {
         if (asprintf(&model->device, "%s%s", backend->describe(executor), widen ? ", int8 filters widened" : "") < 0) model->device = NULL;
         if (!model->device) status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a model");
@@ -102,8 +112,12 @@ static rn_status start(rn_model *model, const rn_backend *backend, const rn_mode
         backend->destroy(executor);
         return status;
     }
-    const rn_batcher_options batching = {
-        .max_batch = options->backend.max_batch, .max_waiting_rows = options->max_waiting_rows, .metrics = options->metrics};
+    const rn_batcher_options batching = {.max_batch = options->backend.max_batch,
+                                         .max_waiting_rows = options->max_waiting_rows,
+                                         .one_at_a_time = options->one_at_a_time,
+                                         .gather_us = options->gather_us,
+                                         .target_us = options->target_us,
+                                         .metrics = options->metrics};
     RN_TRY(rn_batcher_create(model->plan, backend, executor, &batching, &model->batcher, err));
     rn_model_metrics_loaded(options->metrics, model->device);
     return RN_STATUS_OK;
@@ -120,7 +134,7 @@ rn_status rn_model_create(rn_plan *plan, const rn_backend *backend, const rn_mod
     model->plan = plan;
     model->workers = workers;
     model->metrics = options->metrics;
-    model->max_rows = options->max_waiting_rows;
+    model->max_rows = options->max_request_rows ? options->max_request_rows : options->max_waiting_rows;
     atomic_init(&model->references, 1);
     const rn_status status = start(model, backend, options, err);
     if (status != RN_STATUS_OK) {

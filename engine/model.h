@@ -15,13 +15,17 @@ typedef struct rn_model rn_model;
 
 typedef struct rn_model_options {
     rn_backend_options backend;
-    int32_t max_waiting_rows;  /* of the batch queue, at least 1 */
+    int32_t max_waiting_rows; /* of the batch queue, at least 1 */
+    int32_t max_request_rows; /* of one request; 0: max_waiting_rows */
+    bool every_size;          /* the self-test also runs batches of 2, 4, ... rows, so that no request is the first of its size */
+    bool one_at_a_time;       /* as in rn_batcher_options, like the next two */
+    int64_t gather_us, target_us;
     rn_model_metrics *metrics; /* of this version: where to count; NULL: nowhere */
 } rn_model_options;
 
-/* Prepares `plan` for `backend` (widened, where it is quantised and the backend has no int8), runs every signature once on a made-up input
- * (INTERNAL when a result is not finite) and starts the batch queue. Takes the plan, also on failure. workers decode pictures and must outlive
- * the model. The caller holds the first reference. */
+/* Prepares `plan` for `backend` (widened, where it is quantised and the backend has no int8), runs every signature on a made-up input (INTERNAL
+ * when a result is not finite) and starts the batch queue. Takes the plan, also on failure. workers decode pictures and must outlive the model.
+ * The caller holds the first reference. */
 rn_status rn_model_create(rn_plan *plan, const rn_backend *backend, const rn_model_options *options, rn_workers *workers, rn_model **out,
                           rn_error *err);
 
@@ -33,7 +37,7 @@ void rn_model_release(rn_model *model);
 bool rn_model_is_shared(const rn_model *model);
 
 const rn_plan *rn_model_plan(const rn_model *model);
-const char *rn_model_device(const rn_model *model); /* one line for people */
+const char *rn_model_device(const rn_model *model);           /* one line for people */
 rn_model_metrics *rn_model_metrics_of(const rn_model *model); /* outlives the model; NULL: nobody counts */
 int32_t rn_model_waiting_rows(rn_model *model);
 
@@ -56,6 +60,8 @@ struct rn_request {
     void *outputs[RN_PLAN_MAX_OUTPUTS]; /* [rows][h][w][c] of each output's tensor: valid when status is OK */
     uint8_t *scratch;                   /* scratch_bytes for the caller: what decoded base64 or the like */
 
+    int32_t priority;             /* the smaller number runs first; 0 where nothing is asked for */
+    int64_t begun_us;             /* rn_clock_us() when the call began, for the message of a deadline; 0: with rn_request_submit */
     int64_t deadline_us;          /* rn_clock_us(), 0: none */
     const atomic_bool *cancelled; /* set by anybody when the answer is not wanted any more; NULL: never */
     void (*done)(

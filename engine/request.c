@@ -104,25 +104,12 @@ static void batch_done(rn_batch_request *batch, rn_status status, const rn_error
 
 static void enqueue(rn_request *request)
 {
-    rn_batch_request *batch = &request->batch;
-    batch->signature = request->signature;
-    batch->part.rows = request->rows;
-    batch->part.input = request->input;
-    memcpy(batch->part.outputs, request->outputs, sizeof request->outputs);
-    batch->deadline_us = request->deadline_us;
-    batch->cancelled = request->cancelled;
-    batch->done = batch_done;
     rn_error err;
-    const rn_status status = rn_batcher_submit(request->model->batcher, batch, &err);
+    const rn_status status = rn_batcher_submit(request->model->batcher, &request->batch, &err);
     if (status != RN_STATUS_OK) finish(request, status, &err);
 }
 
 /* ---- pictures ---- */
-
-static bool is_cancelled(const rn_request *request)
-{
-    return request->cancelled && atomic_load_explicit(request->cancelled, memory_order_relaxed);
-}
 
 /* Keeps the lowest position among the pictures that failed, so that the answer does not depend on the order of threads. */
 static void note_failure(rn_request *request, int32_t index)
@@ -136,8 +123,10 @@ static void all_decoded(rn_request *request)
     request->decode_us = rn_clock_us() - request->submitted_us;
     const int32_t bad = atomic_load(&request->first_bad_picture);
     if (bad < request->rows) {
-        request->failed_picture = request->decodes[bad].status == RN_STATUS_CANCELLED ? RN_NONE : bad;
-        finish(request, request->decodes[bad].status, &request->decodes[bad].error);
+        const rn_decode *decode = &request->decodes[bad];
+        const bool unwanted = decode->status == RN_STATUS_CANCELLED || decode->status == RN_STATUS_DEADLINE_EXCEEDED;
+        request->failed_picture = unwanted ? RN_NONE : bad;
+        finish(request, decode->status, &decode->error);
     } else {
         enqueue(request);
     }
@@ -153,17 +142,28 @@ static void decode(rn_job *job)
     const size_t row_bytes = rn_plan_tensor_bytes(&plan->tensors[request->signature->feed]);
     uint8_t *row = (uint8_t *)request->input + (size_t)self->index * row_bytes;
 
-    if (is_cancelled(request))
-        self->status = RN_FAIL(&self->error, RN_STATUS_CANCELLED, "the client went away");
-    else
-        self->status = rn_image_run(op, picture->bytes, picture->byte_count, row, &self->error);
+    self->status = rn_batch_request_check(&request->batch, rn_clock_us(), &self->error);
+    if (self->status == RN_STATUS_OK) self->status = rn_image_run(op, picture->bytes, picture->byte_count, row, &self->error);
     if (self->status != RN_STATUS_OK) note_failure(request, self->index);
     if (atomic_fetch_sub(&request->pictures_left, 1) == 1) all_decoded(request);
+}
+
+static void fill_batch(rn_request *request)
+{
+    request->batch = (rn_batch_request){.signature = request->signature,
+                                        .part = {.rows = request->rows, .input = request->input},
+                                        .priority = request->priority,
+                                        .begun_us = request->begun_us ? request->begun_us : request->submitted_us,
+                                        .deadline_us = request->deadline_us,
+                                        .cancelled = request->cancelled,
+                                        .done = batch_done};
+    memcpy(request->batch.part.outputs, request->outputs, sizeof request->outputs);
 }
 
 void rn_request_submit(rn_request *request)
 {
     request->submitted_us = rn_clock_us();
+    fill_batch(request);
     if (request->rows == 0) {
         finish(request, RN_STATUS_OK, NULL);
         return;

@@ -64,7 +64,7 @@ static rn_status flatten(const grpc_byte_buffer *bytes, size_t max_bytes, char *
     return status;
 }
 
-static rn_status decode(const ProtobufCMessageDescriptor *type, const char *at, size_t bytes, ProtobufCMessage **out, rn_error *err)
+rn_status rn__grpc_decode(const ProtobufCMessageDescriptor *type, const char *at, size_t bytes, ProtobufCMessage **out, rn_error *err)
 {
     budget b = {.left = BUDGET_BASE_BYTES + BUDGET_FACTOR * bytes};
     ProtobufCAllocator allocator = {.alloc = take, .free = give_back, .allocator_data = &b};
@@ -82,7 +82,7 @@ rn_status rn__grpc_unpack(const ProtobufCMessageDescriptor *type, const grpc_byt
     char *flat;
     size_t flat_bytes;
     RN_TRY(flatten(bytes, max_bytes, &flat, &flat_bytes, err));
-    const rn_status status = decode(type, flat, flat_bytes, out, err);
+    const rn_status status = rn__grpc_decode(type, flat, flat_bytes, out, err);
     free(flat);
     return status;
 }

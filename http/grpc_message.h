@@ -12,6 +12,8 @@
  * INVALID_ARGUMENT when it cannot be inflated to at most max_bytes. */
 rn_status rn__grpc_unpack(const ProtobufCMessageDescriptor *type, const grpc_byte_buffer *bytes, size_t max_bytes, ProtobufCMessage **out,
                           rn_error *err);
+/* The same of plain bytes. */
+rn_status rn__grpc_decode(const ProtobufCMessageDescriptor *type, const char *at, size_t bytes, ProtobufCMessage **out, rn_error *err);
 void rn__grpc_free_message(ProtobufCMessage *message); /* NULL allowed */
 
 /* The bytes of `message`. The caller destroys them. */

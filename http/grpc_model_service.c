@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "http/grpc_tfs.h"
+#include "http/model_config_proto.h"
 #include "http/status_map.h"
 
 /* Moves those of `versions` that `spec` asks for to the front; a label is not looked at, as in TensorFlow Serving. */
@@ -75,15 +76,60 @@ void rn__grpc_get_model_status(rn__grpc_call *call)
     if (get_status(call, &err) != RN_STATUS_OK) rn__grpc_fail(call, &err);
 }
 
+/* ---- reload ---- */
+
+typedef struct {
+    rn_change change;
+    rn_model_configs configs;
+    rn__grpc_call *call;
+} reload;
+
+/* Whatever keeps a model from becoming available is UNKNOWN here, as TensorFlow Serving has it; labels have a status of their own. */
+static rn_error as_reported(const rn_error *err)
+{
+    rn_error out = *err;
+    if (err->status != RN_STATUS_FAILED_PRECONDITION && err->status != RN_STATUS_CANCELLED) out.status = RN_STATUS_UNKNOWN;
+    return out;
+}
+
+static void on_reloaded(rn_change *change, const rn_error *err)
+{
+    reload *r = (reload *)change; /* its first member */
+    Tfs__ReloadConfigResponse__Status ok = TFS__RELOAD_CONFIG_RESPONSE__STATUS__INIT;
+    Tfs__ReloadConfigResponse response = TFS__RELOAD_CONFIG_RESPONSE__INIT;
+    response.status = &ok;
+    if (err) {
+        const rn_error reported = as_reported(err);
+        rn__grpc_fail(r->call, &reported);
+    } else {
+        rn__grpc_answer(r->call, &response.base);
+    }
+    rn_model_configs_deinit(&r->configs);
+    free(r);
+}
+
+static rn_status begin_reload(rn__grpc_call *call, rn_error *err)
+{
+    const Config__ModelServerConfig *config = ((const Tfs__ReloadConfigRequest *)call->request)->config;
+    if (!config || config->config_case != CONFIG__MODEL_SERVER_CONFIG__CONFIG_MODEL_CONFIG_LIST)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
+                       "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported");
+    reload *r = calloc(1, sizeof *r);
+    if (!r) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a configuration");
+    const rn_status status = rn_model_configs_init_message(&r->configs, config->model_config_list, err);
+    if (status != RN_STATUS_OK) {
+        free(r);
+        return status;
+    }
+    r->change = (rn_change){.kind = RN_CHANGE_CONFIGURE, .configs = &r->configs, .done = on_reloaded};
+    r->call = call;
+    rn_serving_submit(call->service->serving, &r->change);
+    return RN_STATUS_OK;
+}
+
+/* Answered when all models are available, or one has been given up. */
 void rn__grpc_reload_config(rn__grpc_call *call)
 {
-    const Tfs__ReloadConfigRequest__Config *config = ((const Tfs__ReloadConfigRequest *)call->request)->config;
     rn_error err;
-    if (config && config->config_case == TFS__RELOAD_CONFIG_REQUEST__CONFIG__CONFIG_MODEL_CONFIG_LIST)
-        RN_FAIL(&err, RN_STATUS_UNSUPPORTED,
-                "Models are named when the server starts, by --model_name and --model_base_path; start it anew.");
-    else
-        RN_FAIL(&err, RN_STATUS_INVALID_ARGUMENT,
-                "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported");
-    rn__grpc_fail(call, &err);
+    if (begin_reload(call, &err) != RN_STATUS_OK) rn__grpc_fail(call, &err);
 }

@@ -163,14 +163,21 @@ static rn_status choose_outputs(const Tfs__PredictRequest *message, const rn_sig
     return RN_STATUS_OK;
 }
 
+rn_status rn__grpc_predict_input(const Tfs__PredictRequest *message, const rn_model *model, const rn_signature **signature,
+                                 const Sm__Tensor **tensor, rn_error *err)
+{
+    const rn_text name = rn__grpc_signature_name(message->model_spec);
+    *signature = rn__grpc_signature(model, name);
+    if (*signature) return find_input(message, &(*signature)->input, tensor, err);
+    return RN_FAIL(err, RN_STATUS_FAILED_PRECONDITION, "Serving signature key \"%.*s\" not found.", RN_TEXT_ARG(name));
+}
+
 static rn_status read_message(const rn__grpc_call *call, rn_model *model, predict *p, rn_error *err)
 {
     const Tfs__PredictRequest *message = message_of(call);
-    const rn_text name = rn__grpc_signature_name(message->model_spec);
-    const rn_signature *signature = rn__grpc_signature(model, name);
-    const Sm__Tensor *tensor = NULL;
-    if (!signature) return RN_FAIL(err, RN_STATUS_FAILED_PRECONDITION, "Serving signature key \"%.*s\" not found.", RN_TEXT_ARG(name));
-    RN_TRY(find_input(message, &signature->input, &tensor, err));
+    const rn_signature *signature;
+    const Sm__Tensor *tensor;
+    RN_TRY(rn__grpc_predict_input(message, model, &signature, &tensor, err));
     RN_TRY(choose_outputs(message, signature, p, err));
     return rn__grpc_read_input(tensor, model, signature, call->service->max_request_bytes, &p->request, err);
 }
@@ -199,6 +206,7 @@ void rn__grpc_predict(rn__grpc_call *call)
     p->request->context = p;
     p->request->done = on_done;
     p->request->cancelled = &call->cancelled;
+    p->request->begun_us = call->begin_us;
     p->request->deadline_us = call->deadline_us;
     call->timings.parse = rn_clock_us() - call->begin_us;
     rn_request_submit(p->request);

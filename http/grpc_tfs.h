@@ -36,6 +36,10 @@ typedef struct rn__grpc_model_spec {
 
 void rn__grpc_model_spec_init(rn__grpc_model_spec *out, ProtobufCBinaryData name, int64_t version);
 
+/* grpc_predict.c: the signature that a predict request asks for, and the only tensor that it may send. */
+rn_status rn__grpc_predict_input(const Tfs__PredictRequest *message, const rn_model *model, const rn_signature **signature,
+                                 const Sm__Tensor **tensor, rn_error *err);
+
 /* grpc_tensor_input.c: a request whose input is `tensor`, which must live as long as the request. A tensor counts as large as it would be
  * without shorthand for repeated values: OUT_OF_MEMORY beyond max_bytes. */
 rn_status rn__grpc_read_input(const Sm__Tensor *tensor, rn_model *model, const rn_signature *signature, size_t max_bytes, rn_request **out,

@@ -3,6 +3,7 @@
  * The monitoring port is bound first: alive, not ready. The port for predict calls is bound when the model has been loaded, tested and
  * warmed, so that a probe that only connects tells the truth. SIGTERM: not ready, full service for --drain_delay, then no new connections,
  * the end of what is under way, exit. */
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -10,12 +11,16 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "engine/clock.h"
+#include "http/batching_parameters.h"
+#include "http/config_source.h"
 #include "http/flags.h"
 #include "http/grpc_server.h"
 #include "http/server.h"
+#include "http/text_file.h"
 #include "kernels/base/cpu_features.h"
 #include "kernels/base/version.h"
 
@@ -49,12 +54,6 @@ static void say_line(const char *line)
     say("%s", line);
 }
 
-static void say_backend_line(void *context, const char *line)
-{
-    (void)context;
-    say("%s", line);
-}
-
 static int exit_code(rn_status status)
 {
     switch (status) {
@@ -81,15 +80,37 @@ typedef enum { LOADING, SERVING, DRAINING } phase;
 
 static struct {
     atomic_int phase;
-    atomic_int number; /* of the latest signal */
-    sem_t arrived;     /* posted by the handler: all that a handler may do */
-    sem_t stop;        /* posted by the first signal while serving */
+    atomic_int endings, hangups; /* signals that nobody has looked at yet */
+    atomic_int number;           /* of the latest one that ends the process */
+    sem_t arrived;               /* posted by the handler: all that a handler may do */
+    sem_t news;                  /* for the main thread while it serves: the phase has changed, or the configuration is to be read */
 } process;
 
 static void on_signal(int number)
 {
-    atomic_store(&process.number, number);
+    if (number == SIGHUP) {
+        atomic_fetch_add(&process.hangups, 1);
+    } else {
+        atomic_store(&process.number, number);
+        atomic_fetch_add(&process.endings, 1);
+    }
     sem_post(&process.arrived);
+}
+
+static void take_ending(void)
+{
+    const char *name = atomic_load(&process.number) == SIGINT ? "SIGINT" : "SIGTERM";
+    int expected = SERVING;
+    if (atomic_compare_exchange_strong(&process.phase, &expected, DRAINING)) {
+        say("%s: draining", name);
+        sem_post(&process.news);
+    } else if (expected == LOADING) {
+        say("%s: stopped before the model was loaded", name);
+        _exit(EXIT_SUCCESS);
+    } else {
+        say("%s again: stopping at once", name);
+        _exit(EXIT_CUT_SHORT);
+    }
 }
 
 static void *take_signals(void *set)
@@ -97,19 +118,14 @@ static void *take_signals(void *set)
     pthread_sigmask(SIG_UNBLOCK, set, NULL);
     for (;;) {
         while (sem_wait(&process.arrived) != 0) continue;
-        const char *name = atomic_load(&process.number) == SIGINT ? "SIGINT" : "SIGTERM";
-        int expected = SERVING;
-        if (atomic_compare_exchange_strong(&process.phase, &expected, DRAINING)) {
-            say("%s: draining", name);
-            sem_post(&process.stop);
-        } else if (expected == LOADING) {
-            say("%s: stopped before the model was loaded", name);
-            _exit(EXIT_SUCCESS);
+        if (atomic_load(&process.endings) > 0) {
+            atomic_fetch_sub(&process.endings, 1);
+            take_ending();
         } else {
-            say("%s again: stopping at once", name);
-            _exit(EXIT_CUT_SHORT);
+            sem_post(&process.news);
         }
     }
+    return NULL;
 }
 
 /* A handler and not sigwait alone: libraries start threads before main that block nothing, and a signal that meets one of them must not
@@ -119,13 +135,15 @@ static rn_status start_signals(rn_error *err)
     static sigset_t set;
     pthread_t thread;
     sem_init(&process.arrived, 0, 0);
-    sem_init(&process.stop, 0, 0);
+    sem_init(&process.news, 0, 0);
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     const struct sigaction action = {.sa_handler = on_signal, .sa_mask = set, .sa_flags = SA_RESTART};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
     pthread_sigmask(SIG_BLOCK, &set, NULL); /* the threads of this server are not to be interrupted */
     if (pthread_create(&thread, NULL, take_signals, &set) != 0) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no thread for signals");
@@ -141,6 +159,7 @@ typedef struct {
     rn_metrics *metrics;
     rn_access_log *access_log; /* NULL: not wanted */
     rn_workers *workers;
+    rn_config_source source;
     rn_serving *serving;
     rn_service service;
     rn_server *monitoring, *rest;
@@ -153,6 +172,25 @@ static int32_t usable_processors(void)
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
+static rn_status read_model_options(const rn_flags *flags, rn_model_options *out, rn_error *err)
+{
+    const int64_t threads[] = {flags->num_threads, flags->tensorflow_session_parallelism, flags->tensorflow_intra_op_parallelism};
+    const int64_t thread_count = threads[0] ? threads[0] : threads[1] ? threads[1] : threads[2];
+    *out = (rn_model_options){.backend = {.max_batch = (int32_t)flags->max_batch_size,
+                                          .thread_count = (int32_t)thread_count,
+                                          .isa = *flags->isa ? flags->isa : NULL},
+                              .max_waiting_rows = (int32_t)flags->max_queue_rows,
+                              .every_size = flags->enable_model_warmup,
+                              .one_at_a_time = !flags->enable_batching,
+                              .target_us = flags->target_latency_ms * 1000};
+    if (!*flags->batching_parameters_file) return RN_STATUS_OK;
+    rn_text text;
+    RN_TRY(rn_text_file_read(flags->batching_parameters_file, &text, err));
+    const rn_status status = rn_batching_parameters_apply(text, flags->batching_parameters_file, out, err);
+    free((char *)text.at);
+    return status;
+}
+
 static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_error *err)
 {
     const int32_t workers = flags->num_workers ? (int32_t)flags->num_workers : usable_processors();
@@ -160,23 +198,21 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
     if (strcmp(flags->access_log, "off") != 0)
         RN_TRY(rn_access_log_open(flags->access_log, &c->metrics->log_lines_dropped, &c->access_log, err));
     RN_TRY(rn_workers_create(workers, (int32_t)flags->max_waiting_requests, &c->workers, err));
-    const rn_serving_options serving = {
+    rn_serving_options serving = {
         .backend = c->backend,
         .workers = c->workers,
-        .model = {.backend = {.max_batch = (int32_t)flags->max_batch_size,
-                              .thread_count = (int32_t)flags->num_threads,
-                              .isa = *flags->isa ? flags->isa : NULL,
-                              .precision = *flags->precision ? flags->precision : NULL,
-                              .log = say_backend_line},
-                  .max_waiting_rows = (int32_t)flags->max_queue_rows},
         .metrics = c->metrics,
         .poll_us = flags->file_system_poll_wait_seconds * 1000000,
         .max_retries = (int32_t)flags->max_num_load_retries,
         .retry_us = flags->load_retry_interval_micros,
         .unload_first = flags->resource_preserving_swap,
         .allow_early_labels = flags->allow_version_labels_for_unavailable_models,
+        .per_model_batching = flags->enable_batching && flags->enable_per_model_batching_parameters,
+        .warm_up = flags->enable_model_warmup,
+        .warmup = {.iterations = (int32_t)flags->num_request_iterations_for_warmup, .max_record_bytes = (size_t)flags->max_request_bytes},
         .log = say_line,
     };
+    RN_TRY(read_model_options(flags, &serving.model, err));
     RN_TRY(rn_serving_create(&serving, &c->serving, err));
     c->service = (rn_service){.serving = c->serving,
                               .workers = c->workers,
@@ -193,40 +229,22 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
     return RN_STATUS_OK;
 }
 
-/* A configuration that the main thread waits for. */
-typedef struct {
-    rn_change change;
-    rn_status status;
-    rn_error error;
-    sem_t done;
-} awaited_change;
-
-static void on_change_done(rn_change *change, const rn_error *err)
-{
-    awaited_change *awaited = (awaited_change *)change; /* its first member */
-    awaited->status = err ? err->status : RN_STATUS_OK;
-    if (err) awaited->error = *err;
-    sem_post(&awaited->done);
-}
-
-static rn_status configure(rn_serving *serving, const rn_model_configs *configs, rn_error *err)
-{
-    awaited_change awaited = {.change = {.kind = RN_CHANGE_CONFIGURE, .configs = configs, .done = on_change_done}};
-    sem_init(&awaited.done, 0, 0);
-    rn_serving_submit(serving, &awaited.change);
-    while (sem_wait(&awaited.done) != 0) continue;
-    sem_destroy(&awaited.done);
-    if (awaited.status != RN_STATUS_OK) *err = awaited.error;
-    return awaited.status;
-}
-
+/* One model that can be served is enough to begin with; the keeper goes on trying the others. A configuration without models waits for one
+ * that comes over gRPC. */
 static rn_status load_models(const rn_flags *flags, composition *c, rn_error *err)
 {
-    rn_model_configs configs;
-    RN_TRY(rn_model_configs_init_single(&configs, flags->model_name, flags->model_base_path, err));
-    const rn_status status = configure(c->serving, &configs, err);
-    rn_model_configs_deinit(&configs);
-    return status;
+    c->source = (rn_config_source){
+        .file = flags->model_config_file, .model_name = flags->model_name, .base_path = flags->model_base_path, .log = say_line};
+    const rn_status status = rn_config_source_load(&c->source, c->serving, err);
+    if (status == RN_STATUS_OK || status == RN_STATUS_FAILED_PRECONDITION) return status;
+    rn_version_info *versions;
+    int32_t version_count;
+    RN_TRY(rn_serving_list(c->serving, (rn_text){0}, false, &versions, &version_count, err));
+    bool available = false;
+    for (int32_t i = 0; i < version_count; i++) available = available || versions[i].state == RN_VERSION_AVAILABLE;
+    free(versions);
+    if (available) say("%s", err->message);
+    return available ? RN_STATUS_OK : status;
 }
 
 static rn_status start_grpc(const rn_flags *flags, composition *c, rn_error *err)
@@ -260,10 +278,35 @@ static rn_status start(const rn_flags *flags, composition *c, rn_error *err)
     return start_rest(flags, c, err);
 }
 
+/* Waits for news, or for the time to look at the configuration file. */
+static void wait_for_news(int64_t poll_seconds)
+{
+    struct timespec until;
+    if (poll_seconds <= 0) {
+        while (sem_wait(&process.news) != 0) continue;
+        return;
+    }
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += poll_seconds;
+    while (sem_timedwait(&process.news, &until) != 0 && errno == EINTR) continue;
+}
+
+/* Until the phase changes: SIGHUP reads the configuration again, and looks at the base paths in any case. */
+static void keep_configuration(const rn_flags *flags, composition *c)
+{
+    for (;;) {
+        wait_for_news(flags->model_config_file_poll_wait_seconds);
+        if (atomic_load(&process.phase) != SERVING) return;
+        const bool told = atomic_exchange(&process.hangups, 0) > 0;
+        if (told) say("SIGHUP: reading the configuration");
+        rn_config_source_reload(&c->source, c->serving, told);
+    }
+}
+
 /* Serves until a signal comes. Returns the exit code. */
 static int serve(const rn_flags *flags, composition *c)
 {
-    while (sem_wait(&process.stop) != 0) continue;
+    keep_configuration(flags, c);
     rn_serving_set_ready(c->serving, false);
     sleep((unsigned)flags->drain_delay);
     const int64_t deadline = rn_clock_us() + flags->drain_timeout * 1000000;
@@ -283,24 +326,36 @@ static void take_apart(composition *c)
     rn_server_destroy(c->monitoring);
     rn_serving_destroy(c->serving);
     rn_workers_destroy(c->workers);
+    rn_config_source_deinit(&c->source);
     rn_access_log_close(c->access_log);
     rn_metrics_destroy(c->metrics);
-}
-
-/* What the list of flags cannot check by itself. */
-static rn_status check_flags(const rn_flags *flags, rn_error *err)
-{
-    rn_isa isa;
-    if (*flags->model_base_path == '\0')
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--model_base_path is needed: where is the model? resnetd --help lists all flags");
-    if (*flags->isa && !rn_isa_by_name(flags->isa, &isa))
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--isa: expected one of%s, found \"%s\"", rn_isa_names, flags->isa);
-    return RN_STATUS_OK;
 }
 
 static void say_ignored(const char *name)
 {
     say("--%s has no effect here", name);
+}
+
+/* What no single flag can tell. */
+static rn_status check_usage(const rn_flags *flags, rn_error *err)
+{
+    if (*flags->batching_parameters_file && !flags->enable_batching)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--batching_parameters_file does not go with --enable_batching=false");
+    rn_isa isa;
+    if (*flags->isa && !rn_isa_by_name(flags->isa, &isa))
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--isa: expected one of%s, found \"%s\"", rn_isa_names, flags->isa);
+    if (flags->prefer_tflite_model)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--prefer_tflite_model: TensorFlow Lite models are not served");
+    if (flags->use_alts_credentials) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--use_alts_credentials: ALTS is not spoken");
+    if (strcmp(flags->saved_model_tags, "serve") != 0)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--saved_model_tags: expected \"serve\", found \"%s\"", flags->saved_model_tags);
+    if (*flags->model_config_file) return RN_STATUS_OK;
+    if (!*flags->model_base_path)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
+                       "--model_base_path is needed, or --model_config_file: where is the model? resnetd --help lists all flags");
+    const rn_status status = rn_model_config_check_name(rn_text_of(flags->model_name), err);
+    if (status != RN_STATUS_OK) rn_error_prefix(err, "--model_name");
+    return status;
 }
 
 int main(int argc, char **argv)
@@ -321,7 +376,7 @@ int main(int argc, char **argv)
         printf("resnetd %s (%s)\n", rn_version, rn_commit);
         return EXIT_SUCCESS;
     }
-    if (check_flags(&flags, &err) != RN_STATUS_OK) {
+    if (check_usage(&flags, &err) != RN_STATUS_OK) {
         say("%s", err.message);
         return EXIT_USAGE;
     }

@@ -32,7 +32,6 @@ static void free_version(rn__version *v)
     rn_model_release(v->model);
     free(v->message);
     free(v->path);
-    free(v->loaded_path);
     free(v);
 }
 

@@ -1,8 +1,8 @@
 /* The models of this process, by name, version and label. All functions are thread-safe.
  *
- * One thread of the serving's own, the keeper, does everything that takes time: it looks at the base paths, loads, tests and warms versions,
- * publishes them and frees those that nobody wants any more. A version that replaces another is loaded first (unless the options say
- * otherwise), so that there is no moment without an answer; requests that are under way keep the model that they began with.
+ * One thread of the serving's own, the keeper, does everything that takes time: it looks at the base paths, loads, tests and warms
+ * versions, publishes them and frees those that nobody wants any more. A version that replaces another is loaded first (unless the options
+ * say otherwise), so that there is no moment without an answer; requests that are under way keep the model that they began with.
  */
 #ifndef RN_HTTP_SERVING_H
 #define RN_HTTP_SERVING_H
@@ -10,6 +10,7 @@
 #include "engine/model.h"
 #include "http/model_config.h"
 #include "http/text.h"
+#include "http/warmup.h"
 
 enum { RN_LATEST_VERSION = -1 };
 
@@ -17,14 +18,17 @@ typedef struct rn_serving rn_serving;
 
 typedef struct rn_serving_options {
     const rn_backend *backend;
-    rn_workers *workers;          /* must outlive the serving */
-    rn_model_options model;       /* of every version; its metrics are not used */
-    rn_metrics *metrics;          /* gets a record for each version; must outlive the serving */
-    int64_t poll_us;              /* between two looks at the base paths; 0 or less: only when a change asks */
-    int32_t max_retries;          /* of a load that failed for another reason than its files */
-    int64_t retry_us;             /* between two of them */
-    bool unload_first;            /* frees the old version before the new one is loaded: less memory, but a gap */
-    bool allow_early_labels;      /* a new label may name a version that is not available (yet) */
+    rn_workers *workers;    /* must outlive the serving */
+    rn_model_options model; /* of every version; its metrics are not used */
+    rn_metrics *metrics;    /* gets a record for each version; must outlive the serving */
+    int64_t poll_us;        /* between two looks at the base paths; 0 or less: only when a change asks */
+    int32_t max_retries;    /* of a load that failed for another reason than its files */
+    int64_t retry_us;       /* between two of them */
+    bool unload_first;      /* frees the old version before the new one is loaded: less memory, but a gap */
+    bool warm_up;           /* runs the requests that a version brings along before it serves */
+    rn_warmup_options warmup;
+    bool per_model_batching;       /* a version's batching_params.pbtxt changes `model` for it */
+    bool allow_early_labels;       /* a new label may name a version that is not available (yet) */
     void (*log)(const char *line); /* what operators want to read; called on the keeper's thread */
 } rn_serving_options;
 
@@ -60,8 +64,8 @@ typedef struct rn_version_info {
     const char *message; /* empty with OK */
 } rn_version_info;
 
-/* The versions of `name` (at NULL: of all models, in the order of the configuration), falling numbers: those that were ever asked for, and with
- * `idle` those as well that lie under the base path and are UNKNOWN. *out is one allocation that the caller frees, NULL when *count is 0. */
+/* The versions of `name` (at NULL: of all models, in the order of the configuration), falling numbers: those that were ever asked for; with
+ * `idle` also those that lie under the base path and are UNKNOWN. *out: one allocation that the caller frees, NULL when *count is 0. */
 rn_status rn_serving_list(rn_serving *serving, rn_text name, bool idle, rn_version_info **out, int32_t *count, rn_error *err);
 
 /* Whether the configuration has a model of that name. */
@@ -84,9 +88,10 @@ struct rn_change {
     rn_change_kind kind;
     const rn_model_configs *configs; /* borrowed until `done` */
     rn_text name;                    /* borrowed until `done` */
-    /* Once, on the keeper's thread; must not block. err: NULL when everything that was wanted is AVAILABLE (or unloaded). NOT_FOUND: no such
-     * model. FAILED_PRECONDITION: a label for a version that is not available. CANCELLED: a later configuration took its place. Otherwise the
-     * status of the first version that could not be loaded, with the list of all such models as message; the keeper goes on as configured. */
+    /* Once, on the keeper's thread (or, CANCELLED, on the one that destroys the serving); must not block. err: NULL when everything that
+     * was wanted is AVAILABLE (or unloaded). NOT_FOUND: no such model. FAILED_PRECONDITION: a label for a version that is not available.
+     * CANCELLED: a later configuration took its place. Otherwise the status of the first version that could not be loaded, with the list of
+     * all such models as message; the keeper goes on as configured. */
     void (*done)(rn_change *change, const rn_error *err);
 
     /* Private to the keeper. */

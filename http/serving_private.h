@@ -28,8 +28,7 @@ struct rn__version {
     bool wanted;
     rn__load_step step;
     char *path;        /* where the latest look found it; NULL: nowhere yet */
-    uint64_t stamp;    /* of its files before the latest try */
-    char *loaded_path; /* what `model` was made from */
+    uint64_t stamp;    /* of its files, just before the latest try */
     int32_t retries;
     int64_t try_us;
 };

@@ -1,14 +1,17 @@
 /* Makes one model as it is wanted: looks at its base path, applies the policy, loads, publishes, unloads.
  *
- * The order of a swap is TensorFlow Serving's (core/availability_preserving_policy.cc, resource_preserving_policy.cc). What differs: a version
- * whose files are no model is watched until they stop changing before it is called bad, because it may be half-copied; and a base path that
- * cannot be read any more, or has become empty, takes nothing away from what is being served. */
+ * The order of a swap is TensorFlow Serving's (core/availability_preserving_policy.cc, resource_preserving_policy.cc). What differs: a
+ * version whose files are no model is watched until they stop changing before it is called bad, because it may be half-copied; and a base
+ * path that cannot be read any more, or has become empty, takes nothing away from what is being served. */
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/clock.h"
+#include "http/batching_parameters.h"
 #include "http/serving_private.h"
+#include "http/text_file.h"
 #include "loader/repository.h"
 
 enum { PATH_BYTES = 4096 };
@@ -18,7 +21,8 @@ enum { PATH_BYTES = 4096 };
 /* Logs an outcome that differs from the last one: a base path that is looked at every second would fill the log. */
 static void set_look(rn_serving *serving, rn__served *model, rn_status status, const char *message)
 {
-    const bool same = status == model->look && (status == RN_STATUS_OK || (model->look_message && strcmp(message, model->look_message) == 0));
+    const bool same =
+        status == model->look && (status == RN_STATUS_OK || (model->look_message && strcmp(message, model->look_message) == 0));
     if (same) return;
     model->look = status;
     free(model->look_message);
@@ -195,14 +199,45 @@ static void retire(rn_serving *serving, rn_model *model, rn__version *version)
     serving->retired = r;
 }
 
-static rn_status load(rn_serving *serving, const rn__served *served, const rn__version *v, rn_model **out, rn_error *err)
+/* What the version says of its batches itself, if it does. */
+static rn_status read_batching(const char *path, rn_model_options *options, rn_error *err)
 {
-    const rn_serving_options *o = &serving->options;
-    rn_model_options options = o->model;
+    char file[PATH_BYTES];
+    rn_text text;
+    if (snprintf(file, sizeof file, "%s/batching_params.pbtxt", path) >= (int)sizeof file) return RN_STATUS_OK;
+    const rn_status status = rn_text_file_read(file, &text, err);
+    if (status == RN_STATUS_NOT_FOUND) return RN_STATUS_OK;
+    RN_TRY(status);
+    const rn_status applied = rn_batching_parameters_apply(text, file, options, err);
+    free((char *)text.at);
+    return applied;
+}
+
+static rn_status warm_up(const rn_serving *serving, const rn__served *served, const rn__version *v, rn_model *model, rn_error *err)
+{
+    int32_t count;
+    if (!serving->options.warm_up) return RN_STATUS_OK;
+    RN_TRY(rn_warmup_run(model, v->path, &serving->options.warmup, &count, err));
+    if (count > 0) rn__keeper_log(serving, "model %s, version %" PRId64 ": %d warm-up records", served->config.name, v->number, count);
+    return RN_STATUS_OK;
+}
+
+static rn_status load_unnamed(const rn_serving *serving, const rn__served *served, const rn__version *v, rn_model **out, rn_error *err)
+{
+    rn_model_options options = serving->options.model;
     rn_plan *plan;
-    rn_status status = rn_metrics_model(o->metrics, served->config.name, v->number, &options.metrics, err);
-    if (status == RN_STATUS_OK) status = rn_repository_load(v->path, NULL, &plan, err);
-    if (status == RN_STATUS_OK) status = rn_model_create(plan, o->backend, &options, o->workers, out, err);
+    RN_TRY(rn_metrics_model(serving->options.metrics, served->config.name, v->number, &options.metrics, err));
+    if (serving->options.per_model_batching) RN_TRY(read_batching(v->path, &options, err));
+    RN_TRY(rn_repository_load(v->path, NULL, &plan, err));
+    RN_TRY(rn_model_create(plan, serving->options.backend, &options, serving->options.workers, out, err));
+    const rn_status status = warm_up(serving, served, v, *out, err);
+    if (status != RN_STATUS_OK) rn_model_release(*out);
+    return status;
+}
+
+static rn_status load(const rn_serving *serving, const rn__served *served, const rn__version *v, rn_model **out, rn_error *err)
+{
+    const rn_status status = load_unnamed(serving, served, v, out, err);
     if (status != RN_STATUS_OK) rn_error_prefix(err, "model %s, version %" PRId64 ", %s", served->config.name, v->number, v->path);
     return status;
 }
@@ -313,6 +348,7 @@ void rn__sync_free_retired(rn_serving *serving)
         }
         *link = r->next;
         rn_model_release(r->model);
+        malloc_trim(0); /* the heap would keep what belonged to it between what others hold */
         if (r->version && r->version->state == RN_VERSION_UNLOADING) set_state(serving, r->version, RN_VERSION_END);
         free(r);
     }

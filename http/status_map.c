@@ -18,6 +18,7 @@
     X(CANCELLED,           CANCELLED,           1,   499)   \
     X(DATA_LOSS,           DATA_LOSS,           15,  500)   \
     X(UNAVAILABLE,         UNAVAILABLE,         14,  503)   \
+    X(UNKNOWN,             UNKNOWN,             2,   500)   \
     X(INTERNAL,            INTERNAL,            13,  500)
 /* clang-format on */
 

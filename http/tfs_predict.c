@@ -110,6 +110,7 @@ void rn__tfs_predict(rn_exchange *x)
     request->context = p;
     request->done = on_done;
     request->cancelled = &x->cancelled;
+    request->begun_us = begin_us;
     if (x->service->timeout_us) request->deadline_us = begin_us + x->service->timeout_us;
     rn_request_submit(request);
 }

@@ -20,6 +20,7 @@
     X(CANCELLED, "cancelled")                                                                                                  \
     X(DATA_LOSS, "data loss")                   /* stored bytes are truncated or corrupt */                                    \
     X(UNAVAILABLE, "unavailable")               /* storage cannot be reached, or the server is shutting down */                \
+    X(UNKNOWN, "unknown error")                 /* several things that went wrong: the message lists them */                   \
     X(INTERNAL, "internal error")               /* a defect of this software */
 
 typedef enum {

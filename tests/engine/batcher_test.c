@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "engine/batcher.h"
 #include "engine/clock.h"
@@ -23,6 +24,7 @@ static pthread_cond_t moved = PTHREAD_COND_INITIALIZER;
 static bool held;
 static int entered, destroyed;
 static int runs[MAX_RUNS]; /* rows of each run */
+static int done_count;
 static rn_status next_status;
 
 static rn_status fake_run(rn_executor *executor, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count,
@@ -72,6 +74,9 @@ static void wait_entered(int count)
 
 static rn_plan *plan;
 static rn_batcher *batcher;
+/* What the next requests are submitted with. */
+static int32_t priority;
+static int64_t begun_us;
 
 static void add_signature(const char *name, int32_t x, int32_t y)
 {
@@ -83,10 +88,27 @@ static void add_signature(const char *name, int32_t x, int32_t y)
     assert_int_equal(rn_plan_add_signature(plan, &s, &index, NULL), RN_STATUS_OK);
 }
 
+static void start_batcher(rn_batcher_options options)
+{
+    options.max_batch = MAX_BATCH;
+    options.max_waiting_rows = WAITING;
+    assert_int_equal(rn_batcher_create(plan, &fake, NULL, &options, &batcher, NULL), RN_STATUS_OK);
+}
+
+/* Another batcher, with these options, takes the place of the present one. */
+static void restart_batcher(rn_batcher_options options)
+{
+    rn_batcher_destroy(batcher);
+    destroyed = 0;
+    start_batcher(options);
+}
+
 static int setup(void **state)
 {
     (void)state;
-    entered = destroyed = 0;
+    entered = destroyed = done_count = 0;
+    priority = 0;
+    begun_us = 0;
     held = false;
     next_status = RN_STATUS_OK;
     plan = rn_plan_create();
@@ -102,8 +124,8 @@ static int setup(void **state)
     add_signature("b", x, y);
     rn_error err;
     if (rn_plan_finish(plan, &err) != RN_STATUS_OK) fail_msg("%s", err.message);
-    const rn_batcher_options options = {.max_batch = MAX_BATCH, .max_waiting_rows = WAITING};
-    return rn_batcher_create(plan, &fake, NULL, &options, &batcher, NULL);
+    start_batcher((rn_batcher_options){0});
+    return 0;
 }
 
 static int teardown(void **state)
@@ -120,6 +142,7 @@ typedef struct {
     rn_batch_request batch; /* first */
     float x[64], y[64];
     bool is_done;
+    int place; /* among all that were done, from 0 */
     rn_status status;
     char message[128];
     atomic_bool cancelled;
@@ -131,6 +154,7 @@ static void done(rn_batch_request *batch, rn_status status, const rn_error *err)
     pthread_mutex_lock(&gate);
     assert_false(r->is_done);
     r->is_done = true;
+    r->place = done_count++;
     r->status = status;
     if (err) snprintf(r->message, sizeof r->message, "%.100s", err->message);
     pthread_cond_broadcast(&moved);
@@ -143,6 +167,8 @@ static rn_status submit(request *r, const char *signature, int32_t rows, int64_t
     for (int i = 0; i < 2 * rows; i++) r->x[i] = (float)i;
     r->batch = (rn_batch_request){.signature = rn_plan_signature(plan, signature),
                                   .part = {.rows = rows, .input = r->x, .outputs = {r->y}},
+                                  .priority = priority,
+                                  .begun_us = begun_us,
                                   .deadline_us = deadline_us,
                                   .cancelled = &r->cancelled,
                                   .done = done};
@@ -274,6 +300,148 @@ static void test_device_failure_reaches_everybody(void **state)
     expect(&next, RN_STATUS_OK);
 }
 
+static void test_priorities(void **state)
+{
+    (void)state;
+    static const int32_t priorities[] = {0, 2, 0, -1, 2, -1};
+    static const int places[] = {3, 5, 4, 1, 6, 2};
+    request first, r[6];
+    hold(true);
+    submit(&first, "a", 1, 0);
+    wait_entered(1);
+    for (int i = 0; i < 6; i++) {
+        priority = priorities[i];
+        assert_int_equal(submit(&r[i], "a", 2, 0), RN_STATUS_OK);
+    }
+    hold(false);
+    for (int i = 0; i < 6; i++) expect(&r[i], RN_STATUS_OK);
+    for (int i = 0; i < 6; i++) assert_int_equal(r[i].place, places[i]);
+    assert_int_equal(entered, 4);
+}
+
+static void test_one_at_a_time(void **state)
+{
+    (void)state;
+    request r[4];
+    restart_batcher((rn_batcher_options){.one_at_a_time = true});
+    hold(true);
+    submit(&r[0], "a", 1, 0);
+    wait_entered(1);
+    submit(&r[1], "a", 1, 0);
+    submit(&r[2], "a", 6, 0);
+    submit(&r[3], "a", 1, 0);
+    hold(false);
+    for (int i = 0; i < 4; i++) expect(&r[i], RN_STATUS_OK);
+    static const int rows[] = {1, 1, 4, 2, 1};
+    assert_int_equal(entered, 5);
+    for (int i = 0; i < 5; i++) assert_int_equal(runs[i], rows[i]);
+}
+
+enum { LONG_US = 100 * 1000 * 1000, SHORT_US = 200 * 1000 };
+
+static void test_gathering_ends_with_a_full_batch(void **state)
+{
+    (void)state;
+    request r[4];
+    restart_batcher((rn_batcher_options){.gather_us = LONG_US});
+    for (int i = 0; i < 4; i++) submit(&r[i], "a", 1, 0);
+    for (int i = 0; i < 4; i++) expect(&r[i], RN_STATUS_OK);
+    assert_int_equal(entered, 1);
+    assert_int_equal(runs[0], 4);
+}
+
+static void test_gathering_ends_with_time(void **state)
+{
+    (void)state;
+    request r;
+    restart_batcher((rn_batcher_options){.gather_us = SHORT_US});
+    submit(&r, "a", 1, 0);
+    expect(&r, RN_STATUS_OK);
+    assert_true(r.batch.queue_us >= SHORT_US);
+}
+
+static void test_gathering_ends_with_the_batcher(void **state)
+{
+    (void)state;
+    request r;
+    restart_batcher((rn_batcher_options){.gather_us = LONG_US});
+    submit(&r, "a", 1, 0);
+    restart_batcher((rn_batcher_options){0});
+    expect(&r, RN_STATUS_OK);
+}
+
+static void sleep_us(int64_t us)
+{
+    const struct timespec time = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000};
+    nanosleep(&time, NULL);
+}
+
+/* Two requests with a pause between them while the device is busy, and a third as soon as it is free. */
+static void run_with_pauses(request r[4])
+{
+    hold(true);
+    submit(&r[0], "a", 1, 0);
+    wait_entered(1);
+    sleep_us(SHORT_US);
+    submit(&r[1], "a", 1, 0);
+    sleep_us(SHORT_US);
+    submit(&r[2], "a", 1, 0);
+    hold(false);
+    expect(&r[0], RN_STATUS_OK);
+    submit(&r[3], "a", 1, 0);
+    for (int i = 1; i < 4; i++) expect(&r[i], RN_STATUS_OK);
+}
+
+static void test_target_waits_for_the_next(void **state)
+{
+    (void)state;
+    request r[4];
+    restart_batcher((rn_batcher_options){.target_us = LONG_US});
+    run_with_pauses(r);
+    assert_int_equal(entered, 2);
+    assert_int_equal(runs[1], 3);
+    assert_true(r[1].batch.queue_us < LONG_US / 2); /* a request that is late is not waited for */
+}
+
+/* The next one is expected after the target. */
+static void test_target_that_is_too_short(void **state)
+{
+    (void)state;
+    request r[4];
+    restart_batcher((rn_batcher_options){.target_us = SHORT_US / 100});
+    run_with_pauses(r);
+    assert_int_equal(r[1].batch.batch_rows, r[2].batch.batch_rows);
+    assert_true(r[2].batch.queue_us < SHORT_US); /* it would be a pause and more */
+}
+
+static void test_target_leaves_an_idle_device_alone(void **state)
+{
+    (void)state;
+    request r[3];
+    restart_batcher((rn_batcher_options){.target_us = LONG_US});
+    for (int i = 0; i < 3; i++) {
+        submit(&r[i], "a", 1, 0);
+        expect(&r[i], RN_STATUS_OK);
+        sleep_us(SHORT_US / 4);
+    }
+    assert_int_equal(entered, 3);
+}
+
+static void test_deadline_tells_the_whole_time(void **state)
+{
+    (void)state;
+    request first, late;
+    hold(true);
+    submit(&first, "a", 1, 0);
+    wait_entered(1);
+    begun_us = rn_clock_us() - 5 * 1000 * 1000;
+    submit(&late, "a", 1, rn_clock_us() - 1);
+    hold(false);
+    expect(&late, RN_STATUS_DEADLINE_EXCEEDED);
+    assert_memory_equal(late.message, "no answer within 5.", 19);
+    expect(&first, RN_STATUS_OK);
+}
+
 static void test_many_threads_worth(void **state)
 {
     (void)state;
@@ -302,6 +470,15 @@ int main(void)
         WITH_BATCHER(test_cancelled_between_cuts),
         WITH_BATCHER(test_device_failure_reaches_everybody),
         WITH_BATCHER(test_many_threads_worth),
+        WITH_BATCHER(test_priorities),
+        WITH_BATCHER(test_one_at_a_time),
+        WITH_BATCHER(test_gathering_ends_with_a_full_batch),
+        WITH_BATCHER(test_gathering_ends_with_time),
+        WITH_BATCHER(test_gathering_ends_with_the_batcher),
+        WITH_BATCHER(test_target_waits_for_the_next),
+        WITH_BATCHER(test_target_that_is_too_short),
+        WITH_BATCHER(test_target_leaves_an_idle_device_alone),
+        WITH_BATCHER(test_deadline_tells_the_whole_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,13 +12,13 @@ ALLOWED = {
     "loader": ["loader/", "engine/plan.h", "engine/passes.h", "kernels/base/"],
     "http": ["http/", "kernels/base/"],
 }
-LOADER_USERS = {"http/serving_sync.c", "http/resnetd.c"}
+LOADER_USERS = {"http/serving_sync.c", "http/warmup.c", "http/resnetd.c"}
 
 # Header of an outside library -> the only places that may include it.
 VENDOR = {
     r"(openblas/)?cblas(_f77)?\.h": ["engine/cpu/"],
     r"(jpeglib|jerror|png|gif_lib|webp/.*)\.?h?": ["engine/image/"],
-    r"protobuf-c/.*": ["loader/", "http/grpc_"],
+    r"protobuf-c/.*": ["loader/", "http/grpc_", "http/text_proto."],
     r"grpc/.*": ["http/grpc_"],
     r"h2o(/.*|\.h)": ["http/"],
     r"curl/.*": ["loader/storage_"],

@@ -39,6 +39,12 @@ def test_usage(fails):
     fails(2, "RESNETD_MAX_BATCH_SIZE: --max_batch_size: expected 1 to 4096, found 0", *BASE, env={"RESNETD_MAX_BATCH_SIZE": "0"})
 
 
+def test_what_is_not_served(fails):
+    fails(2, "--prefer_tflite_model: TensorFlow Lite models are not served", *BASE, "--prefer_tflite_model")
+    fails(2, "--use_alts_credentials: ALTS is not spoken", *BASE, "--use_alts_credentials=true")
+    fails(2, '--saved_model_tags: expected "serve", found "serve,gpu"', *BASE, "--saved_model_tags=serve,gpu")
+
+
 def test_reference_that_was_not_replaced(fails):
     fails(2, '--model_name: "$(MODEL_NAME)" holds a reference that was not replaced', "--model_name=$(MODEL_NAME)")
     fails(2, "--rest_api_port:", "--rest_api_port=$(PORT)")
@@ -55,11 +61,12 @@ def test_version_and_help(build_dir):
 
 def test_spellings_of_tensorflow_serving(launch):
     server = launch("--model_name", "m", "--model_base_path", MODEL, "--rest_api_port", "0", "--monitoring_port", "0", "--port=0",
-                    "--enable_batching", "--batching_parameters_file", "/x", "--saved_model_tags=serve", "--flush_filesystem_caches=true",
-                    "--rest_api_num_threads=64", "--tensorflow_session_parallelism", "4")
+                    "--enable_batching", "--thread_pool_factory_config_file", "/x", "--saved_model_tags=serve", "--flush_filesystem_caches=true",
+                    "--rest_api_num_threads=64", "--tensorflow_session_parallelism", "1", "--num_load_threads=2")
     assert requests.get(f"{server.url}/v1/models/m").status_code == 200
-    for name in ("enable_batching", "batching_parameters_file", "saved_model_tags", "tensorflow_session_parallelism"):
+    for name in ("thread_pool_factory_config_file", "flush_filesystem_caches", "num_load_threads"):
         assert f"--{name} has no effect here" in server.log
+    assert "1 thread" in server.log
     assert "gRPC" not in server.log
     assert server.stop() == 0
 
