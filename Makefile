@@ -11,22 +11,24 @@ SANITIZE ?=
 PKGS := libprotobuf-c jansson libpng libjpeg libwebp libwebpdemux openssl zlib
 HTTP_PKG := libh2o-evloop grpc
 MISSING := $(strip $(foreach p,$(PKGS) openblas $(HTTP_PKG),$(shell pkg-config --exists $(p) || echo $(p))))
-ifneq ($(filter-out help clean format cuda gpu-check,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help clean format cuda cuda-found gpu-check,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(MISSING),)
 $(error not found by pkg-config: $(MISSING). `sh tools/install-deps.sh` installs what the build needs)
 endif
 endif
 
 ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
-ISAS := $(if $(filter x86_64,$(ARCH)),avx2 avx512 avx512_vnni avx512_bf16)
+ISAS := $(if $(filter x86_64,$(ARCH)),avx2 avx512 avx512_vnni avx512_bf16 amx)
 ISA_FLAGS_avx2 := -mavx2 -mfma
 ISA_FLAGS_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
 ISA_FLAGS_avx512_vnni := $(ISA_FLAGS_avx512) -mavx512vnni
 ISA_FLAGS_avx512_bf16 := $(ISA_FLAGS_avx512) -mavx512bf16
+ISA_FLAGS_amx := $(ISA_FLAGS_avx512_bf16) -mamx-tile -mamx-bf16
 
 # -ffp-contract=off: results that must equal TensorFlow's to the bit may not get fused multiply-adds that nobody wrote; kernels write theirs.
 CFLAGS += -std=c17 $(OPT) -g -Wall -Wextra -Wpointer-arith -Werror -ffp-contract=off -fno-math-errno -fvisibility=hidden $(SANITIZE)
-CPPFLAGS += -I. -I$(B)/gen -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) openblas $(HTTP_PKG) 2>/dev/null)
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) openblas $(HTTP_PKG) 2>/dev/null)
+CPPFLAGS += -I. -I$(B)/gen -D_GNU_SOURCE $(PKG_CFLAGS)
 # h2o's header chooses its event loop by this macro: it has to agree with the library that is linked.
 CPPFLAGS += -DH2O_USE_LIBUV=0
 LDFLAGS += -pthread $(SANITIZE)
@@ -41,7 +43,7 @@ proto_c = $(patsubst %.proto,$(B)/gen/%.pb-c.c,$(wildcard $(1)/proto/*.proto))
 LOADER_PROTO_C := $(call proto_c,loader)
 HTTP_PROTO_C := $(call proto_c,http)
 
-KERNELS_SRC := $(wildcard kernels/base/*.c kernels/ref/*.c kernels/cpu/*.c) $(foreach i,$(ISAS),$(wildcard kernels/cpu/$(i)/*.c))
+KERNELS_SRC := $(wildcard kernels/base/*.c kernels/ref/*.c kernels/cpu/*.c kernels/text/*.c) $(foreach i,$(ISAS),$(wildcard kernels/cpu/$(i)/*.c))
 ENGINE_SRC := $(wildcard engine/*.c engine/cpu/*.c engine/image/*.c)
 LOADER_SRC := $(wildcard loader/*.c)
 HTTP_SRC := $(filter-out http/resnetd.c,$(wildcard http/*.c))
@@ -68,8 +70,8 @@ TEST_TOOLS := $(TEST_TOOL_SRC:%.c=$(B)/%)
 
 # ---- CUDA: found, never required ----
 #
-# `make cuda` builds the plug-in that the programs open when they are asked for a GPU. The toolkit's headers alone are enough for the tests:
-# kernels and backend are compiled for the host, over the stand-ins of tests/cuda_emulation.
+# Where nvcc and cuDNN are found, `make` builds the plug-in that the programs open when they are asked for a GPU. The toolkit's headers alone
+# are enough for the tests: kernels and backend are compiled for the host, over the stand-ins of tests/cuda_emulation.
 ifndef CUDA_HOME
 CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(or $(shell command -v nvcc 2>/dev/null),$(wildcard /usr/local/cuda/bin/nvcc))))
 endif
@@ -95,19 +97,29 @@ CUDNN_TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/cuda_libraries/*_test.c))
 CUDNN_SKIP := $(or $(CUDA_SKIP),$(if $(SANITIZE),the library is not built for sanitizers),\
     $(if $(CUDNN_LIBRARY),,no libcudnn.so.9 in $(CUDNN_HOME)))
 TESTS += $(if $(CUDA_SKIP),,$(CUDA_TESTS)) $(if $(CUDNN_SKIP),,$(CUDNN_TESTS))
+# A server with emulated GPUs, for tests alone: the same program beside a plug-in whose libraries are the stand-ins.
+EMULATED := $(B)/tests/emulated
+TEST_TOOLS += $(if $(CUDA_SKIP),,$(addprefix $(EMULATED)/,resnetd libresnetd-cuda.so libnvidia-ml.so.1))
+
+# The plug-in: native code for each architecture and PTX of the last one, so that newer devices work too. All six take some 45 s of one
+# processor; `make SM=90a` is for one.
+SM ?= 80 86 89 90a 100 120
+PLUGIN := $(B)/libresnetd-cuda.so
+PLUGIN_MISSING := $(strip $(CUDA_MISSING) $(if $(NVCC),,nvcc in $(CUDA_HOME)/bin) $(if $(CUDNN_LIBRARY),,libcudnn.so.9 in $(CUDNN_HOME)))
+PLUGIN_SKIP := $(or $(if $(PLUGIN_MISSING),not found: $(subst ",,$(PLUGIN_MISSING))),$(if $(SANITIZE),its libraries are not built for sanitizers))
 comma := ,
-CUDA_FOUND := $(if $(CUDA_MISSING),not found: $(subst ",,$(CUDA_MISSING)),\
-    toolkit $(CUDA_HOME)$(comma) cuDNN $(CUDNN_HOME): $(if $(NVCC),'make cuda' builds the plug-in,no nvcc$(comma) tests only))
+CUDA_FOUND := $(if $(PLUGIN_SKIP),no plug-in$(comma) $(PLUGIN_SKIP),\
+    plug-in for $(SM:%=sm_%) (SM="$(SM)")$(comma) toolkit $(CUDA_HOME)$(comma) cuDNN $(CUDNN_HOME))
 
 .PHONY: all check tests asan tsan clean help format detected
 .SECONDARY:
-all: detected $(PROGRAMS)
+all: detected $(PROGRAMS) $(if $(PLUGIN_SKIP),,$(PLUGIN))
 
 detected:
 	@echo "compiler    $$($(CC) --version | head -n 1)"
 	@echo "target      $(ARCH), hand-written kernels: $(or $(ISAS),none: reference kernels and OpenBLAS)"
 	@echo "libraries   $(foreach p,$(PKGS) openblas $(HTTP_PKG),$(p) $(shell pkg-config --modversion $(p)))"
-	@echo "cuda        $(strip $(CUDA_FOUND))"
+	@echo 'cuda        $(strip $(CUDA_FOUND))'
 	@echo "output      $(B)/$(if $(SANITIZE), with $(SANITIZE))"
 
 tests: $(TESTS) $(TEST_TOOLS) $(FUZZ_REPLAYS)
@@ -132,9 +144,9 @@ format:
 clean:
 	rm -rf $(B)
 help:
-	@echo "make            programs in $(B)/"
+	@echo "make            programs in $(B)/, and the GPU plug-in where nvcc and cuDNN are found: SM=\"$(SM)\" says for which architectures"
 	@echo "make check      C unit tests"
-	@echo "make cuda       the GPU plug-in, for SM=\"$(SM)\""
+	@echo "make cuda       the GPU plug-in alone; says what is missing for it"
 	@echo "make asan|tsan  programs and tests with sanitizers, in $(B)/asan, $(B)/tsan"
 	@echo "make fuzz       libFuzzer programs in $(B)/fuzz, one for each tests/fuzz/*_fuzz.c (clang)"
 	@echo "make format     clang-format over all sources;   make clean"
@@ -149,10 +161,15 @@ $(B)/obj/%.o: %.c | $(LOADER_PROTO_C) $(HTTP_PROTO_C)
 $(B)/gen/%.o: $(B)/gen/%.c
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# What is embedded with .incbin, which compilers do not report as a dependency.
+$(B)/obj/http/openapi.o: http/openapi.json
+
 define isa_rule
 $(call obj,$(wildcard kernels/cpu/$(1)/*.c)): ISA_FLAGS := $(ISA_FLAGS_$(1))
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
+# It contains the kernel's source, over stand-ins.
+$(B)/obj/tests/kernels/amx_test.o: ISA_FLAGS := $(ISA_FLAGS_amx)
 
 # The version and commit live in one object, which is rebuilt when either changes.
 $(B)/obj/kernels/base/version.o $(B)/plugin/kernels/base/version.c.o: CPPFLAGS += -DRN_VERSION='"$(VERSION)"' -DRN_COMMIT='"$(COMMIT)"'
@@ -198,16 +215,16 @@ EMULATION_SRC := $(CUDA_KERNELS_SRC) $(filter-out %_test.cpp,$(wildcard tests/cu
 $(EMULATION): $(addprefix $(B)/emulation/,$(addsuffix .o,$(EMULATION_SRC)))
 $(B)/emulation/%.cu.o: %.cu
 	@mkdir -p $(@D)
-	$(CXX) -I. -Itests/cuda_emulation $(CUDA_INCLUDE) $(CXXFLAGS) -Wno-unknown-pragmas -MMD -MP -x c++ -c -o $@ $<
+	$(CXX) -I. -Itests/cuda_emulation $(CUDA_INCLUDE) $(CXXFLAGS) -fPIC -Wno-unknown-pragmas -MMD -MP -x c++ -c -o $@ $<
 $(B)/emulation/%.cpp.o: %.cpp
 	@mkdir -p $(@D)
-	$(CXX) -I. -Itests/cuda_emulation $(CUDA_INCLUDE) $(CXXFLAGS) -MMD -MP -c -o $@ $<
+	$(CXX) -I. -Itests/cuda_emulation $(CUDA_INCLUDE) $(CXXFLAGS) -fPIC -MMD -MP -c -o $@ $<
 $(B)/emulation/%.c.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CUDA_INCLUDE) $(CFLAGS) -MMD -MP -c -o $@ $<
-$(B)/tests/cuda/%: $(B)/emulation/tests/cuda/%.c.o $(EMULATION) $(TEST_SUPPORT) $(ENGINE) $(KERNELS)
+	$(CC) $(CPPFLAGS) $(CUDA_INCLUDE) $(CFLAGS) -fPIC -MMD -MP -c -o $@ $<
+$(B)/tests/cuda/%: $(B)/emulation/tests/cuda/%.c.o $(EMULATION) $(TEST_SUPPORT) $(ENGINE) $(KERNELS) | $(EMULATED)/libnvidia-ml.so.1
 	@mkdir -p $(@D)
-	$(CXX) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+	$(CXX) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/../emulated' -o $@ $^ -lcmocka $(LDLIBS)
 $(B)/tests/cuda_emulation/%: $(B)/emulation/tests/cuda_emulation/%.cpp.o $(EMULATION) $(ENGINE) $(KERNELS)
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -216,19 +233,19 @@ $(B)/tests/cuda_libraries/%: $(B)/emulation/tests/cuda_libraries/%.c.o $(EMULATI
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS) -Wl,-rpath,$(CUDA_RPATH) -o $@ $< $(CUDNN_LIBRARY) $(filter %.a,$^) -lcmocka $(LDLIBS)
 
-# The plug-in: native code for each architecture and PTX of the last one, so that newer devices work too. `make cuda SM=90a` is quick; all
-# six take some 40 s of one processor, which is why `make` leaves them out.
-SM ?= 80 86 89 90a 100 120
-PLUGIN := $(B)/libresnetd-cuda.so
-NVCC_FLAGS := -std=c++17 -O3 -I. -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra -Werror all-warnings \
+# --threads: the architectures of one file side by side.
+NVCC_FLAGS := -std=c++17 -O3 --threads 2 -I. -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra -Werror all-warnings \
     $(foreach s,$(SM),-gencode arch=compute_$(s),code=sm_$(s)) -gencode arch=compute_$(lastword $(SM)),code=compute_$(lastword $(SM))
 PLUGIN_SRC := $(CUDA_HOST_SRC) engine/plan.c engine/pass_layout_arena.c engine/cpu/cpu_count.c $(addprefix kernels/base/,dtype.c error.c status.c)
 PLUGIN_OBJ := $(CUDA_KERNELS_SRC:%=$(B)/plugin/%.o) $(PLUGIN_SRC:%=$(B)/plugin/%.o)
 
-cuda: $(if $(or $(CUDA_MISSING),$(if $(NVCC),,nvcc)),cuda-missing,$(PLUGIN))
+cuda: $(if $(PLUGIN_MISSING),cuda-missing,$(PLUGIN))
 cuda-missing:
-	@echo 'the CUDA plug-in needs what was not found: $(or $(CUDA_MISSING),nvcc in $(CUDA_HOME)/bin)'; exit 1
-.PHONY: cuda cuda-missing
+	@echo 'the CUDA plug-in needs what was not found: $(PLUGIN_MISSING)'; exit 1
+# For scripts: fails and names what is missing.
+cuda-found:
+	@$(if $(PLUGIN_MISSING),echo '$(subst ",,$(PLUGIN_MISSING))'; exit 1,:)
+.PHONY: cuda cuda-missing cuda-found
 $(B)/plugin/%.cu.o: %.cu $(B)/plugin/architectures
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCC_FLAGS) -DRN_CUDA_ARCHITECTURES='"$(SM:%=sm_%)"' -MMD -MP -c -o $@ $<
@@ -240,6 +257,18 @@ $(B)/plugin/architectures: force
 $(PLUGIN): $(PLUGIN_OBJ)
 	$(CXX) -shared -Wl,-z,defs -Wl,--exclude-libs,ALL -Wl,--gc-sections -Wl,-rpath,'$$ORIGIN:$(CUDA_RPATH)' -o $@ $^ \
 	    -L$(CUDA_HOME)/lib64 $(CUDNN_LIBRARY) -lcublasLt -lcudart_static -lpthread -lrt -ldl -lm
+
+EMULATED_OBJ := $(addprefix $(B)/emulation/,$(addsuffix .o,$(filter-out tests/cuda/%,$(EMULATION_SRC)))) \
+    $(addprefix $(B)/plugin/,$(addsuffix .o,$(filter-out $(CUDA_HOST_SRC),$(PLUGIN_SRC))))
+$(EMULATED)/libresnetd-cuda.so: $(EMULATED_OBJ)
+	@mkdir -p $(@D)
+	$(CXX) -shared $(LDFLAGS) -Wl,-rpath,'$$ORIGIN' -o $@ $^ -ldl -lm
+$(EMULATED)/libnvidia-ml.so.1: tests/cuda_emulation/nvml/nvml_standin.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -fPIC -shared -o $@ $<
+$(EMULATED)/resnetd: $(B)/resnetd
+	@mkdir -p $(@D)
+	ln -f $< $@
 
 # What tools/gpu-check.sh runs: plug-in, reference kernels and synthetic networks, without any library but CUDA's.
 GPU_CHECK_SRC := tools/gpu/gpu_check.c tests/support/plan_reference.c engine/cuda_plugin.c engine/synthetic.c \

@@ -14,6 +14,8 @@ typedef struct rn_backend_options {
     int32_t max_batch;      /* largest number of rows of one run; at least 1 */
     int32_t thread_count;   /* host threads for one run; 0: as many as the process may use */
     const char *isa;        /* CPU: highest instruction set to use ("scalar", "avx2", "avx512", ...); NULL: the machine's best */
+    bool deterministic;     /* the same bits for a row whatever else is in the batch, wherever it stands, with any number of threads: slower. A
+                             * backend that cannot promise it refuses. Without it a row's rounding depends on the size of its batch */
 
     /* CPU: "fp32", "bf16" or "auto", the faster one whose self-test passes; NULL: fp32. CUDA: "fp32", "tf32", "fp16" or "bf16"; NULL: fp16. */
     const char *precision;
@@ -34,17 +36,27 @@ typedef struct rn_batch_part {
     void *outputs[RN_PLAN_MAX_OUTPUTS];     /* [rows][h][w][c] of each output's tensor, dense (labels: i32 indexes) */
 } rn_batch_part;
 
+/* How a device is doing; -1: it does not tell. */
+typedef struct rn_device_state {
+    double utilization;         /* share of the last sample period, at most a second, in which something ran: 0 to 1 */
+    int64_t memory_used_bytes;  /* by all processes */
+    int64_t memory_total_bytes;
+    int32_t celsius;
+    double watts;
+} rn_device_state;
+
 typedef struct rn_backend {
     const char *name; /* as --device spells it */
 
     /* Whether this backend can be used on this machine: DEVICE_FAILED with one sentence that says what is missing. */
     rn_status (*probe)(rn_error *err);
 
-    /* Packs or uploads the weights and sizes the arena. The plan is borrowed: it must outlive the executor. UNSUPPORTED names the operation that
-     * this backend cannot run. */
+    /* Packs or uploads the weights and sizes the arena. The plan is borrowed: it must outlive the executor. UNSUPPORTED names the operation
+     * that this backend cannot run. */
     rn_status (*prepare)(const rn_plan *plan, const rn_backend_options *options, rn_executor **out, rn_error *err);
 
-    /* Runs one signature on the rows of all parts together (at most max_batch) and writes their outputs. Blocks. One thread at a time. */
+    /* Runs one signature on the rows of all parts together (at most max_batch) and writes their outputs. Blocks. One thread at a time.
+     * DEVICE_LOST: the device does not answer any more; every later run of this executor fails alike. */
     rn_status (*run)(rn_executor *executor, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err);
 
     /* Optional: whether prepare takes quantised plans and runs them at the speed of bytes. NULL: never. Where it does not, whoever prepares a plan
@@ -56,6 +68,19 @@ typedef struct rn_backend {
     const char *(*describe)(const rn_executor *executor);
 
     void (*destroy)(rn_executor *executor); /* NULL allowed */
+
+    /* Optional: how many devices of this kind the process sees; prepare takes their numbers from 0. Called after a successful probe. NULL:
+     * one. */
+    int32_t (*device_count)(void);
+
+    /* Optional, both or none: a run in two halves, so that one batch is copied while another is computed. begin takes what run takes; the
+     * parts and the callers' memory are borrowed until finish, which waits for the oldest batch that was begun and writes its outputs. Two
+     * may be under way; run needs that none is. Statuses as run's; a batch whose begin failed is not under way. */
+    rn_status (*begin)(rn_executor *executor, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err);
+    rn_status (*finish)(rn_executor *executor, rn_error *err);
+
+    /* Optional: how one of the devices is doing. Any thread; takes milliseconds. UNSUPPORTED says why nobody knows. */
+    rn_status (*device_state)(int32_t device, rn_device_state *out, rn_error *err);
 } rn_backend;
 
 /* What a plug-in exports, as RN_BACKEND_ENTRY. contract: RN_BACKEND_CONTRACT of the program, a checksum of the headers that both sides were
@@ -66,5 +91,17 @@ typedef const rn_backend *rn_backend_entry_fn(unsigned long contract);
 /* The backend of that name, "auto" for the best one that works here. *out is static. NOT_FOUND lists the names; DEVICE_FAILED says why
  * the one that was asked for cannot be used: there is never a fall-back from a backend asked for by name. */
 rn_status rn_backend_select(const char *name, const rn_backend **out, rn_error *err);
+
+enum { RN_MAX_DEVICES = 64 };
+
+typedef struct rn_device_choice {
+    const rn_backend *backend;
+    int32_t count;                   /* at least 1 */
+    int32_t devices[RN_MAX_DEVICES]; /* as rn_backend_options.device names them */
+} rn_device_choice;
+
+/* What --device asks for: a backend's name or "auto", alone (its first device), with a number ("cuda:1") or with all ("cuda:all"). Fails as
+ * rn_backend_select does; INVALID_ARGUMENT when what follows the colon is neither; DEVICE_FAILED when there is no such device. */
+rn_status rn_device_choose(const char *text, rn_device_choice *out, rn_error *err);
 
 #endif

@@ -67,6 +67,16 @@ static rn_status run(rn_executor *executor, const rn_signature *signature, const
     return backend->run(executor, signature, parts, part_count, err);
 }
 
+static rn_status begin(rn_executor *executor, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err)
+{
+    return backend->begin(executor, signature, parts, part_count, err);
+}
+
+static rn_status finish(rn_executor *executor, rn_error *err)
+{
+    return backend->finish(executor, err);
+}
+
 static const char *describe(const rn_executor *executor)
 {
     return backend->describe(executor);
@@ -77,6 +87,16 @@ static void destroy(rn_executor *executor)
     if (executor) backend->destroy(executor);
 }
 
+static rn_status device_state(int32_t device, rn_device_state *out, rn_error *err)
+{
+    return backend->device_state(device, out, err);
+}
+
+static int32_t device_count(void)
+{
+    return backend->device_count();
+}
+
 const rn_backend rn_cuda_plugin = {
     .name = "cuda",
     .probe = probe,
@@ -85,4 +105,8 @@ const rn_backend rn_cuda_plugin = {
     .runs_int8 = NULL,
     .describe = describe,
     .destroy = destroy,
+    .device_count = device_count,
+    .begin = begin,
+    .finish = finish,
+    .device_state = device_state,
 };

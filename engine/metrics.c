@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 const int64_t rn_histogram_us[RN_HISTOGRAM_BOUNDS] = {100,   250,    500,    1000,   2500,    5000,    10000,   25000,   50000,
                                                       100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000, 30000000};
@@ -106,6 +107,12 @@ void rn_model_metrics_queued(rn_model_metrics *model, int64_t requests, int64_t 
 void rn_model_metrics_ran(rn_model_metrics *model, int64_t rows, int64_t run_us)
 {
     if (!model) return;
+    struct timespec now;
+    int bucket = 0;
+    while (bucket < RN_HISTOGRAM_BOUNDS && rows > rn_histogram_rows[bucket]) bucket++;
+    clock_gettime(CLOCK_REALTIME, &now);
+    rn_counter_add(&model->batch_run_us[bucket], (uint64_t)run_us);
+    atomic_store_explicit(&model->last_run_ms, (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000, memory_order_relaxed);
     rn_histogram_observe(&model->batch_rows, rn_histogram_rows, rows);
     rn_counter_add(&model->busy_us, (uint64_t)run_us);
 }

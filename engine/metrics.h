@@ -102,6 +102,8 @@ struct rn_model_metrics {
     rn_histogram stages[RN_STAGE_COUNT];                          /* microseconds; of calls that went through the stage */
     rn_histogram batch_rows;                                      /* of runs of the device */
     rn_counter busy_us;                                           /* of the device */
+    rn_counter batch_run_us[RN_HISTOGRAM_BOUNDS + 1];             /* of the device, by the buckets of batch_rows */
+    rn_counter last_run_ms;                                       /* since 1970: when the latest run ended; 0: none has */
     rn_gauge waiting_requests, waiting_rows;                      /* in the batch queue */
 
     /* Guarded by the registry's lock. */
@@ -116,8 +118,9 @@ typedef struct rn_metrics {
     rn_gauge in_flight[RN_PROTOCOL_COUNT];
     rn_gauge connections;        /* HTTP only */
     rn_gauge body_bytes;         /* of HTTP requests that have not been answered */
-    rn_counter refused_connections; /* HTTP: over the limit */
-    rn_counter slow_connections;    /* HTTP: closed because the request did not arrive in time */
+    rn_counter refused_connections; /* HTTP: there were as many as there may be */
+    rn_counter slow_requests;       /* HTTP: ended because they did not arrive in time */
+    rn_counter dropped_bodies;      /* HTTP: ended because bodies held as much memory as they may */
     rn_counter log_lines_dropped;
 
     pthread_mutex_t lock;

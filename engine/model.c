@@ -89,37 +89,57 @@ static rn_status self_test(const rn_plan *plan, const rn_backend *backend, rn_ex
 
 static void free_model(rn_model *model)
 {
-    if (model->batcher) rn_model_metrics_unloaded(model->metrics);
-    rn_batcher_destroy(model->batcher);
+    if (model->loaded) rn_model_metrics_unloaded(model->metrics);
+    rn_replicas_destroy(model->replicas);
     rn_plan_destroy(model->plan);
     free(model->device);
     free(model);
 }
 
-/* Everything that can fail after the model itself is there; the batcher owns the executor from its creation on. */
-static rn_status start(rn_model *model, const rn_backend *backend, const rn_model_options *options, rn_error *err)
+/* Adds what an executor says of itself to the line of the model. */
+static rn_status add_description(rn_model *model, const char *text, rn_error *err)
+{
+    char *line;
+    if (asprintf(&line, "%s%s%s", model->device ? model->device : "", model->device ? "; " : "", text) < 0)
+        return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a model");
+    free(model->device);
+    model->device = line;
+    return RN_STATUS_OK;
+}
+
+static rn_status prepare(rn_model *model, const rn_backend *backend, const rn_model_options *options, rn_error *err)
 {
     rn_executor *executor;
-    const bool widen = rn_plan_is_quantized(model->plan) && !(backend->runs_int8 && backend->runs_int8(&options->backend));
-    if (widen) RN_TRY(rn_plan_widen(model->plan, err));
     RN_TRY(backend->prepare(model->plan, &options->backend, &executor, err));
     rn_status status = self_test(model->plan, backend, executor, options, err);
-    if (status == RN_STATUS_OK) {
-        if (asprintf(&model->device, "%s%s", backend->describe(executor), widen ? ", int8 filters widened" : "") < 0) model->device = NULL;
-        if (!model->device) status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a model");
-    }
+    if (status == RN_STATUS_OK) status = add_description(model, backend->describe(executor), err);
     if (status != RN_STATUS_OK) {
         backend->destroy(executor);
         return status;
     }
+    return rn_replicas_add(model->replicas, executor, err);
+}
+
+/* Everything that can fail after the model itself is there. */
+static rn_status start(rn_model *model, const rn_backend *backend, const rn_model_options *options, rn_error *err)
+{
     const rn_batcher_options batching = {.max_batch = options->backend.max_batch,
                                          .max_waiting_rows = options->max_waiting_rows,
                                          .one_at_a_time = options->one_at_a_time,
                                          .gather_us = options->gather_us,
                                          .target_us = options->target_us,
                                          .metrics = options->metrics};
-    RN_TRY(rn_batcher_create(model->plan, backend, executor, &batching, &model->batcher, err));
+    const bool widen = rn_plan_is_quantized(model->plan) && !(backend->runs_int8 && backend->runs_int8(&options->backend));
+    if (widen) RN_TRY(rn_plan_widen(model->plan, err));
+    RN_TRY(rn_replicas_create(model->plan, backend, &batching, options->device_lost, options->device_lost_context, &model->replicas, err));
+    rn_model_options one = *options;
+    for (int32_t i = 0; i < options->device_count || i == 0; i++) {
+        if (options->device_count > 0) one.backend.device = options->devices[i];
+        RN_TRY(prepare(model, backend, &one, err));
+    }
+    if (widen) RN_TRY(add_description(model, "int8 filters widened", err));
     rn_model_metrics_loaded(options->metrics, model->device);
+    model->loaded = true;
     return RN_STATUS_OK;
 }
 
@@ -177,5 +197,5 @@ rn_model_metrics *rn_model_metrics_of(const rn_model *model)
 
 int32_t rn_model_waiting_rows(rn_model *model)
 {
-    return rn_batcher_waiting_rows(model->batcher);
+    return rn_replicas_waiting_rows(model->replicas);
 }

@@ -1,4 +1,4 @@
-/* One loaded version of a model, ready to answer: plan, prepared backend, batch queue.
+/* One loaded version of a model, ready to answer: plan, prepared backend and batch queue for each device.
  *
  * A model is counted: whoever holds a reference may submit requests from any thread. Requests hold one each.
  */
@@ -8,24 +8,28 @@
 #include <stdatomic.h>
 
 #include "engine/backend.h"
-#include "engine/batcher.h"
+#include "engine/replicas.h"
 #include "engine/workers.h"
 
 typedef struct rn_model rn_model;
 
 typedef struct rn_model_options {
-    rn_backend_options backend;
-    int32_t max_waiting_rows; /* of the batch queue, at least 1 */
+    rn_backend_options backend; /* its `device` counts when the list below is empty */
+    const int32_t *devices;     /* [device_count] the plan is prepared for each of them; borrowed during create */
+    int32_t device_count;
+    int32_t max_waiting_rows; /* of the batch queue of each device, at least 1 */
     int32_t max_request_rows; /* of one request; 0: max_waiting_rows */
     bool every_size;          /* the self-test also runs batches of 2, 4, ... rows, so that no request is the first of its size */
     bool one_at_a_time;       /* as in rn_batcher_options, like the next two */
     int64_t gather_us, target_us;
+    rn_device_lost_fn *device_lost; /* or NULL: nobody wants to know */
+    void *device_lost_context;
     rn_model_metrics *metrics; /* of this version: where to count; NULL: nowhere */
 } rn_model_options;
 
-/* Prepares `plan` for `backend` (widened, where it is quantised and the backend has no int8), runs every signature on a made-up input (INTERNAL
- * when a result is not finite) and starts the batch queue. Takes the plan, also on failure. workers decode pictures and must outlive the model.
- * The caller holds the first reference. */
+/* Prepares `plan` for the backend's devices (widened, where it is quantised and they have no int8), runs every signature on each with a made-up
+ * input (INTERNAL when a result is not finite) and starts the batch queues. Takes the plan, also on failure. workers decode pictures and must
+ * outlive the model. The caller holds the first reference. */
 rn_status rn_model_create(rn_plan *plan, const rn_backend *backend, const rn_model_options *options, rn_workers *workers, rn_model **out,
                           rn_error *err);
 

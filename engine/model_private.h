@@ -5,11 +5,12 @@
 #include "engine/model.h"
 
 struct rn_model {
-    rn_plan *plan;       /* owned */
-    rn_batcher *batcher; /* owned */
+    rn_plan *plan;         /* owned */
+    rn_replicas *replicas; /* owned */
     rn_workers *workers;
     rn_model_metrics *metrics;
-    char *device;     /* owned copy: the executor belongs to the batcher's thread */
+    bool loaded;      /* the metrics know of it */
+    char *device;     /* owned: what each executor says of itself, which belongs to a batcher's thread */
     int32_t max_rows; /* of one request */
     atomic_int references;
 };

@@ -97,15 +97,21 @@ static void finish(rn_request *request, rn_status status, const rn_error *err)
     request->done(request);
 }
 
+static void enqueue(rn_request *request);
+
 static void batch_done(rn_batch_request *batch, rn_status status, const rn_error *err)
 {
-    finish((rn_request *)((char *)batch - offsetof(rn_request, batch)), status, err);
+    rn_request *request = (rn_request *)((char *)batch - offsetof(rn_request, batch));
+    if (status == RN_STATUS_DEVICE_LOST)
+        enqueue(request); /* another device takes it; the last one is gone when this is refused */
+    else
+        finish(request, status, err);
 }
 
 static void enqueue(rn_request *request)
 {
     rn_error err;
-    const rn_status status = rn_batcher_submit(request->model->batcher, &request->batch, &err);
+    const rn_status status = rn_replicas_submit(request->model->replicas, &request->batch, &err);
     if (status != RN_STATUS_OK) finish(request, status, &err);
 }
 

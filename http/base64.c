@@ -1,30 +1,21 @@
-/* Four characters become three bytes by table; whatever is not an alphabet character (blank, padding, mistake) leaves the fast loop and is
- * looked at one by one. */
+/* Runs of characters of the alphabet are decoded by a kernel; whatever is something else (blank, padding, mistake) ends a run and is looked
+ * at by itself. */
 #include "http/base64.h"
 
-enum { NOT_IN_ALPHABET = 0x80 };
-
-/* [character] = value, NOT_IN_ALPHABET for all others. */
-static const uint8_t values[256] = {
-#define NOT NOT_IN_ALPHABET
-#define NOT16 NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT
-    /* clang-format off */
-    NOT16, NOT16,
-    /*  !"#$%&'()*+,-./ */ NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, 62,  NOT, NOT, NOT, 63,
-    /* 0123456789:;<=>  */ 52,  53,  54,  55,  56,  57,  58,  59,  60,  61,  NOT, NOT, NOT, NOT, NOT, NOT,
-    /* @ABCDEFGHIJKLMNO */ NOT, 0,   1,   2,   3,   4,   5,   6,   7,   8,   9,   10,  11,  12,  13,  14,
-    /* PQRSTUVWXYZ      */ 15,  16,  17,  18,  19,  20,  21,  22,  23,  24,  25,  NOT, NOT, NOT, NOT, NOT,
-    /* `abcdefghijklmno */ NOT, 26,  27,  28,  29,  30,  31,  32,  33,  34,  35,  36,  37,  38,  39,  40,
-    /* pqrstuvwxyz      */ 41,  42,  43,  44,  45,  46,  47,  48,  49,  50,  51,  NOT, NOT, NOT, NOT, NOT,
-    NOT16, NOT16, NOT16, NOT16, NOT16, NOT16, NOT16, NOT16,
-/* clang-format on */
-#undef NOT16
-#undef NOT
-};
+#include "kernels/text/text_kernels.h"
 
 static bool is_blank(uint8_t c)
 {
     return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* The six bits of a character, or -1. */
+static int32_t value_of(uint8_t c)
+{
+    if (c >= 'A' && c <= 'Z') return c - 'A';
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+    if (c >= '0' && c <= '9') return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
 bool rn_base64_decode(rn_text text, uint8_t *out, size_t *out_bytes)
@@ -33,15 +24,13 @@ bool rn_base64_decode(rn_text text, uint8_t *out, size_t *out_bytes)
     uint8_t *const begin = out;
     uint32_t bits = 0;     /* the characters of an unfinished group */
     int held = 0, pad = 0; /* their number; '=' seen */
+    rn_text_kernels kernels;
+    rn_text_kernels_select(rn_cpu_best_isa(), &kernels);
     while (p < end) {
-        while (held == 0 && pad == 0 && end - p >= 4) {
-            const uint32_t a = values[p[0]], b = values[p[1]], c = values[p[2]], d = values[p[3]];
-            if ((a | b | c | d) & NOT_IN_ALPHABET) break;
-            const uint32_t group = a << 18 | b << 12 | c << 6 | d;
-            *out++ = (uint8_t)(group >> 16);
-            *out++ = (uint8_t)(group >> 8);
-            *out++ = (uint8_t)group;
-            p += 4;
+        if (held == 0 && pad == 0) {
+            const size_t run = kernels.base64_decode((const char *)p, (size_t)(end - p), out);
+            p += run;
+            out += run / 4 * 3;
         }
         if (p == end) break;
         const uint8_t character = *p++;
@@ -50,8 +39,9 @@ bool rn_base64_decode(rn_text text, uint8_t *out, size_t *out_bytes)
             pad++;
             continue;
         }
-        if (pad > 0 || values[character] == NOT_IN_ALPHABET) return false;
-        bits = bits << 6 | values[character];
+        const int32_t value = value_of(character);
+        if (pad > 0 || value < 0) return false;
+        bits = bits << 6 | (uint32_t)value;
         if (++held < 4) continue;
         *out++ = (uint8_t)(bits >> 16);
         *out++ = (uint8_t)(bits >> 8);

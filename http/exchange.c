@@ -16,11 +16,14 @@
 typedef struct {
     rn_exchange x; /* first: handlers hold pointers to it */
     rn__loop *loop;
+    rn__connection *connection;
     h2o_req_t *req; /* NULL once it is gone */
     rn__watched hangup;
     h2o_multithread_message_t message;
-    bool on_loop;   /* the handler runs on the loop: no message needed */
-    bool delivered; /* the answer has been given to h2o */
+    size_t copied_bytes; /* of the body */
+    bool http2;
+    bool on_loop;        /* the handler runs on the loop: no message needed */
+    bool delivered;      /* the answer has been given to h2o */
     _Alignas(rn_header) char memory[]; /* request headers, method, path, decoded target, copied body */
 } call;
 
@@ -72,6 +75,8 @@ static void free_call(call *c)
 {
     c->loop->in_flight--;
     rn_gauge_add(&c->x.service->metrics->in_flight[RN_PROTOCOL_HTTP], -1);
+    rn_gauge_add(&c->x.service->metrics->body_bytes, -(int64_t)c->copied_bytes);
+    rn__connection_end_call(c->connection);
     rn_json_writer_deinit(&c->x.answer);
     free(c);
 }
@@ -82,6 +87,7 @@ static void on_request_gone(void *slot)
     call *c = *(call **)slot;
     c->req = NULL;
     rn__watch_remove(&c->loop->watch, &c->hangup);
+    rn__connection_count_answer(c->connection, c->delivered);
     if (c->delivered)
         free_call(c);
     else
@@ -96,7 +102,7 @@ static void on_hangup(rn__watched *watched)
 
 static call *create_call(rn__loop *loop, h2o_req_t *req)
 {
-    const bool copies_body = req->version >= 0x200;
+    const bool http2 = req->version >= 0x200, copies_body = http2;
     const size_t bytes = headers_bytes(&req->headers) + req->method.len + 3 * req->path.len + (copies_body ? req->entity.len : 0);
     call *c = malloc(sizeof *c + bytes);
     if (!c) return NULL;
@@ -120,6 +126,10 @@ static call *create_call(rn__loop *loop, h2o_req_t *req)
     read_headers(x);
     loop->in_flight++;
     rn_gauge_add(&x->service->metrics->in_flight[RN_PROTOCOL_HTTP], 1);
+    c->http2 = http2;
+    c->connection = rn__connection_of(req);
+    c->copied_bytes = copies_body ? x->body.bytes : 0;
+    rn_gauge_add(&x->service->metrics->body_bytes, (int64_t)c->copied_bytes);
     call **slot = h2o_mem_alloc_shared(&req->pool, sizeof *slot, on_request_gone);
     *slot = c;
 
@@ -131,7 +141,17 @@ static call *create_call(rn__loop *loop, h2o_req_t *req)
 static void run_handler(rn_job *job)
 {
     rn_exchange *x = H2O_STRUCT_FROM_MEMBER(rn_exchange, job, job);
-    x->route->handler(x);
+    if (atomic_load_explicit(&x->cancelled, memory_order_relaxed))
+        rn_exchange_fail(x, RN_STATUS_CANCELLED, "the client went away");
+    else
+        x->route->handler(x);
+}
+
+/* Why this call may not be worked on; NULL: it may. */
+static const char *refusal(const call *c)
+{
+    if (!rn__connection_begin_call(c->connection, c->http2, c->x.body.bytes)) return "Too many requests of this connection are under way.";
+    return c->x.body.bytes > 0 && rn__intake_is_full(c->loop) ? RN__INTAKE_FULL : NULL;
 }
 
 int rn__on_request(h2o_handler_t *handler, h2o_req_t *req)
@@ -144,6 +164,12 @@ int rn__on_request(h2o_handler_t *handler, h2o_req_t *req)
         return 0;
     }
     rn_exchange *x = &c->x;
+    const char *refused = refusal(c);
+    if (refused) {
+        c->on_loop = true;
+        rn_exchange_fail_code(x, 503, "%s", refused);
+        return 0;
+    }
     if (x->target.version_overflow) {
         rn_exchange_answer_empty(x, 400); /* TensorFlow Serving writes no body here */
         return 0;
@@ -299,6 +325,12 @@ void rn_exchange_add_header(rn_exchange *x, const char *name, const char *format
     vsnprintf(x->answer_headers[x->answer_header_count].value, RN_ANSWER_HEADER_BYTES, format, args);
     va_end(args);
     x->answer_headers[x->answer_header_count++].name = name;
+}
+
+void rn_exchange_note_request(rn_exchange *x, const rn_request *request)
+{
+    rn_timings_of_request(request, &x->timings);
+    snprintf(x->device, sizeof x->device, "%s", rn_model_device(request->model));
 }
 
 void rn_exchange_answer_code(rn_exchange *x, int32_t code)

@@ -68,6 +68,9 @@ rn_text rn_exchange_header(const rn_exchange *x, const char *name);
 /* Adds a header to the answer, whatever becomes of it. `name`: static, in lower case. At most RN_ANSWER_HEADERS; longer values are cut. */
 void rn_exchange_add_header(rn_exchange *x, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* Takes over what a finished request tells about itself: timings and device. */
+void rn_exchange_note_request(rn_exchange *x, const rn_request *request);
+
 /* 200 with what x->answer holds; a writer that failed becomes an error. */
 void rn_exchange_answer(rn_exchange *x);
 /* The same with `code`. */

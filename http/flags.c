@@ -91,22 +91,26 @@ static int wants_value(flag_kind kind)
     return kind == BOOL || kind == IGNORED ? optional_argument : required_argument;
 }
 
+/* getopt_long answers with an option's value, or with ':' or '?' where something is wrong: values begin above all characters. */
+enum { FIRST_VALUE = 256 };
+
 rn_status rn_flags_parse(int argc, char **argv, rn_flags *out, rn_error *err)
 {
     struct option options[FLAG_COUNT + 1] = {0};
     memset(out, 0, sizeof *out);
     for (int i = 0; i < FLAG_COUNT; i++) {
-        options[i] = (struct option){.name = table[i].name, .has_arg = wants_value(table[i].kind), .val = i};
+        options[i] = (struct option){.name = table[i].name, .has_arg = wants_value(table[i].kind), .val = FIRST_VALUE + i};
         if (table[i].kind != IGNORED) RN_TRY(set(&table[i], table[i].default_text, out, err));
         RN_TRY(set_from_environment(&table[i], out, err));
     }
     opterr = 0;
     for (;;) {
         const int current = optind;
-        const int i = getopt_long(argc, argv, "+:", options, NULL);
-        if (i == -1) break;
-        if (i == ':') return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%s: expected a value", argv[current]);
-        if (i == '?') return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "unknown flag %s", argv[current]);
+        const int value = getopt_long(argc, argv, "+:", options, NULL);
+        if (value == -1) break;
+        if (value == ':') return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%s: expected a value", argv[current]);
+        if (value == '?') return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "unknown flag %s", argv[current]);
+        const int i = value - FIRST_VALUE;
         RN_TRY(set(&table[i], optarg, out, err));
         /* "--flag value" of an ignored flag: its value is not an argument of ours. */
         if (table[i].kind == IGNORED && !optarg && optind < argc && strncmp(argv[optind], "--", 2) != 0) optind++;

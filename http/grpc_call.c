@@ -12,6 +12,7 @@
 #include "http/grpc_message.h"
 #include "http/proto/health.pb-c.h"
 #include "http/proto/tfs.pb-c.h"
+#include "http/proto/v2.pb-c.h"
 #include "http/status_map.h"
 
 struct rn__grpc_method {

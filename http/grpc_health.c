@@ -4,7 +4,7 @@
 #include "http/proto/health.pb-c.h"
 
 /* "" is the whole server; the short names are those that TensorFlow Serving registers. */
-static const char *const services[] = {"", RN__GRPC_PREDICTION_SERVICE, RN__GRPC_MODEL_SERVICE, "PredictionService", "ModelService"};
+static const char *const services[] = {"", RN__GRPC_PREDICTION_SERVICE, RN__GRPC_MODEL_SERVICE, "inference.GRPCInferenceService", "PredictionService", "ModelService"};
 
 static bool is_known(rn_text service)
 {

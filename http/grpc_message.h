@@ -5,7 +5,19 @@
 #include <grpc/byte_buffer.h>
 #include <protobuf-c/protobuf-c.h>
 
+#include "http/text.h"
 #include "kernels/base/error.h"
+
+/* Fields of bytes. */
+static inline rn_text rn__grpc_text(ProtobufCBinaryData bytes)
+{
+    return bytes.len > 0 ? (rn_text){(const char *)bytes.data, bytes.len} : rn_text_of("");
+}
+
+static inline ProtobufCBinaryData rn__grpc_bytes(rn_text text)
+{
+    return (ProtobufCBinaryData){text.bytes, (uint8_t *)text.at};
+}
 
 /* Decodes `bytes`, which may be compressed, as a message of `type`, which must not be able to contain itself. The caller frees *out.
  * INTERNAL, as gRPC wants it, when the bytes are no such message; OUT_OF_MEMORY when it would take far more memory than its bytes;

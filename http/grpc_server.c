@@ -22,6 +22,10 @@
 #include "http/grpc_private.h"
 
 enum {
+    MAX_STREAMS = 256, /* of a connection at once: its other calls wait at the client */
+    MAX_METADATA_BYTES = 16 << 10,
+    KEEPALIVE_MS = 60 * 1000,  /* a client that has been silent for so long is asked whether it is there */
+    PING_PAUSE_MS = 10 * 1000, /* clients that ask more often, three times, are sent away: keep-alives of 10 s and more are common */
     DRAIN_STEP_US = 5 * 1000,
     /* While draining, libgrpc gives a silent connection 20 s to take notice. One that has had no call for so long is closed. */
     IDLE_GRACE_US = 1000 * 1000,
@@ -42,6 +46,9 @@ struct rn_grpc_server {
     grpc_server *server;
     rn__grpc_calls calls;
     uint16_t port;
+    rn_tls *tls;              /* NULL: plain text */
+    pthread_mutex_t tls_lock; /* guards the next one: handshakes run on libgrpc's threads */
+    uint64_t tls_generation;  /* that libgrpc has */
     bool refusing;
     rn__grpc_event stopped;
     atomic_bool has_stopped;
@@ -99,9 +106,12 @@ static grpc_server *create_grpc(const rn_service *service)
     grpc_arg args[] = {
         {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_ALLOW_REUSEPORT},                  /* 0: a port that is in use is an error */
         {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION}, /* 0: grpc_message.c does it within bounds */
-        {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH},
+        {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, .value.integer = (int)service->max_request_bytes},
+        {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_MAX_CONCURRENT_STREAMS, .value.integer = MAX_STREAMS},
+        {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_MAX_METADATA_SIZE, .value.integer = MAX_METADATA_BYTES},
+        {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_KEEPALIVE_TIME_MS, .value.integer = KEEPALIVE_MS},
+        {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, .value.integer = PING_PAUSE_MS},
     };
-    args[2].value.integer = (int)service->max_request_bytes;
     const grpc_channel_args all = {.num_args = sizeof args / sizeof args[0], .args = args};
     return grpc_server_create(&all, NULL);
 }
@@ -117,15 +127,52 @@ static rn_status explain_port(uint16_t port, rn_error *err)
     return RN_FAIL(err, forbidden ? RN_STATUS_PERMISSION_DENIED : RN_STATUS_UNAVAILABLE, "port %u: %s", port, strerror(reason));
 }
 
+/* libgrpc 1.51 aborts without authorities, also where it asks clients for nothing: it gets the server's own certificate then. */
+static void make_certificate_config(void *context, const char *certificate, const char *key, const char *client_ca)
+{
+    const grpc_ssl_pem_key_cert_pair pair = {.private_key = key, .cert_chain = certificate};
+    *(grpc_ssl_server_certificate_config **)context = grpc_ssl_server_certificate_config_create(client_ca ? client_ca : certificate, &pair, 1);
+}
+
+/* libgrpc asks at every handshake. */
+static grpc_ssl_certificate_config_reload_status reload_certificates(void *user_data, grpc_ssl_server_certificate_config **config)
+{
+    rn_grpc_server *server = user_data;
+    pthread_mutex_lock(&server->tls_lock);
+    const bool newer = rn_tls_pem(server->tls, &server->tls_generation, make_certificate_config, config);
+    pthread_mutex_unlock(&server->tls_lock);
+    return newer ? GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW : GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
+}
+
+static grpc_server_credentials *create_credentials(rn_grpc_server *server)
+{
+    if (!server->tls) return grpc_insecure_server_credentials_create();
+    const grpc_ssl_client_certificate_request_type asks =
+        rn_tls_asks_clients(server->tls) ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE;
+    return grpc_ssl_server_credentials_create_with_options(
+        grpc_ssl_server_credentials_create_options_using_config_fetcher(asks, reload_certificates, server));
+}
+
 static rn_status bind_port(rn_grpc_server *server, uint16_t port, rn_error *err)
 {
     char address[32];
     snprintf(address, sizeof address, "[::]:%u", port); /* libgrpc falls back to IPv4 where there is no IPv6 */
+    grpc_server_credentials *credentials = create_credentials(server);
+    const int bound = grpc_server_add_http2_port(server->server, address, credentials);
+    grpc_server_credentials_release(credentials);
+    if (bound <= 0) return explain_port(port, err);
+    server->port = (uint16_t)bound;
+    return RN_STATUS_OK;
+}
+
+static rn_status bind_socket_path(rn_grpc_server *server, const char *path, rn_error *err)
+{
+    char address[256];
+    snprintf(address, sizeof address, "unix:%s", path);
     grpc_server_credentials *plaintext = grpc_insecure_server_credentials_create();
     const int bound = grpc_server_add_http2_port(server->server, address, plaintext);
     grpc_server_credentials_release(plaintext);
-    if (bound <= 0) return explain_port(port, err);
-    server->port = (uint16_t)bound;
+    if (bound <= 0) return RN_FAIL(err, RN_STATUS_UNAVAILABLE, "socket %s: libgrpc cannot listen there", path);
     return RN_STATUS_OK;
 }
 
@@ -157,11 +204,14 @@ rn_status rn_grpc_server_create(const rn_grpc_server_options *options, rn_grpc_s
     gpr_set_log_function(drop_log_line);
     grpc_init();
     server->calls.service = options->service;
+    server->tls = options->tls;
+    pthread_mutex_init(&server->tls_lock, NULL);
     server->stopped.happened = on_stopped;
     server->server = create_grpc(options->service);
     server->loop_count = options->loop_count;
     for (int32_t i = 0; i < server->loop_count; i++) init_loop(server, &server->loops[i]);
     rn_status status = bind_port(server, options->port, err);
+    if (status == RN_STATUS_OK && options->socket_path) status = bind_socket_path(server, options->socket_path, err);
     if (status == RN_STATUS_OK) status = start_threads(server, err);
     if (status != RN_STATUS_OK) {
         rn_grpc_server_destroy(server);
@@ -214,6 +264,7 @@ void rn_grpc_server_destroy(rn_grpc_server *server)
         grpc_completion_queue_destroy(l->queue);
     }
     grpc_server_destroy(server->server);
+    pthread_mutex_destroy(&server->tls_lock);
     grpc_shutdown();
     free(server);
 }

@@ -3,11 +3,14 @@
 #define RN_HTTP_GRPC_SERVER_H
 
 #include "http/exchange.h"
+#include "http/tls.h"
 
 typedef struct rn_grpc_server rn_grpc_server;
 
 typedef struct rn_grpc_server_options {
     uint16_t port;             /* 0: the system picks one */
+    const char *socket_path;   /* a Unix socket besides the port; NULL: none */
+    rn_tls *tls;               /* of the port, not of the socket; borrowed; NULL: plain text */
     int32_t loop_count;        /* threads, at least 1 */
     const rn_service *service; /* borrowed; must outlive the server */
 } rn_grpc_server_options;

@@ -4,20 +4,11 @@
 #define RN_HTTP_GRPC_TFS_H
 
 #include "http/grpc_call.h"
+#include "http/grpc_message.h"
 #include "http/proto/tfs.pb-c.h"
 
 #define RN__GRPC_PREDICTION_SERVICE "tensorflow.serving.PredictionService"
 #define RN__GRPC_MODEL_SERVICE "tensorflow.serving.ModelService"
-
-static inline rn_text rn__grpc_text(ProtobufCBinaryData bytes)
-{
-    return bytes.len > 0 ? (rn_text){(const char *)bytes.data, bytes.len} : rn_text_of("");
-}
-
-static inline ProtobufCBinaryData rn__grpc_bytes(rn_text text)
-{
-    return (ProtobufCBinaryData){text.bytes, (uint8_t *)text.at};
-}
 
 /* grpc_model_spec.c */
 

@@ -41,7 +41,8 @@ static int64_t round_digits(double value, int32_t digits, int32_t *exponent)
     const int32_t shift = digits - 1 - *exponent;
     if (shift < 0 || shift > 22) return -1;
     const double scaled = value * powers_of_ten[shift], whole = floor(scaled), rest = scaled - whole;
-    if (fabs(rest - 0.5) < 1e-6) return -1; /* the error of `scaled` is below 2e-7 with nine digits */
+    /* The product's rounding may end at one half, and a number that is there exactly goes to the even digit. */
+    if (fabs(rest - 0.5) < 1e-6) return -1;
     int64_t rounded = (int64_t)whole + (rest > 0.5);
     if (rounded == (int64_t)powers_of_ten[digits]) {
         rounded /= 10;

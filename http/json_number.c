@@ -48,18 +48,19 @@ static float slow_float(const char *at, const char **end)
     return (float)value;
 }
 
-/* Eight decimal digits in one load, most significant first: true when all eight bytes are digits. Little-endian. */
-static inline bool eight_digits(const char *at, uint32_t *value)
+/* How many of the next eight bytes are digits before the first that is none, and their value: one load. Little-endian. */
+static inline int32_t leading_digits(const char *at, uint32_t *value)
 {
     uint64_t v;
     memcpy(&v, at, sizeof v);
-    const uint64_t not_digit = ((v + 0x4646464646464646u) | (v - 0x3030303030303030u)) & 0x8080808080808080u;
-    if (not_digit) return false;
-    v -= 0x3030303030303030u;
+    const uint64_t others = ((v + 0x4646464646464646u) | (v - 0x3030303030303030u)) & 0x8080808080808080u;
+    const int32_t count = others ? __builtin_ctzll(others) / 8 : 8;
+    if (count == 0) return 0;
+    v = (v - 0x3030303030303030u) << (64 - 8 * count); /* zeros in front */
     v = v * 10 + (v >> 8);
     v = (((v & 0x000000ff000000ffu) * 0x000f424000000064u) + (((v >> 16) & 0x000000ff000000ffu) * 0x0000271000000001u)) >> 32;
     *value = (uint32_t)v;
-    return true;
+    return count;
 }
 
 /* Significant digits of the text [at, end), which holds digits and at most one point. */
@@ -81,7 +82,9 @@ static inline bool rounds_alike(double value)
     return llabs(dropped - middle) > SLACK;
 }
 
-float rn_json_float(const char *at, const char *limit, const char **end)
+/* usual: how many digits stood behind the point of the number before, kept by callers that read many. The processor then runs ahead into
+ * the next number without waiting for the digits of this one to be counted: in most arrays all have the same. */
+static inline float read_float(const char *at, const char *limit, const char **end, int32_t *usual)
 {
     const char *p = at;
     const bool minus = *p == '-';
@@ -94,10 +97,14 @@ float rn_json_float(const char *at, const char *limit, const char **end)
     int64_t exponent = 0;
     if (*p == '.') {
         const char *fraction = ++p;
-        uint32_t eight;
-        while (limit - p >= 8 && eight_digits(p, &eight)) {
-            mantissa = mantissa * 100000000 + eight;
-            p += 8;
+        for (int32_t count = 8; count == 8 && limit - p >= 8;) {
+            static const uint32_t scale[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
+            uint32_t value = 0;
+            count = leading_digits(p, &value);
+            mantissa = mantissa * scale[count] + value;
+            if (count != *usual) *usual = count;
+            __asm__("" : "+r"(*usual)); /* or the compiler would see that it is the count, and wait for it */
+            p += *usual;
         }
         while (is_digit(*p)) mantissa = mantissa * 10 + (uint64_t)(*p++ - '0');
         exponent = fraction - p;
@@ -127,6 +134,33 @@ float rn_json_float(const char *at, const char *limit, const char **end)
     }
     if (mantissa > (uint64_t)1 << 53 && !rounds_alike(value)) return slow_float(at, end);
     return (float)(minus ? -value : value);
+}
+
+float rn_json_float(const char *at, const char *limit, const char **end)
+{
+    int32_t usual = 0;
+    return read_float(at, limit, end, &usual);
+}
+
+static inline const char *skip_blanks(const char *p)
+{
+    while (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t') p++;
+    return p;
+}
+
+const char *rn_json_floats(const char *array, const char *limit, int32_t count, float *out)
+{
+    if (*array != '[') return NULL;
+    const char *p = array + 1;
+    int32_t usual = 0;
+    for (int32_t i = 0; i < count; i++) {
+        p = skip_blanks(p);
+        if (!is_digit(*p) && *p != '-' && *p != 'N' && *p != 'I') return NULL;
+        out[i] = read_float(p, limit, &p, &usual);
+        p = skip_blanks(p);
+        if (*p++ != (i + 1 < count ? ',' : ']')) return NULL;
+    }
+    return p;
 }
 
 bool rn_json_int64(const char *at, const char *limit, int64_t *out)

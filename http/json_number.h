@@ -14,6 +14,9 @@
 float rn_json_float(const char *at, const char *limit, const char **end);
 double rn_json_double(const char *at);
 
+/* An array of exactly `count` numbers (at least one) into out. Returns its end, or NULL when it is something else. */
+const char *rn_json_floats(const char *array, const char *limit, int32_t count, float *out);
+
 /* Whether it is written as an integer (no fraction, no exponent) that fits into *out. */
 bool rn_json_int64(const char *at, const char *limit, int64_t *out);
 

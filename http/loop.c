@@ -7,6 +7,7 @@
 #include "http/server_private.h"
 
 enum {
+    LOOK_MS = 200, /* between two looks at connections on which nothing happens */
     DRAIN_STEP_MS = 20,
     /* While draining, a connection that is in use brings its next request within this time and is told with the answer that it ends; one
      * that has been silent for so long is closed. Closed at once, it could cross with a request on its way. */
@@ -16,7 +17,9 @@ enum {
 static void accept_waiting(rn__loop *loop)
 {
     h2o_socket_t *connection;
-    while ((connection = h2o_evloop_socket_accept(loop->listener)) != NULL) h2o_accept(&loop->accept, connection);
+    if (loop->server->tls) loop->accept.ssl_ctx = rn_tls_context(loop->server->tls);
+    while ((connection = h2o_evloop_socket_accept(loop->listener)) != NULL)
+        if (rn__connection_open(loop, connection)) h2o_accept(&loop->accept, connection);
 }
 
 static void on_accept(h2o_socket_t *listener, const char *error)
@@ -93,7 +96,9 @@ static void *run(void *argument)
     if (loop->status != RN_STATUS_OK) return NULL;
     while (!atomic_load(&loop->stopping)) {
         const bool draining = atomic_load(&loop->draining);
-        h2o_evloop_run(loop->context.loop, draining ? DRAIN_STEP_MS : INT32_MAX); /* fails when interrupted: go on */
+        const int32_t idle_ms = has_connections(&loop->context) || loop->held_bytes > 0 ? LOOK_MS : INT32_MAX;
+        h2o_evloop_run(loop->context.loop, draining ? DRAIN_STEP_MS : idle_ms); /* fails when interrupted: go on */
+        rn__intake_look(loop);
         if (draining) drain_step(loop);
     }
     close_loop(loop);

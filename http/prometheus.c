@@ -172,6 +172,21 @@ static void write_server(rn__page *page, const rn_metrics *metrics)
     }
 }
 
+static void write_counters(rn__page *page, const rn_metrics *metrics)
+{
+    const struct {
+        const char *name, *help;
+        const rn_counter *counter;
+    } counters[] = {
+        {"resnetd_connections_refused_total", "HTTP connections that were one too many.", &metrics->refused_connections},
+        {"resnetd_slow_requests_total", "HTTP requests that did not arrive in time.", &metrics->slow_requests},
+        {"resnetd_dropped_bodies_total", "HTTP requests that were ended while they arrived, for lack of memory.", &metrics->dropped_bodies},
+        {"resnetd_access_log_dropped_total", "Lines that the access log had no room for.", &metrics->log_lines_dropped},
+    };
+    for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++)
+        write_single(page, counters[i].name, "counter", counters[i].help, (int64_t)rn_counter_get(counters[i].counter));
+}
+
 void rn__page_own(rn__page *page, const rn_metrics *metrics)
 {
     write_server(page, metrics);
@@ -179,8 +194,10 @@ void rn__page_own(rn__page *page, const rn_metrics *metrics)
     each_call(page, metrics, write_calls);
     rn__page_family(page, "resnetd_request_duration_seconds", "histogram", "From the end of reading a call to its answer.");
     each_call(page, metrics, write_durations);
-    write_single(page, "resnetd_access_log_dropped_total", "counter", "Lines that the access log had no room for.",
-                 (int64_t)rn_counter_get(&metrics->log_lines_dropped));
+    write_single(page, "resnetd_connections", "gauge", "Open HTTP connections.", rn_gauge_get(&metrics->connections));
+    write_single(page, "resnetd_body_bytes", "gauge", "Bytes that the bodies of unfinished HTTP requests hold.",
+                 rn_gauge_get(&metrics->body_bytes));
+    write_counters(page, metrics);
     write_info(page, metrics);
     write_stages(page, metrics);
     write_device(page, metrics);

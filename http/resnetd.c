@@ -4,6 +4,7 @@
  * warmed, so that a probe that only connects tells the truth. SIGTERM: not ready, full service for --drain_delay, then no new connections,
  * the end of what is under way, exit. */
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "engine/clock.h"
@@ -36,7 +38,13 @@ enum {
     EXIT_CUT_SHORT = 124, /* the time for draining was over, or somebody lost patience */
 };
 
-enum { MAX_LOOPS = 16, GRPC_LOOPS = 2 };
+enum {
+    MAX_LOOPS = 16,
+    GRPC_LOOPS = 2,
+    /* Every version that is loaded brings threads, and each might get a heap of its own that keeps what they freed: some 4 MB a heap with
+     * the sample model. Nothing on the way of a request allocates often enough for two heaps to be in demand. */
+    HEAPS = 2,
+};
 
 static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void say(const char *format, ...)
@@ -54,6 +62,12 @@ static void say_line(const char *line)
     say("%s", line);
 }
 
+static void say_backend_line(void *context, const char *line)
+{
+    (void)context;
+    say("%s", line);
+}
+
 static int exit_code(rn_status status)
 {
     switch (status) {
@@ -66,6 +80,7 @@ static int exit_code(rn_status status)
     case RN_STATUS_UNAVAILABLE:
         return EXIT_UNREACHABLE;
     case RN_STATUS_DEVICE_FAILED:
+    case RN_STATUS_DEVICE_LOST:
         return EXIT_DEVICE;
     case RN_STATUS_OUT_OF_MEMORY:
         return EXIT_MEMORY;
@@ -83,6 +98,7 @@ static struct {
     atomic_int endings, hangups; /* signals that nobody has looked at yet */
     atomic_int number;           /* of the latest one that ends the process */
     sem_t arrived;               /* posted by the handler: all that a handler may do */
+    atomic_int code;             /* to exit with when everything is drained */
     sem_t news;                  /* for the main thread while it serves: the phase has changed, or the configuration is to be read */
 } process;
 
@@ -155,16 +171,31 @@ static rn_status start_signals(rn_error *err)
 
 /* Everything that main puts together, in the order of creation. */
 typedef struct {
-    const rn_backend *backend;
+    rn_device_choice device;
     rn_metrics *metrics;
     rn_access_log *access_log; /* NULL: not wanted */
     rn_workers *workers;
     rn_config_source source;
     rn_serving *serving;
     rn_service service;
+    rn_tls *tls; /* NULL: plain text */
     rn_server *monitoring, *rest;
+    rn_server *rest_socket; /* NULL: not wanted */
     rn_grpc_server *grpc; /* NULL: not wanted */
 } composition;
+
+/* The process serves on while a device is left. Without one it answers what it has with the reason, drains and ends, so that whoever
+ * started it starts another. */
+static void on_device_lost(void *context, const char *reason, int32_t left)
+{
+    const composition *c = context;
+    say("%s; devices left: %d", reason, left);
+    if (left > 0) return;
+    rn_serving_set_ready(c->serving, false);
+    atomic_store(&process.code, EXIT_DEVICE);
+    int expected = SERVING;
+    if (atomic_compare_exchange_strong(&process.phase, &expected, DRAINING)) sem_post(&process.news);
+}
 
 static int32_t usable_processors(void)
 {
@@ -172,13 +203,22 @@ static int32_t usable_processors(void)
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
-static rn_status read_model_options(const rn_flags *flags, rn_model_options *out, rn_error *err)
+static rn_status read_model_options(const rn_flags *flags, composition *c, rn_model_options *out, rn_error *err)
 {
     const int64_t threads[] = {flags->num_threads, flags->tensorflow_session_parallelism, flags->tensorflow_intra_op_parallelism};
     const int64_t thread_count = threads[0] ? threads[0] : threads[1] ? threads[1] : threads[2];
     *out = (rn_model_options){.backend = {.max_batch = (int32_t)flags->max_batch_size,
                                           .thread_count = (int32_t)thread_count,
-                                          .isa = *flags->isa ? flags->isa : NULL},
+                                          .isa = *flags->isa ? flags->isa : NULL,
+                                          .deterministic = flags->deterministic,
+                                          .precision = *flags->precision ? flags->precision : NULL,
+                                          .memory_limit_bytes = (size_t)flags->gpu_memory_limit << 20,
+                                          .cache_directory = *flags->cuda_cache_dir ? flags->cuda_cache_dir : NULL,
+                                          .log = say_backend_line},
+                              .devices = c->device.devices,
+                              .device_count = c->device.count,
+                              .device_lost = on_device_lost,
+                              .device_lost_context = c,
                               .max_waiting_rows = (int32_t)flags->max_queue_rows,
                               .every_size = flags->enable_model_warmup,
                               .one_at_a_time = !flags->enable_batching,
@@ -191,6 +231,14 @@ static rn_status read_model_options(const rn_flags *flags, rn_model_options *out
     return status;
 }
 
+static rn_server_limits limits_of(const rn_flags *flags)
+{
+    return (rn_server_limits){.max_connections = (int32_t)flags->max_connections,
+                              .max_inflight_bytes = (size_t)flags->max_inflight_bytes,
+                              .request_timeout_us = flags->request_timeout_in_ms * 1000,
+                              .min_request_rate = flags->min_request_rate};
+}
+
 static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_error *err)
 {
     const int32_t workers = flags->num_workers ? (int32_t)flags->num_workers : usable_processors();
@@ -199,7 +247,7 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
         RN_TRY(rn_access_log_open(flags->access_log, &c->metrics->log_lines_dropped, &c->access_log, err));
     RN_TRY(rn_workers_create(workers, (int32_t)flags->max_waiting_requests, &c->workers, err));
     rn_serving_options serving = {
-        .backend = c->backend,
+        .backend = c->device.backend,
         .workers = c->workers,
         .metrics = c->metrics,
         .poll_us = flags->file_system_poll_wait_seconds * 1000000,
@@ -212,7 +260,7 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
         .warmup = {.iterations = (int32_t)flags->num_request_iterations_for_warmup, .max_record_bytes = (size_t)flags->max_request_bytes},
         .log = say_line,
     };
-    RN_TRY(read_model_options(flags, &serving.model, err));
+    RN_TRY(read_model_options(flags, c, &serving.model, err));
     RN_TRY(rn_serving_create(&serving, &c->serving, err));
     c->service = (rn_service){.serving = c->serving,
                               .workers = c->workers,
@@ -222,8 +270,11 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
                               .max_request_bytes = (size_t)flags->max_request_bytes,
                               .cors = flags->rest_api_enable_cors_support,
                               .tensor_content = flags->enable_serialization_as_tensor_content};
-    const rn_server_options options = {
-        .port = (uint16_t)flags->monitoring_port, .serves = RN_PORT_MONITORING, .loop_count = 1, .service = &c->service};
+    const rn_server_options options = {.port = (uint16_t)flags->monitoring_port,
+                                       .serves = RN_PORT_MONITORING,
+                                       .loop_count = 1,
+                                       .limits = limits_of(flags),
+                                       .service = &c->service};
     RN_TRY(rn_server_create(&options, &c->monitoring, err));
     say("health on port %u", rn_server_port(c->monitoring));
     return RN_STATUS_OK;
@@ -251,7 +302,12 @@ static rn_status start_grpc(const rn_flags *flags, composition *c, rn_error *err
 {
     if (flags->port == 0) return RN_STATUS_OK;
     const rn_grpc_server_options options = {
-        .port = flags->port < 0 ? 0 : (uint16_t)flags->port, .loop_count = GRPC_LOOPS, .service = &c->service};
+        .port = flags->port < 0 ? 0 : (uint16_t)flags->port,
+        .socket_path = *flags->grpc_socket_path ? flags->grpc_socket_path : NULL,
+        .tls = c->tls,
+        .loop_count = GRPC_LOOPS,
+        .service = &c->service,
+    };
     RN_TRY(rn_grpc_server_create(&options, &c->grpc, err));
     say("ready: gRPC on port %u", rn_grpc_server_port(c->grpc));
     return RN_STATUS_OK;
@@ -260,10 +316,20 @@ static rn_status start_grpc(const rn_flags *flags, composition *c, rn_error *err
 static rn_status start_rest(const rn_flags *flags, composition *c, rn_error *err)
 {
     const int64_t loops = flags->rest_api_num_threads < MAX_LOOPS ? flags->rest_api_num_threads : MAX_LOOPS;
-    const rn_server_options options = {
-        .port = (uint16_t)flags->rest_api_port, .serves = RN_PORT_REST, .loop_count = (int32_t)loops, .service = &c->service};
+    const rn_server_options options = {.port = (uint16_t)flags->rest_api_port,
+                                       .tls = c->tls,
+                                       .serves = RN_PORT_REST,
+                                       .loop_count = (int32_t)loops,
+                                       .limits = limits_of(flags),
+                                       .service = &c->service};
     atomic_store(&process.phase, SERVING); /* from here on a signal has to wait for requests */
     RN_TRY(rn_server_create(&options, &c->rest, err));
+    if (*flags->rest_api_socket_path) {
+        rn_server_options local = options;
+        local.socket_path = flags->rest_api_socket_path;
+        local.tls = NULL;
+        RN_TRY(rn_server_create(&local, &c->rest_socket, err));
+    }
     rn_serving_set_ready(c->serving, true);
     say("ready: REST on port %u", rn_server_port(c->rest));
     return RN_STATUS_OK;
@@ -272,6 +338,11 @@ static rn_status start_rest(const rn_flags *flags, composition *c, rn_error *err
 static rn_status start(const rn_flags *flags, composition *c, rn_error *err)
 {
     RN_TRY(start_signals(err));
+    if (*flags->tls_certificate) {
+        const rn_tls_options tls = {
+            .certificate = flags->tls_certificate, .key = flags->tls_key, .client_ca = flags->tls_client_ca, .log = say_line};
+        RN_TRY(rn_tls_create(&tls, &c->tls, err));
+    }
     RN_TRY(start_monitoring(flags, c, err));
     RN_TRY(load_models(flags, c, err));
     RN_TRY(start_grpc(flags, c, err));
@@ -303,7 +374,7 @@ static void keep_configuration(const rn_flags *flags, composition *c)
     }
 }
 
-/* Serves until a signal comes. Returns the exit code. */
+/* Serves until a signal comes or the last device is lost. Returns the exit code. */
 static int serve(const rn_flags *flags, composition *c)
 {
     keep_configuration(flags, c);
@@ -311,24 +382,49 @@ static int serve(const rn_flags *flags, composition *c)
     sleep((unsigned)flags->drain_delay);
     const int64_t deadline = rn_clock_us() + flags->drain_timeout * 1000000;
     rn_grpc_server_refuse(c->grpc);
-    if (!rn_server_drain(c->rest, deadline - rn_clock_us()) || !rn_grpc_server_drain(c->grpc, deadline - rn_clock_us())) {
+    if (!rn_server_drain(c->rest, deadline - rn_clock_us()) || !rn_server_drain(c->rest_socket, deadline - rn_clock_us()) ||
+        !rn_grpc_server_drain(c->grpc, deadline - rn_clock_us())) {
         say("requests were still under way after %lld s", (long long)flags->drain_timeout);
         _exit(EXIT_CUT_SHORT);
     }
     say("drained");
-    return EXIT_SUCCESS;
+    return atomic_load(&process.code);
 }
 
 static void take_apart(composition *c)
 {
     rn_grpc_server_destroy(c->grpc);
+    rn_server_destroy(c->rest_socket);
     rn_server_destroy(c->rest);
     rn_server_destroy(c->monitoring);
     rn_serving_destroy(c->serving);
     rn_workers_destroy(c->workers);
     rn_config_source_deinit(&c->source);
     rn_access_log_close(c->access_log);
+    rn_tls_destroy(c->tls);
     rn_metrics_destroy(c->metrics);
+}
+
+/* Of any device. */
+static bool is_precision(const char *name)
+{
+    static const char *const names[] = {"fp32", "tf32", "fp16", "bf16", "auto"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], name) == 0) return true;
+    return false;
+}
+
+/* The connections to the REST port, and something for probes, gRPC, models and logs. */
+static void raise_file_limit(int64_t max_connections)
+{
+    const rlim_t wanted = (rlim_t)(max_connections + 1024);
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < wanted)
+        say("--max_connections=%lld needs %llu open files, the system allows %llu", (long long)max_connections, (unsigned long long)wanted,
+            (unsigned long long)limit.rlim_cur);
 }
 
 static void say_ignored(const char *name)
@@ -344,6 +440,12 @@ static rn_status check_usage(const rn_flags *flags, rn_error *err)
     rn_isa isa;
     if (*flags->isa && !rn_isa_by_name(flags->isa, &isa))
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--isa: expected one of%s, found \"%s\"", rn_isa_names, flags->isa);
+    if (!*flags->tls_certificate != !*flags->tls_key)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--tls_certificate and --tls_key are needed together");
+    if (*flags->tls_client_ca && !*flags->tls_certificate)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--tls_client_ca needs --tls_certificate");
+    if (*flags->precision && !is_precision(flags->precision))
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--precision: expected fp32, tf32, fp16, bf16 or auto, found \"%s\"", flags->precision);
     if (flags->prefer_tflite_model)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--prefer_tflite_model: TensorFlow Lite models are not served");
     if (flags->use_alts_credentials) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--use_alts_credentials: ALTS is not spoken");
@@ -364,6 +466,7 @@ int main(int argc, char **argv)
     rn_error err;
     composition c = {0};
     setvbuf(stderr, NULL, _IOLBF, 0);
+    mallopt(M_ARENA_MAX, HEAPS);
     if (rn_flags_parse(argc, argv, &flags, &err) != RN_STATUS_OK) {
         say("%s", err.message);
         return EXIT_USAGE;
@@ -381,10 +484,11 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     rn_flags_each_ignored(&flags, say_ignored);
-    if (rn_backend_select(flags.device, &c.backend, &err) != RN_STATUS_OK) {
+    if (rn_device_choose(flags.device, &c.device, &err) != RN_STATUS_OK) {
         say("%s", err.message);
-        return err.status == RN_STATUS_NOT_FOUND ? EXIT_USAGE : exit_code(err.status);
+        return err.status == RN_STATUS_DEVICE_FAILED ? EXIT_DEVICE : EXIT_USAGE;
     }
+    raise_file_limit(flags.max_connections);
     const rn_status status = start(&flags, &c, &err);
     if (status != RN_STATUS_OK) say("%s", err.message);
     const int code = status == RN_STATUS_OK ? serve(&flags, &c) : exit_code(status);

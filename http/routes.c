@@ -90,6 +90,9 @@ static size_t split_target(rn_text text, rn_text *model, rn_text *version, rn_te
 
 static bool match_rest(const char *pattern, rn_text text)
 {
+    const size_t bytes = strlen(pattern), any = strlen("{any}");
+    if (bytes > any && strcmp(pattern + bytes - any, "{any}") == 0) /* letters behind a ':' match as they are */
+        return text.bytes >= bytes - any && memcmp(text.at, pattern, bytes - any) == 0;
     if (*pattern == ':') return rn_text_equals(text, pattern);
     return text.bytes == strlen(pattern) && strncasecmp(text.at, pattern, text.bytes) == 0;
 }

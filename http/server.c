@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 
 #include "engine/clock.h"
 #include "http/server_private.h"
@@ -54,6 +56,34 @@ static rn_status open_listener(uint16_t port, int *out, uint16_t *bound_port, rn
     return RN_STATUS_OK;
 }
 
+/* Whether somebody listens at the address. */
+static bool is_answered(const struct sockaddr_un *address)
+{
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const bool answered = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) == 0;
+    if (fd >= 0) close(fd);
+    return answered;
+}
+
+static rn_status open_socket_path(const char *path, int *out, rn_error *err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct stat info;
+    if (strlen(path) >= sizeof address.sun_path)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "socket %s: expected a path of less than %zu bytes", path, sizeof address.sun_path);
+    strcpy(address.sun_path, path);
+    if (stat(path, &info) == 0 && S_ISSOCK(info.st_mode) && !is_answered(&address)) unlink(path);
+    const int fd = open_socket(AF_UNIX);
+    if (fd >= 0 && bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 && listen(fd, SOMAXCONN) == 0) {
+        *out = fd;
+        return RN_STATUS_OK;
+    }
+    const int reason = errno;
+    if (fd >= 0) close(fd);
+    const bool forbidden = reason == EACCES || reason == EPERM || reason == EROFS;
+    return RN_FAIL(err, forbidden ? RN_STATUS_PERMISSION_DENIED : RN_STATUS_UNAVAILABLE, "socket %s: %s", path, strerror(reason));
+}
+
 /* ---- life ---- */
 
 static void configure(rn_server *server)
@@ -74,7 +104,10 @@ rn_status rn_server_create(const rn_server_options *options, rn_server **out, rn
 {
     int fd = -1;
     uint16_t port = 0;
-    RN_TRY(open_listener(options->port, &fd, &port, err));
+    if (options->socket_path)
+        RN_TRY(open_socket_path(options->socket_path, &fd, err));
+    else
+        RN_TRY(open_listener(options->port, &fd, &port, err));
     rn_server *server = calloc(1, sizeof *server + (size_t)options->loop_count * sizeof server->loops[0]);
     if (!server) {
         close(fd);
@@ -82,6 +115,9 @@ rn_status rn_server_create(const rn_server_options *options, rn_server **out, rn
     }
     server->service = options->service;
     server->serves = options->serves;
+    server->limits = options->limits;
+    server->tls = options->tls;
+    server->socket_path = options->socket_path ? strdup(options->socket_path) : NULL;
     server->port = port;
     configure(server);
     rn_status status = RN_STATUS_OK;
@@ -112,6 +148,7 @@ static bool is_drained(rn_server *server)
 
 bool rn_server_drain(rn_server *server, int64_t timeout_us)
 {
+    if (!server) return true;
     const int64_t deadline = rn_clock_us() + timeout_us;
     for (int32_t i = 0; i < server->loop_count; i++) rn__loop_drain(&server->loops[i]);
     while (!is_drained(server)) {
@@ -125,9 +162,11 @@ void rn_server_destroy(rn_server *server)
 {
     if (!server) return;
     rn_server_drain(server, DESTROY_DRAIN_US);
+    if (server->socket_path) unlink(server->socket_path);
     bool closed = true;
     for (int32_t i = 0; i < server->loop_count; i++) closed = rn__loop_stop(&server->loops[i]) && closed;
     if (!closed) return; /* connections that are still open point into the server */
     h2o_config_dispose(&server->config);
+    free(server->socket_path);
     free(server);
 }

@@ -22,7 +22,28 @@ typedef struct rn__watch {
     h2o_socket_t *socket; /* the epoll instance as a member of the loop */
 } rn__watch;
 
-typedef struct rn__loop {
+typedef struct rn__loop rn__loop;
+
+/* What is known of a connection besides what h2o keeps. */
+typedef struct rn__connection {
+    rn__loop *loop;
+    h2o_socket_t *socket; /* NULL once it is closed */
+    int32_t references;   /* the open socket and every call */
+    int32_t calls;        /* that exist, also those whose stream was reset */
+    int32_t abandoned;    /* see connection.c */
+    bool ended;           /* it has been shut down: h2o will notice */
+    int64_t arriving_us;  /* when a request was first seen arriving; 0: since the last one arrived, none was */
+    int64_t looked_us;    /* when intake.c counted its bytes last */
+    size_t held_bytes;    /* what it found then */
+    uint64_t settled;     /* HTTP/2: received bytes that belong to requests that have arrived */
+
+    /* After its dismissal by intake.c. */
+    rn__watched lingering;
+    int64_t linger_until_us; /* 0: not dismissed */
+    h2o_socket_cb read_callback;
+} rn__connection;
+
+struct rn__loop {
     rn_server *server;
     h2o_context_t context;
     h2o_accept_ctx_t accept;
@@ -36,14 +57,20 @@ typedef struct rn__loop {
     sem_t opened;
     bool closed; /* everything has been freed; valid once the thread has ended */
     int64_t drain_begin_us;
+    int64_t looked_us;                       /* when intake.c looked last */
+    size_t held_bytes;                       /* what it found then */
     int32_t in_flight;                       /* calls that exist */
     atomic_bool draining, drained, stopping; /* any thread */
-} rn__loop;
+};
 
 struct rn_server {
     h2o_globalconf_t config;
     const rn_service *service;
     rn_port serves;
+    rn_server_limits limits;
+    rn_tls *tls;                 /* NULL: plain text */
+    char *socket_path;           /* to be removed at the end; NULL: a port */
+    atomic_int connection_count; /* of all loops */
     uint16_t port;
     int32_t loop_count;
     rn__loop loops[];
@@ -58,6 +85,21 @@ static inline rn__loop *rn__loop_of(h2o_req_t *req)
 rn_status rn__loop_start(rn__loop *loop, rn_server *server, int listen_fd, rn_error *err); /* listen_fd is borrowed */
 void rn__loop_drain(rn__loop *loop);
 bool rn__loop_stop(rn__loop *loop); /* false when connections are open still: the loop's memory must stay then */
+
+/* connection.c */
+bool rn__connection_open(rn__loop *loop, h2o_socket_t *socket); /* false: there are too many; the socket is closed then */
+rn__connection *rn__connection_of(h2o_req_t *req);
+void rn__connection_end(rn__connection *connection);
+size_t rn__connection_unsettled(rn__connection *connection); /* HTTP/2: received bytes of requests that are arriving, about */
+/* False: the call is to be refused. To be ended in either case. */
+bool rn__connection_begin_call(rn__connection *connection, bool http2, size_t body_bytes);
+void rn__connection_count_answer(rn__connection *connection, bool answered); /* false: the client took the request back */
+void rn__connection_end_call(rn__connection *connection);
+
+/* intake.c */
+#define RN__INTAKE_FULL "Requests under way hold as much memory as they may: try again."
+void rn__intake_look(rn__loop *loop); /* to be called after every turn of the loop */
+bool rn__intake_is_full(const rn__loop *loop);
 
 /* exchange.c */
 int rn__on_request(h2o_handler_t *handler, h2o_req_t *req);

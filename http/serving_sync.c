@@ -270,6 +270,12 @@ static void note_failure(rn_serving *serving, rn__version *v, const rn_error *er
     pthread_mutex_unlock(&serving->lock);
 }
 
+/* Another try in the same process would meet the same device. */
+static bool is_about_device(rn_status status)
+{
+    return status == RN_STATUS_DEVICE_FAILED || status == RN_STATUS_DEVICE_LOST;
+}
+
 /* Decides what comes next after a load that failed. */
 static void handle_failure(rn_serving *serving, rn__version *v, const rn_error *err)
 {
@@ -279,7 +285,7 @@ static void handle_failure(rn_serving *serving, rn__version *v, const rn_error *
         v->step = RN__LOAD_WAITS;
         v->try_us = rn_clock_us() + o->poll_us;
         rn__keeper_log(serving, "%s; waiting for its files, in case that they are being copied", err->message);
-    } else if (!is_about_files(err->status) && v->retries < o->max_retries) {
+    } else if (!is_about_files(err->status) && !is_about_device(err->status) && v->retries < o->max_retries) {
         v->retries++;
         v->step = RN__LOAD_RETRIES;
         v->try_us = rn_clock_us() + o->retry_us;

@@ -1,5 +1,6 @@
 /* Sources: tensorflow_serving/model_servers/http_server.cc (ToHTTPStatusCode), google/rpc/code.proto. A full queue is UNAVAILABLE there,
- * not RESOURCE_EXHAUSTED; a device that fails is this server's defect as far as a client can tell. */
+ * not RESOURCE_EXHAUSTED; a device that fails is this server's defect as far as a client can tell; one that is lost will be another server's
+ * work when the client tries again. */
 #include "http/status_map.h"
 
 /* clang-format off */
@@ -13,6 +14,7 @@
     X(UNSUPPORTED,         UNIMPLEMENTED,       12,  501)   \
     X(OUT_OF_MEMORY,       RESOURCE_EXHAUSTED,  8,   429)   \
     X(DEVICE_FAILED,       INTERNAL,            13,  500)   \
+    X(DEVICE_LOST,         UNAVAILABLE,         14,  503)   \
     X(OVERLOADED,          UNAVAILABLE,         14,  503)   \
     X(DEADLINE_EXCEEDED,   DEADLINE_EXCEEDED,   4,   504)   \
     X(CANCELLED,           CANCELLED,           1,   499)   \

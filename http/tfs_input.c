@@ -29,11 +29,20 @@ static const char *read_number(reader *r, const char *at)
     return rn_json_skip(at, r->document->limit);
 }
 
+static const char *read_last_level(reader *r, const char *at)
+{
+    const int32_t count = (int32_t)r->spec->dims[r->spec->rank - 1];
+    const char *end = rn_json_floats(at, r->document->limit, count, (float *)(void *)r->out);
+    r->out += (size_t)count * sizeof(float);
+    return end;
+}
+
 /* Reads the value at `at`, of the spec's shape from `level` on. Returns its end, or NULL when it is something else. */
 static const char *read_numbers(reader *r, const char *at, int32_t level)
 {
     if (level == r->spec->rank || level == RN_PLAN_MAX_RANK) return read_number(r, at); /* a rank is never more */
     if (*at != '[') return NULL;
+    if (level == r->spec->rank - 1 && r->spec->dtype == RN_DTYPE_F32 && r->spec->dims[level] > 0) return read_last_level(r, at);
     int64_t count = 0;
     const char *end = at + 1;
     for (const char *element = rn_json_first(at); element; element = rn_json_next(end), count++) {

@@ -43,8 +43,7 @@ static void write_answer(rn_job *job)
     } else {
         const int64_t begin = rn_clock_us();
         rn__tfs_write_output(request, p->format, &x->answer);
-        snprintf(x->device, sizeof x->device, "%s", rn_model_device(request->model));
-        rn_timings_of_request(request, &x->timings);
+        rn_exchange_note_request(x, request);
         x->timings.write = since(begin);
         rn_exchange_answer(x);
     }

@@ -91,11 +91,11 @@ def sanitized(build_dir):
 
 @pytest.fixture(scope="session")
 def launch(build_dir):
-    """launch(*arguments, env={}) starts resnetd with exactly these arguments and does not wait for anything."""
+    """launch(*arguments, env={}) starts resnetd, or another program of the build, with exactly these arguments and does not wait for anything."""
     servers = []
 
-    def start(*arguments, env={}):
-        servers.append(Server([build_dir / "resnetd", *map(str, arguments)], env))
+    def start(*arguments, env={}, program="resnetd"):
+        servers.append(Server([build_dir / program, *map(str, arguments)], env))
         return servers[-1]
 
     yield start

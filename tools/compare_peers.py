@@ -28,11 +28,11 @@ from idle import Watch  # noqa: E402
 BUSY_LIMIT = 0.05
 ROWS = 32
 # What resnet-bench is told, and which file it opens.
-OURS = {"resnetd-fp32": ("converted", [])}
-PAIRS = ["resnetd-fp32:openvino-f32", "resnetd-fp32:onnxruntime", "resnetd-fp32:tensorflow", "resnetd-fp32:pytorch"]
+OURS = {"resnetd-fp32": ("converted", ["--precision=fp32"]), "resnetd-bf16": ("converted", ["--precision=bf16"])}
+PAIRS = ["resnetd-fp32:openvino-f32", "resnetd-bf16:openvino-bf16", "resnetd-fp32:onnxruntime", "resnetd-fp32:tensorflow", "resnetd-fp32:pytorch"]
 # Largest difference to our fp32 answers that is rounding, relative to the largest magnitude: f32 sums of a hundred layers in another order, 8 bits of
 # mantissa, 8 bits.
-ALLOWED = {"bf16": 5e-2, "int8": 2e-1}
+ALLOWED = {"bf16": 5e-2, "int8": 5e-1}
 ALLOWED_FP32 = 1e-4
 
 
@@ -68,6 +68,10 @@ def prepare(options):
 
 # ---- engines at work ----
 
+class EngineFailed(Exception):
+    """Not there, or it refuses: what it said is on standard error."""
+
+
 class Engine:
     """A process that measures once for every line."""
 
@@ -77,7 +81,7 @@ class Engine:
     def read(self):
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"{self.process.args[0]} {self.process.args[1]} ended with code {self.process.wait()}")
+            raise EngineFailed(f"{' '.join(self.process.args)}: code {self.process.wait()}")
         return json.loads(line)
 
     def turn(self):
@@ -116,22 +120,27 @@ def check(name, engine, reference):
     """The share of the largest magnitude by which an engine's answers differ from our fp32's."""
     difference = float(np.abs(engine.answers - reference).max() / np.abs(reference).max())
     if not difference <= ALLOWED.get(name.rpartition("-")[2], ALLOWED_FP32):
-        raise SystemExit(f"{name} ({engine.version}) differs from our fp32 by {difference:.1e} of the largest magnitude: nothing is timed")
+        raise EngineFailed(f"{name} ({engine.version}) differs from our fp32 by {difference:.1e} of the largest magnitude")
     return difference
 
 
 def measure(options):
     pairs = [tuple(pair.split(":")) for pair in options.pairs.split(",")]
     deadline = time.monotonic() + 60 * options.minutes
-    engines = {"resnetd-fp32": Ours("resnetd-fp32", options)}
+    reference = Ours("resnetd-fp32", options)
+    engines, differences = {"resnetd-fp32": reference}, {"resnetd-fp32": 0.0}
     for name in sorted({name for pair in pairs for name in pair} - {"resnetd-fp32"}):
-        engines[name] = (Ours if name in OURS else Peer)(name, options)
-    reference = engines["resnetd-fp32"]
-    differences = {name: check(name, engine, reference.answers) for name, engine in engines.items()}
+        try:
+            engine = (Ours if name in OURS else Peer)(name, options)
+            differences[name] = check(name, engine, reference.answers)
+            engines[name] = engine
+        except EngineFailed as failure:
+            print(f"{name} takes no part: {failure}", flush=True)
+    pairs = [pair for pair in pairs if all(name in engines for name in pair)]
     watch = Watch([engine.process.pid for engine in engines.values()])
     kept, dropped = 0, 0
     with open(options.folder / "pairs.jsonl", "a") as out:
-        while time.monotonic() < deadline:
+        while pairs and time.monotonic() < deadline:
             for pair in pairs:
                 watch.start()
                 milliseconds = [engines[name].turn()["median_ms"] for name in pair]

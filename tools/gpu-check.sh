@@ -1,9 +1,9 @@
 #!/bin/sh
 # The truth about the CUDA backend, on a machine with an NVIDIA GPU: builds plug-in and check, compares full-size networks with the reference kernels in
-# every precision, looks for memory errors and races, measures batches 1 to 256, and the same network in PyTorch on the same card where that
-# is installed. Writes docs/results/gpu-<card>.md and .json. Exits 1 on any mismatch.
+# every precision, looks for memory errors and races, measures batches 1 to 256 in turns with the same network in PyTorch on the same card where that is
+# installed. Writes docs/results/gpu-<card>.md, .json and .svg. Exits 1 on any mismatch, and 2, naming all that is missing, where it cannot run.
 #
-# Needs nvcc and cuDNN (a Python environment's will do); no network, no other library.
+# Needs nvcc and cuDNN (a Python environment's will do: CUDNN_HOME); no network, no other library.
 #
 # usage: sh tools/gpu-check.sh [--small]      --small: thin networks, to see that everything works
 set -eu
@@ -16,12 +16,28 @@ case ${1:-} in
 *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 
-command -v nvidia-smi >/dev/null || { echo "gpu-check: no nvidia-smi on this machine" >&2; exit 1; }
-card=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1)
+# ---- what it takes ----
+
+missing=0
+lacks() { echo "gpu-check: missing: $*" >&2; missing=1; }
+if ! command -v nvidia-smi >/dev/null; then
+  lacks "nvidia-smi, which comes with NVIDIA's driver"
+elif ! card=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -n 1) || [ -z "$card" ]; then
+  lacks "a GPU: nvidia-smi says \"$(nvidia-smi 2>&1 | head -n 1)\""
+fi
+command -v python3 >/dev/null || lacks "python3"
+command -v make >/dev/null || lacks "make"
+command -v cc >/dev/null || lacks "a C compiler (cc)"
+PATH=$PATH:/usr/local/cuda/bin
+command -v nvcc >/dev/null || lacks "nvcc, neither in PATH nor in /usr/local/cuda/bin"
+if command -v make >/dev/null && ! found=$(make -s cuda-found); then
+  lacks "$found"
+fi
+[ $missing = 0 ] || exit 2
+
 sm=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
 [ "$sm" = 90 ] && sm=90a
-slug=$(printf %s "$card" | tr 'A-Z ' 'a-z-' | tr -cd 'a-z0-9-')$small
-out=docs/results/gpu-$slug
+out=docs/results/gpu-$(printf %s "$card" | tr 'A-Z ' 'a-z-' | tr -cd 'a-z0-9-')$small
 mkdir -p docs/results
 
 B=${B:-build}
@@ -29,6 +45,8 @@ make -s -j"$(nproc)" B="$B" gpu-check SM="$sm"
 RN_TUNING_CACHE=$B/tuning
 export RN_TUNING_CACHE
 mkdir -p "$RN_TUNING_CACHE"
+
+# ---- right ----
 
 verdict=0
 {
@@ -52,11 +70,15 @@ for tool in memcheck racecheck; do
   fi
 done
 
-"$B/gpu-check" bench $small >"$out.json" || verdict=1
-python3 tools/gpu/torch_bench.py $small >>"$out.json" 2>"$B/torch.txt" || printf '\nPyTorch: SKIP, %s\n' "$(tail -n 1 "$B/torch.txt")" >>"$out.md"
-{
-  printf '\n## Speed\n\nRows per second from uint8 pictures on the host to probabilities on the host, median of runs.\n\n'
-  python3 tools/gpu/table.py <"$out.json"
-} >>"$out.md"
+# ---- fast ----
+
+printf '\n## Speed\n' >>"$out.md"
+if python3 tools/gpu/compare.py $small "$B/gpu-check" "$out.json" 2>"$B/compare.txt"; then
+  python3 tools/gpu/report.py "$out.json" "$out.svg" >>"$out.md"
+  printf '\n![Rows a second over the batch](%s)\n' "$(basename "$out.svg")" >>"$out.md"
+else
+  verdict=1
+fi
+sed -n 's/^\(PyTorch\|time\|compare\).*/\n&/p' "$B/compare.txt" >>"$out.md"
 cat "$out.md"
 exit $verdict

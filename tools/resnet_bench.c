@@ -1,5 +1,5 @@
-/* resnet-bench: how fast this machine does the work of the engine and the server. Each subcommand is a file of tools/bench: what it measures
- * is held against a reference first, where there is one, and times are medians and percentiles. */
+/* resnet-bench: how fast this machine does the work of the engine and the server. Each subcommand is a file of tools/bench: what it
+ * measures is held against a reference first, where there is one, and times are medians and percentiles. */
 #include <string.h>
 
 #include "tools/bench/options.h"

@@ -1,8 +1,9 @@
 /* Convolutions and dense layers through OpenBLAS, for machines without a micro-kernel of ours.
  *
- * The threads share out the output pixels. A thread gathers what BLOCK_PIXELS of them read into a matrix of its own (a 1x1 convolution with
- * stride 1 has that matrix already: the tensor), multiplies it with the filter as the plan has it, and applies bias, residual, ReLU and the
- * second output while the block is in its cache. OpenBLAS itself stays on the calling thread.
+ * The threads share out blocks of output pixels. A thread gathers what a block reads into a matrix of its own (a 1x1 convolution with stride 1
+ * has that matrix already: the tensor), multiplies it with the filter as the plan has it, and applies bias, residual, ReLU and the second output
+ * while the block is in its cache. OpenBLAS itself stays on the calling thread. It rounds differently for matrices of different height, so that
+ * blocks end where a picture does: a picture's products are the same calls whatever else is in the batch.
  */
 #include <cblas.h>
 #include <string.h>
@@ -67,24 +68,36 @@ static void finish_pixel(const rn_conv2d_args *a, float *sums, int64_t pixel)
     }
 }
 
-static void run_pixels(const void *context, int32_t begin, int32_t end, int32_t thread)
+/* `count` output pixels, from pixel `pixel` of the batch on. */
+static void run_block(const blas_job *job, int64_t pixel, int32_t count, float *matrix)
 {
-    const blas_job *job = context;
     const rn_conv2d_args *a = &job->args;
     const int32_t channels = a->c / a->groups, outputs = a->k / a->groups, window = (int32_t)window_elements(a);
-    float *matrix = (float *)((char *)job->executor->scratch + (size_t)thread * job->executor->scratch_bytes);
     float *unstored = matrix + (job->gather ? (int64_t)BLOCK_PIXELS * window : 0); /* first output that nobody wants */
-    for (int32_t pixel = begin; pixel < end; pixel += BLOCK_PIXELS) {
-        const int32_t count = end - pixel < BLOCK_PIXELS ? end - pixel : BLOCK_PIXELS;
-        float *y = a->y.data ? pixel_of(&a->y, pixel) : unstored;
-        const int32_t y_pixel = a->y.data ? (int32_t)a->y.pixel : a->k;
-        for (int32_t group = 0; group < a->groups; group++) {
-            for (int32_t i = 0; job->gather && i < count; i++) gather_window(a, pixel + i, group, matrix + (int64_t)i * window);
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, count, outputs, window, 1,
-                        job->gather ? matrix : pixel_of(&a->x, pixel) + group * channels, job->gather ? window : (int32_t)a->x.pixel,
-                        a->filter + group * outputs, a->k, 0, y + group * outputs, y_pixel);
-        }
-        for (int32_t i = 0; i < count; i++) finish_pixel(a, y + (int64_t)i * y_pixel, pixel + i);
+    float *y = a->y.data ? pixel_of(&a->y, pixel) : unstored;
+    const int32_t y_pixel = a->y.data ? (int32_t)a->y.pixel : a->k;
+    for (int32_t group = 0; group < a->groups; group++) {
+        for (int32_t i = 0; job->gather && i < count; i++) gather_window(a, pixel + i, group, matrix + (int64_t)i * window);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, count, outputs, window, 1,
+                    job->gather ? matrix : pixel_of(&a->x, pixel) + group * channels, job->gather ? window : (int32_t)a->x.pixel,
+                    a->filter + group * outputs, a->k, 0, y + group * outputs, y_pixel);
+    }
+    for (int32_t i = 0; i < count; i++) finish_pixel(a, y + (int64_t)i * y_pixel, pixel + i);
+}
+
+static int32_t blocks_of_picture(const rn_conv2d_args *a)
+{
+    return (a->p * a->q + BLOCK_PIXELS - 1) / BLOCK_PIXELS;
+}
+
+static void run_blocks(const void *context, int32_t begin, int32_t end, int32_t thread)
+{
+    const blas_job *job = context;
+    const int32_t blocks = blocks_of_picture(&job->args), pixels = job->args.p * job->args.q;
+    float *matrix = (float *)((char *)job->executor->scratch + (size_t)thread * job->executor->scratch_bytes);
+    for (int32_t i = begin; i < end; i++) {
+        const int32_t first = i % blocks * BLOCK_PIXELS, left = pixels - first;
+        run_block(job, (int64_t)(i / blocks) * pixels + first, left < BLOCK_PIXELS ? left : BLOCK_PIXELS, matrix);
     }
 }
 
@@ -92,7 +105,7 @@ static void run_blas(const rn_executor *e, const rn__cpu_step *step, int32_t row
 {
     blas_job job = {.executor = e, .args = rn__cpu_conv2d_args(e, step->op, rows)};
     job.gather = needs_gather(&job.args);
-    rn__thread_pool_run(e->pool, rows * job.args.p * job.args.q, rn__thread_pool_thread_count(e->pool), run_pixels, &job);
+    rn__thread_pool_run(e->pool, rows * blocks_of_picture(&job.args), rn__thread_pool_thread_count(e->pool), run_blocks, &job);
 }
 
 void rn__cpu_blas_prepare(rn_executor *e, rn__cpu_step *step)

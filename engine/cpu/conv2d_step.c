@@ -70,29 +70,46 @@ static void run_cells(const void *context, int32_t begin, int32_t end, int32_t t
     }
 }
 
-static size_t filter_bytes(const rn_conv2d_panels *panels)
+static size_t direct_bytes(const rn_conv2d_panels *panels)
 {
     return (size_t)(panels->count * panels->bytes);
 }
 
-void rn__cpu_direct_run(const rn_executor *e, const rn__cpu_step *step, const rn_conv2d_args *args)
+static rn_conv2d_args step_args(const rn_executor *e, const rn__cpu_step *step, int32_t rows)
 {
+    return rn__cpu_is_int8(e, step->op) ? rn__cpu_int8_args(e, step, rows) : rn__cpu_conv2d_args(e, step->op, rows);
+}
+
+static void run_direct(const rn_executor *e, const rn__cpu_step *step, const rn__cpu_filter *filter, int32_t rows)
+{
+    const rn_conv2d_args args = step_args(e, step, rows);
     job j;
-    rn_conv2d_direct_init(&j.direct, args, &e->kernels.conv2d_tile[args->x.dtype], &step->panels, step->packed);
-    j.grid = rn__grid_make(rn__thread_pool_thread_count(e->pool), j.direct.tile_count, step->panels.count, (int64_t)filter_bytes(&step->panels));
+    rn_conv2d_direct_init(&j.direct, &args, &e->kernels.conv2d_tile[args.x.dtype], &step->panels, filter->packed);
+    j.grid = rn__grid_make(rn__thread_pool_thread_count(e->pool), j.direct.tile_count, step->panels.count, (int64_t)direct_bytes(&step->panels));
     const int32_t cells = j.grid.tile_parts * j.grid.panel_parts;
     rn__thread_pool_run(e->pool, cells, cells, run_cells, &j);
 }
 
-static void run_direct(const rn_executor *e, const rn__cpu_step *step, int32_t rows)
+static void run_conv2d(const rn_executor *e, const rn__cpu_step *step, int32_t rows)
 {
-    const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, rows);
-    rn__cpu_direct_run(e, step, &args);
+    const rn__cpu_filter *filter = &step->filters[rows >= RN__CPU_LARGE_BATCH];
+    if (filter->winograd_m > 0) rn__cpu_winograd_run(e, step, filter, rows);
+    else run_direct(e, step, filter, rows);
 }
 
 void rn__cpu_need_scratch(rn_executor *e, size_t bytes)
 {
     if (bytes > e->scratch_bytes) e->scratch_bytes = (bytes + 63) / 64 * 64;
+}
+
+int32_t rn__cpu_class_count(const rn_executor *e)
+{
+    return e->max_batch < RN__CPU_LARGE_BATCH ? 1 : RN__CPU_BATCH_CLASSES;
+}
+
+int32_t rn__cpu_class_tile(const rn_executor *e, const rn_op *op, int32_t batch_class)
+{
+    return rn__cpu_winograd_tile(e, op, batch_class == 0 ? 1 : 2 * RN__CPU_LARGE_BATCH);
 }
 
 static int32_t filter_of(const rn_op *op)
@@ -105,41 +122,43 @@ static int32_t groups_of(const rn_op *op)
     return op->kind == RN_OP_DENSE ? 1 : op->u.conv2d.groups;
 }
 
-bool rn__cpu_share_packed(const rn_executor *e, rn__cpu_step *step)
+/* The filter that a step packed with the same weights and method, or NULL. */
+static void *find_packed(const rn_executor *e, const rn_op *op, int32_t m)
 {
-    const int32_t filter = filter_of(step->op), groups = groups_of(step->op);
     for (const rn__cpu_step *other = e->steps; other < e->steps + e->plan->op_count; other++) {
-        if (!other->owns_packed || filter_of(other->op) != filter) continue;
-        if (groups_of(other->op) != groups || other->winograd_m != step->winograd_m) continue;
-        if (e->tensors[other->op->inputs[0]].dtype != e->tensors[step->op->inputs[0]].dtype) continue;
-        step->packed = other->packed;
-        return true;
+        if (!other->op || filter_of(other->op) != filter_of(op) || groups_of(other->op) != groups_of(op)) continue;
+        if (e->tensors[other->op->inputs[0]].dtype != e->tensors[op->inputs[0]].dtype) continue;
+        for (const rn__cpu_filter *f = other->filters; f < other->filters + RN__CPU_BATCH_CLASSES; f++) {
+            if (f->owned && f->winograd_m == m) return f->packed;
+        }
     }
-    return false;
+    return NULL;
 }
 
-rn_status rn__cpu_alloc_packed(rn_executor *e, rn__cpu_step *step, size_t bytes, rn_error *err)
+static rn_status pack_filter(rn_executor *e, rn__cpu_step *step, rn__cpu_filter *filter, rn_error *err)
 {
+    const int32_t m = filter->winograd_m;
+    const rn_conv2d_args args = step_args(e, step, 1);
+    if (m == 0) step->panels = rn_conv2d_panels_layout(&args, e->kernels.conv2d_tile[args.x.dtype].lanes);
+    const size_t bytes = m > 0 ? rn__cpu_winograd_prepare(e, step->op, m) : direct_bytes(&step->panels);
+    filter->packed = find_packed(e, step->op, m);
+    if (filter->packed) return RN_STATUS_OK;
     void *memory;
     RN_TRY(rn__host_memory_alloc(bytes, "packed weights", &memory, err));
-    step->packed = memory;
-    step->owns_packed = true;
+    filter->packed = memory;
+    filter->owned = true;
     e->weight_bytes += bytes;
+    if (m > 0) rn__cpu_winograd_pack(e, step->op, m, filter->packed);
+    else rn_conv2d_panels_pack(&args, &step->panels, filter->packed);
     return RN_STATUS_OK;
 }
 
-rn_status rn__cpu_direct_pack(rn_executor *e, rn__cpu_step *step, const rn_conv2d_args *args, rn_error *err)
+rn_status rn__cpu_conv2d_prepare(rn_executor *e, rn__cpu_step *step, rn_error *err)
 {
-    step->panels = rn_conv2d_panels_layout(args, e->kernels.conv2d_tile[args->x.dtype].lanes);
-    if (rn__cpu_share_packed(e, step)) return RN_STATUS_OK;
-    RN_TRY(rn__cpu_alloc_packed(e, step, filter_bytes(&step->panels), err));
-    rn_conv2d_panels_pack(args, &step->panels, step->packed);
+    step->run = run_conv2d;
+    for (int32_t i = 0; i < rn__cpu_class_count(e); i++) {
+        step->filters[i].winograd_m = rn__cpu_class_tile(e, step->op, i);
+        RN_TRY(pack_filter(e, step, &step->filters[i], err));
+    }
     return RN_STATUS_OK;
-}
-
-rn_status rn__cpu_direct_prepare(rn_executor *e, rn__cpu_step *step, rn_error *err)
-{
-    const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, 1);
-    step->run = run_direct;
-    return rn__cpu_direct_pack(e, step, &args, err);
 }

@@ -3,7 +3,7 @@
  * Preparing a plan decides everything that does not depend on the batch: how each tensor lies in memory, how each operation runs, packed
  * weights, one arena for the largest batch. A run then copies the callers' rows into the arena, walks the signature's operations, each of
  * which occupies all threads, and copies the outputs out; it allocates nothing. Every row's result is computed by the same operations in the
- * same order whatever else is in the batch.
+ * same order whatever else is in the batch, but for Winograd tiles, which are chosen for small and for large batches.
  */
 #include "engine/cpu/cpu_backend.h"
 
@@ -49,8 +49,8 @@ static rn_status check_sizes(const rn_plan *plan, int32_t max_batch, rn_error *e
     for (int32_t t = 0; t < plan->tensor_count; t++) {
         const rn_plan_tensor *tensor = &plan->tensors[t];
         if ((int64_t)tensor->h * tensor->w <= INT32_MAX / max_batch) continue;
-        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "tensor %s: %dx%d pixels times a batch of %d are more than 2^31", tensor->name, tensor->h,
-                       tensor->w, max_batch);
+        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "tensor %s: %dx%d pixels times a batch of %d are more than 2^31", tensor->name,
+                       tensor->h, tensor->w, max_batch);
     }
     return RN_STATUS_OK;
 }
@@ -60,6 +60,15 @@ static int32_t max(int32_t a, int32_t b)
     return a > b ? a : b;
 }
 
+/* Whether any batch size takes the direct method. */
+static bool runs_directly(const rn_executor *e, const rn_op *op)
+{
+    for (int32_t i = 0; i < rn__cpu_class_count(e); i++) {
+        if (rn__cpu_class_tile(e, op, i) == 0) return true;
+    }
+    return false;
+}
+
 /* Gaps as wide as any direct convolution reads beyond the picture; a gap serves both sides. OpenBLAS and Winograd need none.
  * gaps: [tensor][2] zeros. */
 static void lay_out_tensors(rn_executor *e, int32_t (*gaps)[2])
@@ -67,7 +76,7 @@ static void lay_out_tensors(rn_executor *e, int32_t (*gaps)[2])
     const rn_plan *plan = e->plan;
     for (int32_t o = 0; o < plan->op_count && e->kernels.conv2d_tile[RN_DTYPE_F32].run; o++) {
         const rn_op *op = &plan->ops[o];
-        if (op->kind != RN_OP_CONV2D || rn__cpu_winograd_tile(e, op) > 0) continue;
+        if (op->kind != RN_OP_CONV2D || !runs_directly(e, op)) continue;
         const rn_conv2d_op *conv = &op->u.conv2d;
         int32_t *gap = gaps[op->inputs[0]];
         gap[0] = max(gap[0], max(conv->pad_top, conv->pad_bottom));
@@ -132,9 +141,7 @@ static rn_status prepare_step(rn_executor *e, int32_t index, rn_error *err)
     step->op = &e->plan->ops[index];
     const bool product = step->op->kind == RN_OP_CONV2D || step->op->kind == RN_OP_DENSE;
     if (rn__cpu_is_int8(e, step->op)) return rn__cpu_int8_prepare(e, step, err);
-    const int32_t m = rn__cpu_winograd_tile(e, step->op);
-    if (m > 0) return rn__cpu_winograd_prepare(e, step, m, err);
-    if (product && e->kernels.conv2d_tile[RN_DTYPE_F32].run) return rn__cpu_direct_prepare(e, step, err);
+    if (product && e->kernels.conv2d_tile[RN_DTYPE_F32].run) return rn__cpu_conv2d_prepare(e, step, err);
     if (product) rn__cpu_blas_prepare(e, step);
     else rn__cpu_pointwise_prepare(step);
     if (step->run) return RN_STATUS_OK;
@@ -157,16 +164,18 @@ void rn__cpu_describe(rn_executor *e, const char *remark)
     const rn_conv2d_tile_kernel *tile = &e->kernels.conv2d_tile[int8 ? RN_DTYPE_U8 : e->narrow];
     const int32_t threads = rn__thread_pool_thread_count(e->pool);
     const size_t parameters = e->weight_bytes ? e->weight_bytes : (size_t)rn_plan_parameter_count(e->plan) * sizeof(float);
-    snprintf(e->description, sizeof e->description, "cpu %s %s%s, %d thread%s, %.1f MB weights, %.1f MB arena",
-             tile->run ? rn_isa_name(tile->isa) : int8 ? "reference" : "openblas", precision, remark, threads, threads == 1 ? "" : "s",
-             (double)parameters * 1e-6, (double)(e->arena_bytes + e->scratch_bytes * (size_t)threads) * 1e-6);
+    snprintf(e->description, sizeof e->description, "cpu %s %s, %d thread%s, %.1f MB weights, %.1f MB arena%s",
+             tile->run ? rn_isa_name(tile->isa) : int8 ? "reference" : "openblas", precision, threads, threads == 1 ? "" : "s",
+             (double)parameters * 1e-6, (double)(e->arena_bytes + e->scratch_bytes * (size_t)threads) * 1e-6, remark);
 }
 
 void rn__cpu_destroy(rn_executor *e)
 {
     if (!e) return;
     for (int32_t o = 0; e->steps && o < e->plan->op_count; o++) {
-        if (e->steps[o].owns_packed) free(e->steps[o].packed);
+        for (int32_t i = 0; i < RN__CPU_BATCH_CLASSES; i++) {
+            if (e->steps[o].filters[i].owned) free(e->steps[o].filters[i].packed);
+        }
         free(e->steps[o].rescale.multiplier);
     }
     rn__thread_pool_destroy(e->pool);
@@ -182,10 +191,12 @@ static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_
     e->plan = plan;
     e->narrow = narrow;
     e->max_batch = options->max_batch;
+    e->deterministic = options->deterministic;
     const int32_t threads = options->thread_count ? options->thread_count : rn__cpu_count();
     if (e->max_batch < 1 || threads < 1 || threads > MAX_THREADS) {
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "cpu backend: %d threads and a largest batch of %d, expected 1 to %d and at least 1", threads,
-                       e->max_batch, MAX_THREADS);
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
+                       "cpu backend: %d threads and a largest batch of %d, expected 1 to %d and at least 1", threads, e->max_batch,
+                       MAX_THREADS);
     }
     RN_TRY(check_sizes(plan, e->max_batch, err));
     rn_isa isa;
@@ -207,8 +218,10 @@ rn_status rn__cpu_create(const rn_plan *plan, const rn_backend_options *options,
     rn_executor *e = calloc(1, sizeof *e);
     if (!e) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for an executor");
     const rn_status status = prepare_executor(e, plan, options, narrow, err);
-    if (status == RN_STATUS_OK) *out = e;
-    else rn__cpu_destroy(e);
+    if (status == RN_STATUS_OK)
+        *out = e;
+    else
+        rn__cpu_destroy(e);
     return status;
 }
 
@@ -239,8 +252,8 @@ rn_status rn__cpu_run(rn_executor *e, const rn_signature *signature, const rn_ba
     int64_t rows = 0;
     for (int32_t i = 0; i < part_count; i++) rows += parts[i].rows;
     if (rows < 1 || rows > e->max_batch) {
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "signature %s: a batch of %lld rows, expected 1 to %d", signature->name, (long long)rows,
-                       e->max_batch);
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "signature %s: a batch of %lld rows, expected 1 to %d", signature->name,
+                       (long long)rows, e->max_batch);
     }
     const rn__cpu_tensor *feed = &e->tensors[signature->feed];
     for (int32_t i = 0, at = 0; i < part_count; at += parts[i++].rows) rn__cpu_tensor_write(feed, at, parts[i].rows, parts[i].input);
@@ -248,7 +261,8 @@ rn_status rn__cpu_run(rn_executor *e, const rn_signature *signature, const rn_ba
     run_steps(e, signature, (int32_t)rows);
     for (int32_t o = 0; o < signature->output_count; o++) {
         const rn__cpu_tensor *output = &e->tensors[signature->outputs[o].tensor];
-        for (int32_t i = 0, at = 0; i < part_count; at += parts[i++].rows) rn__cpu_tensor_read(output, at, parts[i].rows, parts[i].outputs[o]);
+        for (int32_t i = 0, at = 0; i < part_count; at += parts[i++].rows)
+            rn__cpu_tensor_read(output, at, parts[i].rows, parts[i].outputs[o]);
     }
     return RN_STATUS_OK;
 }
@@ -286,4 +300,8 @@ const rn_backend rn_cpu_backend = {
     .runs_int8 = runs_int8,
     .describe = describe,
     .destroy = rn__cpu_destroy,
+    .device_count = NULL,
+    .begin = NULL,
+    .finish = NULL,
+    .device_state = NULL,
 };

@@ -15,6 +15,17 @@ typedef struct rn__cpu_rescale {
     float residual_multiplier;
 } rn__cpu_rescale;
 
+/* A convolution's filter as the micro-kernel of one method reads it, shared between the steps that have the same weights. */
+typedef struct rn__cpu_filter {
+    int32_t winograd_m;         /* 0: direct */
+    void *packed;
+    bool owned;                 /* by this step */
+} rn__cpu_filter;
+
+/* The best method depends on how many pictures share a reading of the weights: one is chosen for few pictures, as if for one, and one for
+ * LARGE_BATCH and more, as if for twice as many. */
+enum { RN__CPU_LARGE_BATCH = 4, RN__CPU_BATCH_CLASSES = 2 };
+
 /* One operation, ready to run. */
 typedef struct rn__cpu_step rn__cpu_step;
 struct rn__cpu_step {
@@ -22,12 +33,10 @@ struct rn__cpu_step {
     /* Runs the operation on `rows` batch rows, on all threads of the pool. */
     void (*run)(const rn_executor *executor, const rn__cpu_step *step, int32_t rows);
 
-    /* Convolution and dense layer by micro-kernels: the filter as the kernel reads it, shared between steps with the same weights. */
-    int32_t winograd_m;         /* 0: direct */
-    rn_conv2d_panels panels;    /* direct only */
-    void *packed;
-    bool owns_packed;
-    rn__cpu_rescale rescale;    /* convolution on bytes */
+    /* Convolution and dense layer by micro-kernels. */
+    rn__cpu_filter filters[RN__CPU_BATCH_CLASSES]; /* the second only where max_batch is large */
+    rn_conv2d_panels panels;    /* of the direct filter */
+    rn__cpu_rescale rescale;    /* of a convolution on bytes */
 };
 
 struct rn_executor {
@@ -35,6 +44,7 @@ struct rn_executor {
     int32_t max_batch;
     rn_dtype narrow;            /* what feature maps are kept in where the kernels allow it; F32 for fp32 */
     rn_cpu_kernels kernels;
+    bool deterministic;         /* no method that depends on the batch */
     rn__thread_pool *pool;
     rn__cpu_tensor *tensors;    /* [plan->tensor_count] */
     rn__cpu_step *steps;        /* [plan->op_count]; op NULL where no signature's schedule runs the operation here */
@@ -50,7 +60,7 @@ struct rn_executor {
 rn_status rn__cpu_create(const rn_plan *plan, const rn_backend_options *options, rn_dtype narrow, rn_executor **out, rn_error *err);
 rn_status rn__cpu_run(rn_executor *executor, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err);
 void rn__cpu_destroy(rn_executor *executor);
-/* Writes the description; remark follows the precision. */
+/* Writes the description, which ends with the remark. */
 void rn__cpu_describe(rn_executor *executor, const char *remark);
 /* The instruction set of that name, the machine's best one for NULL. */
 rn_status rn__cpu_choose_isa(const char *name, rn_isa *out, rn_error *err);
@@ -62,27 +72,26 @@ rn_status rn__cpu_prepare(const rn_plan *plan, const rn_backend_options *options
 void rn__cpu_choose_types(rn_executor *executor);
 
 /* Each sets step->run, packs what it needs and raises executor->scratch_bytes to what one thread needs. The first three serve convolutions and
- * dense layers: Winograd those for which rn__cpu_winograd_tile gives m, OpenBLAS machines without a micro-kernel. */
-rn_status rn__cpu_direct_prepare(rn_executor *executor, rn__cpu_step *step, rn_error *err);
-rn_status rn__cpu_winograd_prepare(rn_executor *executor, rn__cpu_step *step, int32_t m, rn_error *err);
-rn_status rn__cpu_int8_prepare(rn_executor *executor, rn__cpu_step *step, rn_error *err); /* convolutions whose filter is I8 */
-bool rn__cpu_is_int8(const rn_executor *executor, const rn_op *op);
+ * dense layers, int8 those whose filter is I8, OpenBLAS machines without a micro-kernel. */
+rn_status rn__cpu_conv2d_prepare(rn_executor *executor, rn__cpu_step *step, rn_error *err);
+rn_status rn__cpu_int8_prepare(rn_executor *executor, rn__cpu_step *step, rn_error *err);
 void rn__cpu_blas_prepare(rn_executor *executor, rn__cpu_step *step);
 void rn__cpu_pointwise_prepare(rn__cpu_step *step); /* every other operation */
 
-/* The output tile m with which Winograd is the fastest way to run an operation, or 0. Depends on shapes alone, not on the batch: a row's result
- * may not. */
-int32_t rn__cpu_winograd_tile(const rn_executor *executor, const rn_op *op);
+/* Winograd's part of a convolution step: the output tile m with which it is the fastest way to run the operation for `rows` pictures, or 0; what
+ * its filter takes, how it is packed, and a run. */
+int32_t rn__cpu_winograd_tile(const rn_executor *executor, const rn_op *op, int32_t rows);
+size_t rn__cpu_winograd_prepare(rn_executor *executor, const rn_op *op, int32_t m);
+void rn__cpu_winograd_pack(const rn_executor *executor, const rn_op *op, int32_t m, void *packed);
+void rn__cpu_winograd_run(const rn_executor *executor, const rn__cpu_step *step, const rn__cpu_filter *filter, int32_t rows);
 
-/* Parts of a direct step, for arguments that are not rn__cpu_conv2d_args's alone. */
-rn_status rn__cpu_direct_pack(rn_executor *executor, rn__cpu_step *step, const rn_conv2d_args *args, rn_error *err);
-void rn__cpu_direct_run(const rn_executor *executor, const rn__cpu_step *step, const rn_conv2d_args *args);
+/* The method of an operation in a batch class. */
+int32_t rn__cpu_class_tile(const rn_executor *executor, const rn_op *op, int32_t batch_class);
+/* How many batch classes a largest batch needs. */
+int32_t rn__cpu_class_count(const rn_executor *executor);
 
 /* Raises the scratch memory of each thread to `bytes`. */
 void rn__cpu_need_scratch(rn_executor *executor, size_t bytes);
-/* Takes over the packed filter of an earlier step with the same weights and algorithm, if there is one. */
-bool rn__cpu_share_packed(const rn_executor *executor, rn__cpu_step *step);
-rn_status rn__cpu_alloc_packed(rn_executor *executor, rn__cpu_step *step, size_t bytes, rn_error *err);
 
 /* The map of tensor t, or one that is not there for RN_NONE. */
 rn_map rn__cpu_map(const rn_executor *executor, int32_t tensor);
@@ -90,5 +99,8 @@ rn_map rn__cpu_map(const rn_executor *executor, int32_t tensor);
 const float *rn__cpu_weights(const rn_executor *executor, int32_t weights);
 /* A convolution's arguments for `rows` batch rows; a dense layer as the 1x1 convolution of a picture one pixel high and wide. */
 rn_conv2d_args rn__cpu_conv2d_args(const rn_executor *executor, const rn_op *op, int32_t rows);
+/* Whether it is a convolution on bytes, and the arguments of such a step once it is prepared. */
+bool rn__cpu_is_int8(const rn_executor *executor, const rn_op *op);
+rn_conv2d_args rn__cpu_int8_args(const rn_executor *executor, const rn__cpu_step *step, int32_t rows);
 
 #endif

@@ -98,7 +98,7 @@ bool rn__cpu_is_int8(const rn_executor *e, const rn_op *op)
     return op->kind == RN_OP_CONV2D && e->plan->weights[op->u.conv2d.filter].dtype == RN_DTYPE_I8;
 }
 
-static rn_conv2d_args int8_args(const rn_executor *e, const rn__cpu_step *step, int32_t rows)
+rn_conv2d_args rn__cpu_int8_args(const rn_executor *e, const rn__cpu_step *step, int32_t rows)
 {
     const rn_op *op = step->op;
     const rn__cpu_rescale *rescale = &step->rescale;
@@ -113,12 +113,6 @@ static rn_conv2d_args int8_args(const rn_executor *e, const rn__cpu_step *step, 
     /* A byte cannot be less than its zero where ReLU is, and only the second output sees more than bytes. */
     if (args.y.dtype == RN_DTYPE_U8 && !args.y2.data) args.relu = false;
     return args;
-}
-
-static void run_tiles(const rn_executor *e, const rn__cpu_step *step, int32_t rows)
-{
-    const rn_conv2d_args args = int8_args(e, step, rows);
-    rn__cpu_direct_run(e, step, &args);
 }
 
 typedef struct {
@@ -138,19 +132,19 @@ static void run_rows(const void *context, int32_t begin, int32_t end, int32_t th
 
 static void run_reference(const rn_executor *e, const rn__cpu_step *step, int32_t rows)
 {
-    const reference_job job = {e->kernels.conv2d[RN_DTYPE_U8].run, int8_args(e, step, rows)};
+    const reference_job job = {e->kernels.conv2d[RN_DTYPE_U8].run, rn__cpu_int8_args(e, step, rows)};
     rn__thread_pool_run(e->pool, job.args.row_end, rn__thread_pool_thread_count(e->pool), run_rows, &job);
 }
 
 rn_status rn__cpu_int8_prepare(rn_executor *e, rn__cpu_step *step, rn_error *err)
 {
     RN_TRY(fold(e, step, err));
-    step->run = e->kernels.conv2d_tile[RN_DTYPE_U8].run ? run_tiles : run_reference;
-    if (step->run == run_reference) return RN_STATUS_OK;
-    const rn_conv2d_args args = int8_args(e, step, 1);
-    if (!rn_conv2d_direct_fits(&args)) {
-        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s: %d input channels in %d groups, int8 convolutions need multiples of 4",
-                       step->op->name, args.c, args.groups);
+    if (!e->kernels.conv2d_tile[RN_DTYPE_U8].run) {
+        step->run = run_reference;
+        return RN_STATUS_OK;
     }
-    return rn__cpu_direct_pack(e, step, &args, err);
+    const rn_conv2d_args args = rn__cpu_int8_args(e, step, 1);
+    if (rn_conv2d_direct_fits(&args)) return rn__cpu_conv2d_prepare(e, step, err);
+    return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s: %d input channels in %d groups, int8 convolutions need multiples of 4", step->op->name, args.c,
+                   args.groups);
 }

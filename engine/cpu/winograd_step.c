@@ -3,46 +3,58 @@
 #include "engine/cpu/grid.h"
 #include "kernels/cpu/conv2d_winograd.h"
 
-/* What a method costs for one picture, in multiply-adds of a core. A larger tile saves products and needs more weights, which a network of a
- * hundred layers reads from memory every time; so the best tile depends on how many pixels share them.
+/* What a method costs, in multiply-adds of a core. A larger tile saves products and needs more weights, which a network of a hundred layers reads
+ * from memory every time; so the best tile depends on how many pictures share them.
  *
- * ResNet-101's 3x3 layers on a Xeon (family 6, model 207), one AVX-512 thread, batch 1, weights and inputs evicted before each run: median processor
- * time relative to direct convolution.
+ * ResNet-101's 3x3 layers within the whole network, Xeon (family 6, model 207), two AVX-512 threads, microseconds a layer (best of many runs; the
+ * machine's speed differed between batches by a third, so compare along lines only):
  *
- *     size           m = 2   m = 4   chosen
- *     56x56x64       0.73    0.45    4
- *     28x28x128      0.64    0.45    4
- *     14x14x256      0.61    0.77    2
- *     7x7x512        1.02    1.69    direct
+ *     size        pictures   direct   m = 2   m = 4   m = 5   chosen
+ *     28x28x128      1           -      446     299     380   4
+ *     28x28x128      8           -     3722    2189    2447   4
+ *     14x14x256      1         776      426     513     619   2
+ *     14x14x256      4        2464     1355    1097     958   5
+ *     14x14x256      8        5846     3445    2982    2058   5
+ *     7x7x512        1         975      918    1524    2201   2
+ *     7x7x512        4        2631     1659    1824    2614   4
+ *     7x7x512        8        6498     4393    2825    3888   4
  */
 enum {
-    COST_OF_BYTE = 12,  /* a weight's byte from memory */
+    COST_OF_BYTE = 6,   /* a weight's byte from memory */
     COST_OF_POINT = 16  /* an input or output value's way through its transform, V and P included */
 };
 
 static int64_t direct_cost(const rn_conv2d_args *a)
 {
     const int64_t weights = (int64_t)a->r * a->s * a->c * a->k;
-    return weights * ((int64_t)a->p * a->q + COST_OF_BYTE * (int64_t)rn_dtype_bytes(a->x.dtype));
+    return weights * ((int64_t)a->n * a->p * a->q + COST_OF_BYTE * (int64_t)rn_dtype_bytes(a->x.dtype));
 }
 
 static int64_t winograd_cost(const rn_conv2d_args *a, int32_t m)
 {
-    const int64_t points = (int64_t)(m + 2) * (m + 2), tiles = (int64_t)((a->p + m - 1) / m) * ((a->q + m - 1) / m);
+    const int64_t points = (int64_t)(m + 2) * (m + 2), tiles = (int64_t)a->n * ((a->p + m - 1) / m) * ((a->q + m - 1) / m);
     const int64_t weights = points * a->c * a->k;
     return weights * (tiles + COST_OF_BYTE * (int64_t)rn_dtype_bytes(a->x.dtype)) + COST_OF_POINT * points * tiles * (a->c + a->k);
 }
 
-int32_t rn__cpu_winograd_tile(const rn_executor *e, const rn_op *op)
+int32_t rn__cpu_winograd_tile(const rn_executor *e, const rn_op *op, int32_t rows)
 {
-    if (op->kind != RN_OP_CONV2D) return 0;
+    if (op->kind != RN_OP_CONV2D || e->deterministic) return 0;
     const rn_dtype x = e->tensors[op->inputs[0]].dtype, y = e->tensors[op->outputs[op->outputs[0] == RN_NONE]].dtype;
-    const rn_conv2d_args args = rn__cpu_conv2d_args(e, op, 1);
+    const rn_conv2d_args args = rn__cpu_conv2d_args(e, op, rows);
+    if (e->kernels.conv2d_tile[x].isa == RN_ISA_AMX) return 0; /* products are too fast there for transforms to pay: computed, not measured */
     if (x != y || !e->kernels.winograd_input[x].run || !rn_conv2d_winograd_fits(&args)) return 0;
-    const int64_t direct = direct_cost(&args), two = winograd_cost(&args, 2), four = winograd_cost(&args, 4);
-    if (x != RN_DTYPE_F32) return two < direct ? 2 : 0; /* the points of larger tiles cancel too much to be rounded to bf16: 1.3e-2 of the result */
-    if (direct <= two && direct <= four) return 0;
-    return two <= four ? 2 : 4;
+    static const int32_t tiles[] = {2, 4, 5};
+    int32_t best = 0;
+    int64_t least = direct_cost(&args);
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+        const int64_t cost = winograd_cost(&args, tiles[i]);
+        /* The points of larger tiles cancel too much to be rounded to bf16: 1.3e-2 of the result. */
+        if (cost >= least || (x != RN_DTYPE_F32 && tiles[i] > 2)) continue;
+        least = cost;
+        best = tiles[i];
+    }
+    return best;
 }
 
 typedef struct {
@@ -66,26 +78,33 @@ static size_t filter_bytes(const rn_conv2d_winograd *w)
     return (size_t)(w->panel_count * w->panel_bytes);
 }
 
-static void run_winograd(const rn_executor *e, const rn__cpu_step *step, int32_t rows)
+void rn__cpu_winograd_run(const rn_executor *e, const rn__cpu_step *step, const rn__cpu_filter *filter, int32_t rows)
 {
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, rows);
     job j = {.executor = e};
-    rn_conv2d_winograd_init(&j.winograd, &args, step->winograd_m, &e->kernels, step->packed);
+    rn_conv2d_winograd_init(&j.winograd, &args, filter->winograd_m, &e->kernels, filter->packed);
     j.grid = rn__grid_make(rn__thread_pool_thread_count(e->pool), j.winograd.tile_count, j.winograd.panel_count, (int64_t)filter_bytes(&j.winograd));
     const int32_t cells = j.grid.tile_parts * j.grid.panel_parts;
     rn__thread_pool_run(e->pool, cells, cells, run_cells, &j);
 }
 
-rn_status rn__cpu_winograd_prepare(rn_executor *e, rn__cpu_step *step, int32_t m, rn_error *err)
+static rn_conv2d_winograd without_filter(const rn_executor *e, const rn_op *op, int32_t m)
 {
-    const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, 1);
+    const rn_conv2d_args args = rn__cpu_conv2d_args(e, op, e->max_batch);
     rn_conv2d_winograd w;
     rn_conv2d_winograd_init(&w, &args, m, &e->kernels, NULL);
-    step->run = run_winograd;
-    step->winograd_m = m;
+    return w;
+}
+
+size_t rn__cpu_winograd_prepare(rn_executor *e, const rn_op *op, int32_t m)
+{
+    const rn_conv2d_winograd w = without_filter(e, op, m);
     rn__cpu_need_scratch(e, rn_conv2d_winograd_scratch_bytes(&w));
-    if (rn__cpu_share_packed(e, step)) return RN_STATUS_OK;
-    RN_TRY(rn__cpu_alloc_packed(e, step, filter_bytes(&w), err));
-    rn_conv2d_winograd_pack(&w, step->packed);
-    return RN_STATUS_OK;
+    return filter_bytes(&w);
+}
+
+void rn__cpu_winograd_pack(const rn_executor *e, const rn_op *op, int32_t m, void *packed)
+{
+    const rn_conv2d_winograd w = without_filter(e, op, m);
+    rn_conv2d_winograd_pack(&w, packed);
 }

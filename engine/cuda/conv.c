@@ -25,6 +25,7 @@
     X(y_dtype, rn_dtype)   \
     X(residual, bool)      \
     X(relu, bool)          \
+    X(second, bool)        \
     X(tf32, bool)
 
 void rn__conv_to_numbers(const rn__conv_shape *shape, int32_t numbers[RN__CONV_NUMBERS])

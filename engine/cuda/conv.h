@@ -1,7 +1,8 @@
 /* A convolution as the libraries see it: what cuDNN and cuBLASLt are both asked for.
  *
- * y = relu?(conv(x, filter) + bias + residual). There is always a bias, of zeros if need be: cuDNN 9.19 has no engine for a residual without one.
- * Channels are padded to 16 bytes, so c and k here are those in memory. A dense layer is a convolution of 1x1 maps by a 1x1 filter.
+ * y = relu?(conv(x, filter) + bias + residual), and where there is a second output y2 = relu(y * scale + shift). There is always a bias, of
+ * zeros if need be: cuDNN 9.19 has no engine for a residual without one. Channels are padded to 16 bytes, so c and k here are those in
+ * memory. A dense layer is a convolution of 1x1 maps by a 1x1 filter.
  */
 #ifndef RN_ENGINE_CUDA_CONV_H
 #define RN_ENGINE_CUDA_CONV_H
@@ -21,11 +22,12 @@ typedef struct rn__conv_shape {
     int32_t groups;
     rn_dtype x_dtype, y_dtype;  /* filter is of x_dtype; bias and residual are of y_dtype */
     bool residual, relu;
+    bool second;                /* there is a second output */
     bool tf32;                  /* f32 operands may lose mantissa bits on their way into the tensor cores */
 } rn__conv_shape;
 
 /* The same as plain numbers in the order of the fields: for comparing and for files. */
-enum { RN__CONV_NUMBERS = 21 };
+enum { RN__CONV_NUMBERS = 22 };
 void rn__conv_to_numbers(const rn__conv_shape *shape, int32_t numbers[RN__CONV_NUMBERS]);
 void rn__conv_from_numbers(const int32_t numbers[RN__CONV_NUMBERS], rn__conv_shape *shape);
 bool rn__conv_equal(const rn__conv_shape *a, const rn__conv_shape *b);
@@ -33,7 +35,9 @@ bool rn__conv_equal(const rn__conv_shape *a, const rn__conv_shape *b);
 /* Device memory. filter: [k][r][s][c / groups]. */
 typedef struct rn__conv_buffers {
     const void *x, *filter, *bias, *residual;
-    void *y;
+    void *y;                    /* NULL: nobody reads it, there is a second output */
+    void *y2;                   /* second output */
+    const float *scale, *shift; /* [k], of the second output */
     void *workspace;            /* of as many bytes as the way asked for, shared by all */
 } rn__conv_buffers;
 

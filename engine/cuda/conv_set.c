@@ -11,8 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/cuda/conv_check.h"
 #include "engine/cuda/conv_cudnn.h"
 #include "engine/cuda/conv_matmul.h"
+#include "engine/cuda/conv_own.h"
 #include "engine/cuda/conv_timer.h"
 
 enum { MAX_WAYS = 16, MAX_THREADS = 64 };
@@ -96,6 +98,10 @@ static void add_way(conv *c, rn__library library, int32_t number, size_t workspa
 static rn_status plan_known(const rn__conv_set *set, conv *c, const rn__conv_choice *known, rn_error *err)
 {
     size_t bytes = 0;
+    if (known->library == RN__LIBRARY_OWN) {
+        if (rn__own_conv_fits(&c->shape)) add_way(c, known->library, 0, 0);
+        return RN_STATUS_OK;
+    }
     if (known->library == RN__LIBRARY_CUBLASLT) {
         if (!rn__matmul_fits(&c->shape)) return RN_STATUS_OK;
         RN_TRY(rn__matmul_create(&c->shape, set->context.cublas, &c->matmul, err));
@@ -121,6 +127,7 @@ static rn_status plan_all(const rn__conv_set *set, conv *c, rn_error *err)
         else if (status != RN_STATUS_UNSUPPORTED)
             return status;
     }
+    if (rn__own_conv_fits(&c->shape)) add_way(c, RN__LIBRARY_OWN, 0, 0);
     if (!rn__matmul_fits(&c->shape)) return RN_STATUS_OK;
     RN_TRY(rn__matmul_create(&c->shape, set->context.cublas, &c->matmul, err));
     for (int32_t i = 0; i < rn__matmul_count(c->matmul); i++) add_way(c, RN__LIBRARY_CUBLASLT, i, rn__matmul_workspace_bytes(c->matmul, i));
@@ -183,11 +190,22 @@ static rn_status plan_in_parallel(rn__conv_set *set, const rn__tuning_cache *cac
 
 /* ---- measuring ---- */
 
-static rn_status run_way(const rn__conv_set *set, const conv *c, const way *w, const rn__conv_buffers *buffers, rn_error *err)
+static rn_status run_library(const rn__conv_set *set, const conv *c, const way *w, const rn__conv_buffers *buffers, rn_error *err)
 {
     const rn__conv_context *x = &set->context;
     if (w->choice.library == RN__LIBRARY_CUDNN) return rn__cudnn_conv_run(c->cudnn, w->choice.way, x->cudnn, buffers, err);
     return rn__matmul_run(c->matmul, w->choice.way, x->cublas, buffers, x->stream, err);
+}
+
+/* No library writes a second output: it is made from the first while that is still in the L2. When nobody reads the first, it is made where
+ * the second goes and overwritten there. */
+static rn_status run_way(const rn__conv_set *set, const conv *c, const way *w, const rn__conv_buffers *buffers, rn_error *err)
+{
+    if (w->choice.library == RN__LIBRARY_OWN) return rn__own_conv_run(&c->shape, buffers, set->context.stream, err);
+    rn__conv_buffers first = *buffers;
+    if (!first.y) first.y = buffers->y2;
+    RN_TRY(run_library(set, c, w, &first, err));
+    return c->shape.second ? rn__second_output_run(&c->shape, first.y, buffers, set->context.stream, err) : RN_STATUS_OK;
 }
 
 typedef struct {
@@ -204,33 +222,64 @@ static rn_status run_timed(void *context, const rn__conv_buffers *buffers, rn_er
 
 static void report_failure(const rn__conv_set *set, const conv *c, const way *w, const rn_error *err)
 {
+    static const char *const libraries[RN__LIBRARY_COUNT] = {"cuDNN", "cuBLASLt", "our own"};
     char line[RN_ERROR_MESSAGE_BYTES + 256];
     snprintf(line, sizeof line, "%s, batch %d: way %d of %s failed and is left out: %s", c->name, c->shape.n, w->choice.way,
-             w->choice.library == RN__LIBRARY_CUDNN ? "cuDNN" : "cuBLASLt", err->message);
+             libraries[w->choice.library], err->message);
     if (set->context.log) set->context.log(set->context.log_context, line);
 }
 
-/* Times every way and leaves the fastest as the only one. */
-static rn_status measure(rn__conv_set *set, conv *c, rn__conv_timer *timer, rn_error *err)
+static const way *faster(const way *a, const way *b)
 {
-    const way *best = NULL;
-    rn_error failure = {0};
+    return !a || b->choice.microseconds < a->choice.microseconds ? b : a;
+}
+
+/* Times every way. *library, *own: the fastest that works, or NULL; *failure: of the last one that does not. */
+static rn_status time_ways(rn__conv_set *set, conv *c, rn__conv_timer *timer, const way **library, const way **own, rn_error *failure,
+                           rn_error *err)
+{
     for (int32_t i = 0; i < c->way_count; i++) {
         way *w = &c->ways[i];
         timed_way t = {set, c, w};
-        const rn_status status = rn__conv_timer_measure(timer, run_timed, &t, &w->choice.microseconds, &failure);
-        if (status != RN_STATUS_OK) {
-            report_failure(set, c, w, &failure);
-            RN_TRY(rn__conv_timer_recover(timer, err));
-        } else if (!best || w->choice.microseconds < best->choice.microseconds) {
-            best = w;
+        const way **fastest = w->choice.library == RN__LIBRARY_OWN ? own : library;
+        if (rn__conv_timer_measure(timer, run_timed, &t, &w->choice.microseconds, failure) == RN_STATUS_OK) {
+            *fastest = faster(*fastest, w);
+            continue;
         }
+        report_failure(set, c, w, failure);
+        RN_TRY(rn__conv_timer_recover(timer, err));
     }
+    return RN_STATUS_OK;
+}
+
+/* A kernel of our own takes a library's place when it computes the same on this device. */
+static bool agrees(rn__conv_set *set, const conv *c, rn__conv_timer *timer, const way *library, const way *own)
+{
+    timed_way a = {set, c, library}, b = {set, c, own};
+    const double allowed = rn__conv_check_allowance(c->shape.y_dtype);
+    double error = 0;
+    rn_error err = {0};
+    const rn_status status = rn__conv_check(timer, &c->shape, run_timed, &a, &b, &error, &err);
+    if (status == RN_STATUS_OK && error <= allowed) return true;
+    if (status == RN_STATUS_OK)
+        (void)RN_FAIL(&err, RN_STATUS_INTERNAL, "it is %.1e from the library's result, allowed are %.1e", error, allowed);
+    report_failure(set, c, own, &err);
+    return false;
+}
+
+/* Leaves the fastest way as the only one. */
+static rn_status measure(rn__conv_set *set, conv *c, rn__conv_timer *timer, rn_error *err)
+{
+    const way *library = NULL, *own = NULL;
+    rn_error failure = {0};
+    RN_TRY(time_ways(set, c, timer, &library, &own, &failure, err));
+    if (library && own && (faster(library, own) == library || !agrees(set, c, timer, library, own))) own = NULL;
+    const way *best = own ? own : library;
     if (!best)
         return RN_FAIL(err, RN_STATUS_DEVICE_FAILED, "%s, batch %d: no way to compute it works: %s", c->name, c->shape.n, failure.message);
     c->ways[0] = *best;
     c->way_count = 1;
-    return RN_STATUS_OK;
+    return rn__conv_timer_recover(timer, err); /* what a comparison may have left */
 }
 
 /* Keeps the plan of the one way that is left. */
@@ -241,10 +290,13 @@ static void keep_chosen(conv *c)
         rn__matmul_destroy(c->matmul);
         c->matmul = NULL;
         rn__cudnn_conv_keep(c->cudnn, choice->way);
-    } else {
-        rn__cudnn_conv_destroy(c->cudnn);
-        c->cudnn = NULL;
+        return;
     }
+    rn__cudnn_conv_destroy(c->cudnn);
+    c->cudnn = NULL;
+    if (choice->library == RN__LIBRARY_CUBLASLT) return;
+    rn__matmul_destroy(c->matmul);
+    c->matmul = NULL;
 }
 
 static rn_status measure_all(rn__conv_set *set, rn__tuning_cache *cache, rn_error *err)
@@ -260,8 +312,7 @@ static rn_status measure_all(rn__conv_set *set, rn__tuning_cache *cache, rn_erro
     rn_status status = RN_STATUS_OK;
     if (count > 0) {
         const size_t workspace_bytes = rn__conv_set_workspace_bytes(set);
-        RN_TRY_CLEANUP(status,
-                       rn__conv_timer_create(unknown, count, workspace_bytes, set->context.device, set->context.stream, &timer, err));
+        RN_TRY_CLEANUP(status, rn__conv_timer_create(unknown, count, workspace_bytes, &set->context, &timer, err));
     }
     for (int32_t i = 0; i < set->count; i++) {
         conv *c = &set->convs[i];
@@ -294,6 +345,13 @@ int32_t rn__conv_set_count(const rn__conv_set *set)
 int32_t rn__conv_set_measured(const rn__conv_set *set)
 {
     return set->measured;
+}
+
+int32_t rn__conv_set_own(const rn__conv_set *set)
+{
+    int32_t count = 0;
+    for (int32_t i = 0; i < set->count; i++) count += set->convs[i].ways[0].choice.library == RN__LIBRARY_OWN;
+    return count;
 }
 
 size_t rn__conv_set_workspace_bytes(const rn__conv_set *set)

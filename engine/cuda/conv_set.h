@@ -20,6 +20,7 @@ typedef struct rn__conv_context {
     cudnnHandle_t cudnn;                  /* on `stream` */
     cublasLtHandle_t cublas;
     cudaStream_t stream;
+    size_t memory_limit_bytes;            /* that measuring may take, before anything else is there; 0: what is free */
     rn__log_fn *log; /* or NULL */
     void *log_context;
 } rn__conv_context;
@@ -38,6 +39,7 @@ rn_status rn__conv_set_prepare(rn__conv_set *set, rn__tuning_cache *cache, int32
 
 int32_t rn__conv_set_count(const rn__conv_set *set);
 int32_t rn__conv_set_measured(const rn__conv_set *set);         /* how many the cache did not know */
+int32_t rn__conv_set_own(const rn__conv_set *set);              /* how many a kernel of our own computes; after prepare */
 size_t rn__conv_set_workspace_bytes(const rn__conv_set *set);   /* that any way still in question needs */
 
 /* Puts a prepared convolution on the stream; legal during capture. */

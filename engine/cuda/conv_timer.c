@@ -10,7 +10,7 @@
 
 enum { WARM_UPS = 1, RUNS = 5, PATTERN_BYTES = 1 << 20, ALIGNMENT = 256 };
 
-typedef enum { X, FILTER, BIAS, RESIDUAL, Y, OPERANDS } operand;
+typedef enum { X, FILTER, BIAS, RESIDUAL, Y, Y2, SCALE, SHIFT, OPERANDS } operand;
 
 struct rn__conv_timer {
     cudaStream_t stream;
@@ -34,6 +34,11 @@ static size_t operand_bytes(const rn__conv_shape *s, operand which)
         return (size_t)s->k * y;
     case RESIDUAL:
         return s->residual ? y_elements * y : 0;
+    case Y2:
+        return s->second ? y_elements * y : 0;
+    case SCALE:
+    case SHIFT:
+        return s->second ? (size_t)s->k * sizeof(float) : 0;
     default:
         return y_elements * y;
     }
@@ -66,8 +71,8 @@ static rn_status fill(rn__conv_timer *t, size_t bytes, rn_error *err)
     return error == cudaSuccess ? RN_STATUS_OK : rn__cuda_fail(error, "filling operands", err);
 }
 
-static rn_status allocate(rn__conv_timer *t, const rn__conv_shape *const *shapes, int32_t count, size_t workspace_bytes, size_t l2_bytes,
-                          rn_error *err)
+static rn_status allocate(rn__conv_timer *t, const rn__conv_shape *const *shapes, int32_t count, size_t workspace_bytes,
+                          const rn__conv_context *context, rn_error *err)
 {
     size_t offsets[OPERANDS], total = 0;
     for (int o = 0; o < OPERANDS; o++) {
@@ -79,25 +84,33 @@ static rn_status allocate(rn__conv_timer *t, const rn__conv_shape *const *shapes
         offsets[o] = total;
         total += (largest + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     }
-    t->flush_bytes = 2 * l2_bytes + ALIGNMENT;
-    RN_CUDA_TRY(cudaMalloc((void **)&t->memory, total + workspace_bytes + t->flush_bytes), "memory to measure convolutions in");
+    t->flush_bytes = 2 * context->device->l2_bytes + ALIGNMENT;
+    const size_t bytes = total + workspace_bytes + t->flush_bytes, limit = context->memory_limit_bytes;
+    if (limit != 0 && bytes > limit) {
+        return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "measuring convolutions takes %.1f MB of device memory, the limit is %.1f MB",
+                       (double)bytes * 1e-6, (double)limit * 1e-6);
+    }
+    RN_CUDA_TRY(cudaMalloc((void **)&t->memory, bytes), "memory to measure convolutions in");
     t->buffers = (rn__conv_buffers){.x = t->memory + offsets[X],
                                     .filter = t->memory + offsets[FILTER],
                                     .bias = t->memory + offsets[BIAS],
                                     .residual = t->memory + offsets[RESIDUAL],
                                     .y = t->memory + offsets[Y],
+                                    .y2 = t->memory + offsets[Y2],
+                                    .scale = (const float *)(t->memory + offsets[SCALE]),
+                                    .shift = (const float *)(t->memory + offsets[SHIFT]),
                                     .workspace = t->memory + total};
     t->flush = t->memory + total + workspace_bytes;
     return fill(t, total, err);
 }
 
-rn_status rn__conv_timer_create(const rn__conv_shape *const *shapes, int32_t count, size_t workspace_bytes, const rn__cuda_device *device,
-                                cudaStream_t stream, rn__conv_timer **out, rn_error *err)
+rn_status rn__conv_timer_create(const rn__conv_shape *const *shapes, int32_t count, size_t workspace_bytes, const rn__conv_context *context,
+                                rn__conv_timer **out, rn_error *err)
 {
     rn__conv_timer *t = calloc(1, sizeof *t);
     if (!t) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory to measure convolutions");
-    t->stream = stream;
-    rn_status status = allocate(t, shapes, count, (workspace_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT, device->l2_bytes, err);
+    t->stream = context->stream;
+    rn_status status = allocate(t, shapes, count, (workspace_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT, context, err);
     cudaError_t error = cudaSuccess;
     if (status == RN_STATUS_OK) error = cudaEventCreate(&t->start);
     if (status == RN_STATUS_OK && error == cudaSuccess) error = cudaEventCreate(&t->stop);
@@ -116,6 +129,16 @@ void rn__conv_timer_destroy(rn__conv_timer *t)
     if (t->start) cudaEventDestroy(t->start);
     cudaFree(t->memory);
     free(t);
+}
+
+const rn__conv_buffers *rn__conv_timer_buffers(const rn__conv_timer *t)
+{
+    return &t->buffers;
+}
+
+cudaStream_t rn__conv_timer_stream(const rn__conv_timer *t)
+{
+    return t->stream;
 }
 
 static rn_status time_once(rn__conv_timer *t, rn__conv_timed_fn *run, void *context, float *microseconds, rn_error *err)

@@ -1,10 +1,8 @@
 /* Runs a plan on one NVIDIA GPU.
  *
  * Preparing decides and measures everything: how tensors lie, the fastest way of every convolution at every batch, one block of weights,
- * one arena for the largest batch, pinned staging, and one recorded graph per signature and bucket (1, 2, 4, ... rows). A run copies the
- * callers' rows into staging part by part, so that the copy to the device of one part overlaps the gathering of the next, launches the
- * smallest graph that is large enough, copies back only the rows that exist, and waits. Rows beyond the batch are computed from what was
- * there before and thrown away. Nothing is allocated.
+ * one arena for the largest batch, pinned staging, and recorded graphs for each signature and bucket (1, 2, 4, ... rows). Afterwards
+ * nothing is allocated: cuda_run.c takes batches through the device.
  *
  * A device error that comes back on every call (an illegal address, a lost GPU) takes the executor out of service: later runs fail at once
  * with the first reason.
@@ -75,28 +73,9 @@ static rn_status check_sizes(const rn_executor *e, rn_error *err)
 static rn_status allocate_steps(rn_executor *e, rn_error *err)
 {
     e->steps = calloc((size_t)e->plan->op_count + 1, sizeof *e->steps);
-    e->graphs = calloc((size_t)(e->plan->signature_count * e->bucket_count) + 1, sizeof *e->graphs);
+    e->graphs = calloc((size_t)(e->plan->signature_count * e->bucket_count * RN__CUDA_SLOTS) + 1, sizeof *e->graphs);
     if (e->steps && e->graphs) return RN_STATUS_OK;
     return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory to prepare %d operations", e->plan->op_count);
-}
-
-static rn_status allocate_staging(rn_executor *e, rn_error *err)
-{
-    const size_t rows = (size_t)e->buckets[e->bucket_count - 1];
-    for (int32_t s = 0; s < e->plan->signature_count; s++) {
-        const rn_signature *signature = &e->plan->signatures[s];
-        const rn__cuda_output last = rn__cuda_output_of(e, signature, signature->output_count - 1);
-        const size_t in = rows * rn_plan_tensor_bytes(&e->plan->tensors[signature->feed]), out = last.offset + rows * last.row_bytes;
-        if (in > e->upload_bytes) e->upload_bytes = in;
-        if (out > e->download_bytes) e->download_bytes = out;
-    }
-    RN_TRY(rn__cuda_take(e, e->upload_bytes, "memory for inputs", &e->upload, err));
-    RN_TRY(rn__cuda_take(e, e->download_bytes, "memory for outputs", &e->download, err));
-    RN_CUDA_TRY(cudaMallocHost((void **)&e->host_in, e->upload_bytes), "pinned memory for inputs");
-    RN_CUDA_TRY(cudaMallocHost((void **)&e->host_out, e->download_bytes), "pinned memory for outputs");
-    RN_CUDA_TRY(cudaMemsetAsync(e->upload, 0, e->upload_bytes, e->stream), "clearing inputs");
-    RN_CUDA_TRY(cudaMemsetAsync(e->arena, 0, e->arena_bytes, e->stream), "clearing feature maps");
-    return RN_STATUS_OK;
 }
 
 /* ---- prepare ---- */
@@ -104,7 +83,11 @@ static rn_status allocate_staging(rn_executor *e, rn_error *err)
 static rn_status open_libraries(rn_executor *e, const rn_backend_options *options, rn_error *err)
 {
     RN_CUDA_TRY(cudaStreamCreateWithFlags(&e->stream, cudaStreamNonBlocking), "a stream");
-    e->context = (rn__conv_context){.device = &e->device, .stream = e->stream, .log = options->log, .log_context = options->log_context};
+    e->context = (rn__conv_context){.device = &e->device,
+                                    .stream = e->stream,
+                                    .memory_limit_bytes = options->memory_limit_bytes,
+                                    .log = options->log,
+                                    .log_context = options->log_context};
     cudnnStatus_t dnn = cudnnCreate(&e->context.cudnn);
     if (dnn != CUDNN_STATUS_SUCCESS) return rn__cudnn_fail(dnn, "a handle", err);
     dnn = cudnnSetStream(e->context.cudnn, e->stream);
@@ -134,16 +117,20 @@ static void describe_executor(rn_executor *e)
 {
     snprintf(
         e->description, sizeof e->description,
-        "cuda:%d %s sm_%d %s, %.1f MB weights, %.1f MB arena, %.1f MB workspace, %.1f MB staging, %d convolutions of which %d measured",
+        "cuda:%d %s sm_%d %s, %.1f MB weights, %.1f MB arena, %.1f MB workspace, %.1f MB staging, %d convolutions of which %d measured, "
+        "%d fused by our own kernel",
         e->device.index, e->device.name, e->device.sm, e->precision, (double)e->weight_bytes * 1e-6, (double)e->arena_bytes * 1e-6,
-        (double)e->workspace_bytes * 1e-6, (double)(e->upload_bytes + e->download_bytes) * 1e-6, rn__conv_set_count(e->convs),
-        rn__conv_set_measured(e->convs));
+        (double)e->workspace_bytes * 1e-6, RN__CUDA_SLOTS * (double)(e->upload_bytes + e->download_bytes) * 1e-6,
+        rn__conv_set_count(e->convs), rn__conv_set_measured(e->convs), rn__conv_set_own(e->convs));
 }
 
 static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_backend_options *options, rn_error *err)
 {
     e->plan = plan;
     e->memory_limit_bytes = options->memory_limit_bytes;
+    if (options->deterministic) {
+        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "deterministic results are for the cpu: the cuda libraries round differently for every batch size");
+    }
     RN_TRY(choose_precision(e, options->precision, err));
     RN_TRY(choose_buckets(e, options->max_batch, err));
     RN_TRY(rn__cuda_tensors_lay_out(e, err));
@@ -154,7 +141,8 @@ static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_
     RN_TRY(choose_convolutions(e, options, err));
     RN_TRY(rn__cuda_weights_upload(e, err));
     RN_TRY(rn__cuda_tensors_place(e, err));
-    RN_TRY(allocate_staging(e, err));
+    RN_TRY(rn__cuda_slots_create(e, err));
+    RN_CUDA_TRY(cudaMemsetAsync(e->arena, 0, e->arena_bytes, e->stream), "clearing feature maps");
     e->workspace_bytes = rn__conv_set_workspace_bytes(e->convs);
     RN_TRY(rn__cuda_take(e, e->workspace_bytes, "memory for workspace", &e->workspace, err));
     RN_TRY(rn__cuda_schedule_record(e, err));
@@ -168,14 +156,11 @@ static void destroy(rn_executor *e)
     if (!e) return;
     (void)cudaSetDevice(e->device.index);
     if (e->stream) (void)cudaStreamSynchronize(e->stream);
-    for (int32_t i = 0; e->graphs && i < e->plan->signature_count * e->bucket_count; i++) {
+    for (int32_t i = 0; e->graphs && i < e->plan->signature_count * e->bucket_count * RN__CUDA_SLOTS; i++) {
         if (e->graphs[i]) (void)cudaGraphExecDestroy(e->graphs[i]);
     }
     rn__conv_set_destroy(e->convs);
-    (void)cudaFreeHost(e->host_out);
-    (void)cudaFreeHost(e->host_in);
-    (void)cudaFree(e->download);
-    (void)cudaFree(e->upload);
+    rn__cuda_slots_destroy(e);
     (void)cudaFree(e->workspace);
     (void)cudaFree(e->arena);
     (void)cudaFree(e->weights);
@@ -214,88 +199,6 @@ static rn_status prepare(const rn_plan *plan, const rn_backend_options *options,
     return status;
 }
 
-/* ---- run ---- */
-
-static rn_status copy_in(rn_executor *e, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err)
-{
-    const size_t row_bytes = rn_plan_tensor_bytes(&e->plan->tensors[signature->feed]);
-    size_t at = 0;
-    for (int32_t i = 0; i < part_count; i++) {
-        const size_t bytes = (size_t)parts[i].rows * row_bytes;
-        memcpy(e->host_in + at, parts[i].input, bytes);
-        RN_CUDA_TRY(cudaMemcpyAsync(e->upload + at, e->host_in + at, bytes, cudaMemcpyHostToDevice, e->stream), "copying inputs");
-        at += bytes;
-    }
-    return RN_STATUS_OK;
-}
-
-static rn_status compute(rn_executor *e, const rn_signature *signature, int32_t rows, rn_error *err)
-{
-    int32_t bucket = 0;
-    while (e->buckets[bucket] < rows) bucket++;
-    const cudaGraphExec_t graph = e->graphs[(signature - e->plan->signatures) * e->bucket_count + bucket];
-    RN_CUDA_TRY(cudaGraphLaunch(graph, e->stream), "launching a graph");
-    return RN_STATUS_OK;
-}
-
-static rn_status copy_out(rn_executor *e, const rn_signature *signature, int32_t rows, rn_error *err)
-{
-    for (int32_t o = 0; o < signature->output_count; o++) {
-        const rn__cuda_output output = rn__cuda_output_of(e, signature, o);
-        const size_t bytes = (size_t)rows * output.row_bytes;
-        RN_CUDA_TRY(cudaMemcpyAsync(e->host_out + output.offset, output.data, bytes, cudaMemcpyDeviceToHost, e->stream), "copying outputs");
-    }
-    RN_CUDA_TRY(cudaStreamSynchronize(e->stream), "waiting for a batch");
-    return RN_STATUS_OK;
-}
-
-static void hand_out(const rn_executor *e, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count)
-{
-    for (int32_t o = 0; o < signature->output_count; o++) {
-        const rn__cuda_output output = rn__cuda_output_of(e, signature, o);
-        const char *from = e->host_out + output.offset;
-        for (int32_t i = 0; i < part_count; i++) {
-            memcpy(parts[i].outputs[o], from, (size_t)parts[i].rows * output.row_bytes);
-            from += (size_t)parts[i].rows * output.row_bytes;
-        }
-    }
-}
-
-static rn_status run_batch(rn_executor *e, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, int32_t rows,
-                           rn_error *err)
-{
-    RN_CUDA_TRY(cudaSetDevice(e->device.index), "choosing a GPU");
-    RN_TRY(copy_in(e, signature, parts, part_count, err));
-    RN_TRY(compute(e, signature, rows, err));
-    return copy_out(e, signature, rows, err);
-}
-
-static rn_status run(rn_executor *e, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err)
-{
-    int64_t rows = 0;
-    for (int32_t i = 0; i < part_count; i++) rows += parts[i].rows;
-    const int32_t max_batch = e->buckets[e->bucket_count - 1];
-    if (rows < 1 || rows > max_batch) {
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "signature %s: a batch of %lld rows, expected 1 to %d", signature->name,
-                       (long long)rows, max_batch);
-    }
-    if (e->broken) return RN_FAIL(err, RN_STATUS_DEVICE_FAILED, "GPU %d is out of service: %s", e->device.index, e->reason);
-    rn_error failure = {0};
-    const rn_status status = run_batch(e, signature, parts, part_count, (int32_t)rows, &failure);
-    if (status == RN_STATUS_OK) {
-        hand_out(e, signature, parts, part_count);
-        return RN_STATUS_OK;
-    }
-    /* Wait for the copies that are under way, and see whether the error stays. */
-    if (cudaStreamSynchronize(e->stream) != cudaSuccess) {
-        e->broken = true;
-        snprintf(e->reason, sizeof e->reason, "%s", failure.message);
-    }
-    (void)cudaGetLastError();
-    if (err) *err = failure;
-    return status;
-}
-
 static const char *describe(const rn_executor *e)
 {
     return e->description;
@@ -305,8 +208,12 @@ const rn_backend rn_cuda_backend = {
     .name = "cuda",
     .probe = rn__cuda_probe,
     .prepare = prepare,
-    .run = run,
+    .run = rn__cuda_run,
     .runs_int8 = NULL,
     .describe = describe,
     .destroy = destroy,
+    .device_count = rn__cuda_device_count,
+    .begin = rn__cuda_begin,
+    .finish = rn__cuda_finish,
+    .device_state = rn__cuda_device_state,
 };

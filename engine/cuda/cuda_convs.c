@@ -40,6 +40,7 @@ rn__conv_shape rn__cuda_conv_shape(const rn_executor *e, const rn_op *op, int32_
     shape.groups = rn__cuda_conv_groups(conv->groups, x, y);
     shape.residual = op->inputs[1] != RN_NONE;
     shape.relu = conv->relu;
+    shape.second = op->outputs[1] != RN_NONE;
     return shape;
 }
 

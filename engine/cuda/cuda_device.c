@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "engine/cuda/nvml.h"
 #include "kernels/cuda/cuda_kernels.h"
 
 rn_status rn__cuda_fail(cudaError_t error, const char *what, rn_error *err)
@@ -28,6 +29,19 @@ static rn_status count_devices(int *count, rn_error *err)
     if (driver == 0) return RN_FAIL(err, RN_STATUS_DEVICE_FAILED, "no NVIDIA driver is installed: libcuda.so.1 was not found");
     return RN_FAIL(err, RN_STATUS_DEVICE_FAILED, "the NVIDIA driver supports CUDA %d.%d, this build needs %d.%d", driver / 1000,
                    driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+}
+
+int32_t rn__cuda_device_count(void)
+{
+    int count = 0;
+    return count_devices(&count, NULL) == RN_STATUS_OK ? count : 0;
+}
+
+rn_status rn__cuda_device_state(int32_t index, rn_device_state *out, rn_error *err)
+{
+    char pci[32];
+    RN_CUDA_TRY(cudaDeviceGetPCIBusId(pci, sizeof pci, index), "where a GPU is");
+    return rn__nvml_read(pci, out, err);
 }
 
 rn_status rn__cuda_probe(rn_error *err)

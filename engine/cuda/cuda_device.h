@@ -5,7 +5,7 @@
 #include <cuda_runtime_api.h>
 #include <stdint.h>
 
-#include "kernels/base/error.h"
+#include "engine/backend.h"
 
 typedef struct rn__cuda_device {
     int32_t index;
@@ -17,6 +17,12 @@ typedef struct rn__cuda_device {
 
 /* Whether any GPU of this machine can be used: DEVICE_FAILED with one sentence that names what is missing. */
 rn_status rn__cuda_probe(rn_error *err);
+
+/* GPUs that the process sees; 0 when the runtime does not say. */
+int32_t rn__cuda_device_count(void);
+
+/* What the driver's management library says of the GPU, see nvml.h. */
+rn_status rn__cuda_device_state(int32_t index, rn_device_state *out, rn_error *err);
 
 /* Makes the GPU the calling thread's device and describes it. DEVICE_FAILED when it is not there or this build has no code for it. */
 rn_status rn__cuda_device_open(int32_t index, rn__cuda_device *out, rn_error *err);

@@ -9,6 +9,7 @@
 
 enum {
     RN__CUDA_MAX_BUCKETS = 33, /* the powers of two and the largest batch itself */
+    RN__CUDA_SLOTS = 2,        /* of staging: one batch is copied while another is computed */
     RN__CUDA_ALIGNMENT = 256   /* of everything that has an address of its own in a block of device memory */
 };
 
@@ -28,6 +29,16 @@ typedef struct rn__cuda_step {
     int32_t conv[RN__CUDA_MAX_BUCKETS]; /* CONV2D, DENSE: in the set, for each bucket */
 } rn__cuda_step;
 
+/* A batch on its way, and what it is staged in. Valid while it is under way: signature, parts (borrowed) and the counts. */
+typedef struct rn__cuda_slot {
+    char *upload, *download;    /* device memory: rows as callers have them; outputs that have to be unpacked, one after the other */
+    char *host_in, *host_out;   /* pinned, of the same sizes */
+    cudaEvent_t arrived, computed, left; /* inputs are on the device; outputs are there; outputs are in host_out */
+    const rn_signature *signature;
+    const rn_batch_part *parts;
+    int32_t part_count, rows;
+} rn__cuda_slot;
+
 struct rn_executor {
     const rn_plan *plan;
     rn__cuda_device device;
@@ -40,35 +51,38 @@ struct rn_executor {
     rn__cuda_step *steps;       /* [operation] */
     char *weights, *arena, *workspace; /* device memory */
     size_t weight_bytes, arena_bytes, workspace_bytes;
-    char *upload, *download;    /* device memory: rows as callers have them; outputs that have to be unpacked, one after the other */
-    char *host_in, *host_out;   /* pinned, of the same sizes */
-    size_t upload_bytes, download_bytes;
+    rn__cuda_slot slots[RN__CUDA_SLOTS];
+    int32_t next, under_way;    /* the slot for the batch to come; batches that were begun and not finished */
+    size_t upload_bytes, download_bytes; /* of a slot */
     size_t device_bytes, memory_limit_bytes; /* taken so far; 0: no limit */
 
-    cudaStream_t stream;
+    cudaStream_t stream;        /* computes */
+    cudaStream_t copy_in, copy_out;
     rn__conv_context context;
     rn__conv_set *convs;
-    cudaGraphExec_t *graphs;    /* [signature][bucket] */
+    cudaGraphExec_t *graphs;    /* [signature][bucket][slot] */
 
     bool broken;                /* the device does not answer any more: every run fails with `reason` */
     char reason[RN_ERROR_MESSAGE_BYTES];
     char description[512];
 };
 
-/* cuda_memory.c: takes device memory, *(void **)address is where; the executor owns it. OUT_OF_MEMORY, also when the limit would be passed. */
+/* cuda_memory.c: takes device memory, *(void **)address is where; the executor owns it. OUT_OF_MEMORY, also beyond the limit. */
 rn_status rn__cuda_take(rn_executor *e, size_t bytes, const char *what, void *address, rn_error *err);
 
-/* cuda_tensors.c: decides how every tensor lies, then gives each its place in the arena. UNSUPPORTED names the operation that cannot be run. */
+/* cuda_tensors.c: decides how every tensor lies, then gives each its place in the arena. UNSUPPORTED names the operation that cannot be
+ * run. */
 rn_status rn__cuda_tensors_lay_out(rn_executor *e, rn_error *err);
 rn_status rn__cuda_tensors_place(rn_executor *e, rn_error *err);
-/* Where the rows of an output lie when a signature has run: in the tensor itself when that is what callers want, else unpacked. */
+/* Where the rows of an output lie when a signature has run: in the tensor itself when that is what callers want, else unpacked. slot: NULL
+ * when only the sizes are of interest. */
 typedef struct rn__cuda_output {
     const char *data;
     size_t row_bytes;           /* f32 or i32, dense */
-    size_t offset;              /* in host_out, and in `download` when unpacked */
+    size_t offset;              /* in the slot's host_out, and in its `download` when unpacked */
     bool unpacked;
 } rn__cuda_output;
-rn__cuda_output rn__cuda_output_of(const rn_executor *e, const rn_signature *signature, int32_t index);
+rn__cuda_output rn__cuda_output_of(const rn_executor *e, const rn_signature *signature, int32_t index, const rn__cuda_slot *slot);
 
 /* cuda_weights.c: repacks all weights, uploads them and fills the steps' pointers. */
 rn_status rn__cuda_weights_upload(rn_executor *e, rn_error *err);
@@ -80,10 +94,22 @@ rn__conv_shape rn__cuda_conv_shape(const rn_executor *e, const rn_op *op, int32_
 /* Groups of a convolution on the device: as in the plan, or 1 when padded channels would cut through them. */
 int32_t rn__cuda_conv_groups(int32_t groups, const rn__cuda_tensor *x, const rn__cuda_tensor *y);
 
-/* cuda_schedule.c: puts a signature's work for a bucket on the stream, from the uploaded rows to the outputs in the download block. */
-rn_status rn__cuda_schedule_run(rn_executor *e, const rn_signature *signature, int32_t bucket, rn_error *err);
-/* The same recorded: fills e->graphs for every signature and bucket, after one run of each that loads what is loaded lazily. */
+/* cuda_schedule.c: puts a signature's work for a bucket on the stream, from the slot's uploaded rows to the outputs in its download. */
+rn_status rn__cuda_schedule_run(rn_executor *e, const rn_signature *signature, int32_t bucket, const rn__cuda_slot *slot, rn_error *err);
+/* The same recorded: fills e->graphs, after one run of each signature and bucket that loads what is loaded lazily. */
 rn_status rn__cuda_schedule_record(rn_executor *e, rn_error *err);
+static inline cudaGraphExec_t *rn__cuda_graph(const rn_executor *e, const rn_signature *signature, int32_t bucket,
+                                              const rn__cuda_slot *slot)
+{
+    return &e->graphs[((signature - e->plan->signatures) * e->bucket_count + bucket) * RN__CUDA_SLOTS + (slot - e->slots)];
+}
+
+/* cuda_run.c: streams and staging; then the backend's entries. What destroy finds may be half made. */
+rn_status rn__cuda_slots_create(rn_executor *e, rn_error *err);
+void rn__cuda_slots_destroy(rn_executor *e);
+rn_status rn__cuda_begin(rn_executor *e, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err);
+rn_status rn__cuda_finish(rn_executor *e, rn_error *err);
+rn_status rn__cuda_run(rn_executor *e, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err);
 
 /* Whether the plan's tensor is read by this signature's operations otherwise than by a scale_shift, which takes it from the upload. */
 bool rn__cuda_feed_is_packed(const rn_plan *plan, const rn_signature *signature);

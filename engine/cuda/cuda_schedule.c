@@ -1,15 +1,11 @@
-/* A signature's operations on the stream, for one bucket of rows.
- *
- * A convolution with a second, pre-activated output is two kernels: cuDNN 9.19 has no engine that writes both, so the second output comes
- * from our scale_shift while the first is still in the L2. When nobody reads the first, it is made in the second's memory and overwritten
- * there.
- */
+/* A signature's operations on the stream, for one bucket of rows. */
 #include "engine/cuda/cuda_executor.h"
 
 /* What one call works on. */
 typedef struct {
     rn_executor *e;
     const rn_signature *signature;
+    const rn__cuda_slot *slot;
     int32_t bucket, rows;
     rn_error *err;
 } run;
@@ -34,7 +30,7 @@ static rn_status pack(const run *r, const rn__cuda_tensor *y, const rn__cuda_ste
 {
     const rn_executor *e = r->e;
     const rn_plan_tensor *feed = &e->plan->tensors[r->signature->feed];
-    const rn_cuda_pack_args args = {.x = e->upload,
+    const rn_cuda_pack_args args = {.x = r->slot->upload,
                                     .scale = factors ? factors->scale : NULL,
                                     .shift = factors ? factors->shift : NULL,
                                     .y = y->data,
@@ -53,19 +49,24 @@ static rn_status scale_shift(const run *r, const char *x, const rn__cuda_tensor 
     return kernels_for(y)->scale_shift(&args, r->e->stream);
 }
 
+static char *data_of(const rn_executor *e, int32_t tensor)
+{
+    return tensor == RN_NONE ? NULL : e->tensors[tensor].data;
+}
+
 static rn_status conv(const run *r, const rn_op *op, const rn__cuda_step *step)
 {
     const rn_executor *e = r->e;
-    const rn__cuda_tensor *y2 = op->outputs[1] == RN_NONE ? NULL : &e->tensors[op->outputs[1]];
-    const rn__cuda_tensor *y = op->outputs[0] == RN_NONE ? y2 : &e->tensors[op->outputs[0]];
-    const rn__conv_buffers buffers = {.x = e->tensors[op->inputs[0]].data,
+    const rn__conv_buffers buffers = {.x = data_of(e, op->inputs[0]),
                                       .filter = step->filter,
                                       .bias = step->bias,
-                                      .residual = op->inputs[1] == RN_NONE ? NULL : e->tensors[op->inputs[1]].data,
-                                      .y = y->data,
+                                      .residual = data_of(e, op->inputs[1]),
+                                      .y = data_of(e, op->outputs[0]),
+                                      .y2 = data_of(e, op->outputs[1]),
+                                      .scale = step->scale,
+                                      .shift = step->shift,
                                       .workspace = e->workspace};
-    RN_TRY(rn__conv_set_run(e->convs, step->conv[r->bucket], &buffers, r->err));
-    return y2 ? launched(scale_shift(r, y->data, y2, step, true), op->name, r->err) : RN_STATUS_OK;
+    return rn__conv_set_run(e->convs, step->conv[r->bucket], &buffers, r->err);
 }
 
 static rn_status max_pool(const run *r, const rn_max_pool_op *p, const rn__cuda_tensor *x, const rn__cuda_tensor *y)
@@ -132,18 +133,18 @@ static rn_status unpack_outputs(const run *r)
     const rn_executor *e = r->e;
     for (int32_t i = 0; i < r->signature->output_count; i++) {
         const rn__cuda_tensor *t = &e->tensors[r->signature->outputs[i].tensor];
-        const rn__cuda_output output = rn__cuda_output_of(e, r->signature, i);
+        const rn__cuda_output output = rn__cuda_output_of(e, r->signature, i, r->slot);
         if (!output.unpacked) continue;
         const rn_cuda_unpack_args args = {
-            .x = t->data, .y = (float *)(e->download + output.offset), .pixels = pixels(r, t), .channels = t->channels, .c = t->c};
+            .x = t->data, .y = (float *)(r->slot->download + output.offset), .pixels = pixels(r, t), .channels = t->channels, .c = t->c};
         RN_TRY(launched(kernels_for(t)->unpack(&args, e->stream), "unpacking an output", r->err));
     }
     return RN_STATUS_OK;
 }
 
-rn_status rn__cuda_schedule_run(rn_executor *e, const rn_signature *signature, int32_t bucket, rn_error *err)
+rn_status rn__cuda_schedule_run(rn_executor *e, const rn_signature *signature, int32_t bucket, const rn__cuda_slot *slot, rn_error *err)
 {
-    const run r = {.e = e, .signature = signature, .bucket = bucket, .rows = e->buckets[bucket], .err = err};
+    const run r = {.e = e, .signature = signature, .slot = slot, .bucket = bucket, .rows = e->buckets[bucket], .err = err};
     if (rn__cuda_feed_is_packed(e->plan, signature)) {
         RN_TRY(launched(pack(&r, &e->tensors[signature->feed], NULL, false), "packing the input", err));
     }
@@ -160,18 +161,25 @@ rn_status rn__cuda_schedule_run(rn_executor *e, const rn_signature *signature, i
 
 /* ---- recording ---- */
 
-static rn_status record(rn_executor *e, const rn_signature *signature, int32_t bucket, cudaGraphExec_t *out, rn_error *err)
+static rn_status record_slot(rn_executor *e, const rn_signature *signature, int32_t bucket, const rn__cuda_slot *slot, rn_error *err)
 {
     cudaGraph_t graph = NULL;
-    RN_TRY(rn__cuda_schedule_run(e, signature, bucket, err));
-    RN_CUDA_TRY(cudaStreamSynchronize(e->stream), "the first run");
     RN_CUDA_TRY(cudaStreamBeginCapture(e->stream, cudaStreamCaptureModeThreadLocal), "recording a graph");
-    const rn_status recorded = rn__cuda_schedule_run(e, signature, bucket, err);
+    const rn_status recorded = rn__cuda_schedule_run(e, signature, bucket, slot, err);
     cudaError_t error = cudaStreamEndCapture(e->stream, &graph); /* also after a failure, or the stream stays unusable */
-    if (recorded == RN_STATUS_OK && error == cudaSuccess) error = cudaGraphInstantiate(out, graph, 0);
+    if (recorded == RN_STATUS_OK && error == cudaSuccess)
+        error = cudaGraphInstantiate(rn__cuda_graph(e, signature, bucket, slot), graph, 0);
     if (graph) (void)cudaGraphDestroy(graph);
     RN_TRY(recorded);
     RN_CUDA_TRY(error, "recording a graph");
+    return RN_STATUS_OK;
+}
+
+static rn_status record(rn_executor *e, const rn_signature *signature, int32_t bucket, rn_error *err)
+{
+    RN_TRY(rn__cuda_schedule_run(e, signature, bucket, &e->slots[0], err));
+    RN_CUDA_TRY(cudaStreamSynchronize(e->stream), "the first run");
+    for (int i = 0; i < RN__CUDA_SLOTS; i++) RN_TRY(record_slot(e, signature, bucket, &e->slots[i], err));
     return RN_STATUS_OK;
 }
 
@@ -179,7 +187,7 @@ rn_status rn__cuda_schedule_record(rn_executor *e, rn_error *err)
 {
     for (int32_t s = 0; s < e->plan->signature_count; s++) {
         for (int32_t b = 0; b < e->bucket_count; b++) {
-            const rn_status status = record(e, &e->plan->signatures[s], b, &e->graphs[s * e->bucket_count + b], err);
+            const rn_status status = record(e, &e->plan->signatures[s], b, err);
             if (status != RN_STATUS_OK) {
                 rn_error_prefix(err, "signature %s, batch %d", e->plan->signatures[s].name, e->buckets[b]);
                 return status;

@@ -65,6 +65,8 @@ static rn_dtype output_type(const rn_executor *e, const rn_op *op)
 
 static rn_status check_op(const rn_executor *e, const rn_op *op, rn_error *err)
 {
+    if (op->kind == RN_OP_QUANTIZE || (op->kind == RN_OP_CONV2D && e->plan->weights[op->u.conv2d.filter].dtype != RN_DTYPE_F32))
+        return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s: the CUDA backend does not run quantized networks", op->name);
     const rn__cuda_tensor *x = &e->tensors[op->inputs[0]];
     if (x->dtype == RN_DTYPE_U8 && op->kind != RN_OP_SCALE_SHIFT) {
         return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s: the CUDA backend runs %s on floating point, not on uint8", op->name,
@@ -132,7 +134,7 @@ cleanup:
     return status;
 }
 
-rn__cuda_output rn__cuda_output_of(const rn_executor *e, const rn_signature *signature, int32_t index)
+rn__cuda_output rn__cuda_output_of(const rn_executor *e, const rn_signature *signature, int32_t index, const rn__cuda_slot *slot)
 {
     rn__cuda_output output = {0};
     for (int32_t i = 0;; i++) {
@@ -140,7 +142,7 @@ rn__cuda_output rn__cuda_output_of(const rn_executor *e, const rn_signature *sig
         output.row_bytes = (size_t)t->h * (size_t)t->w * (size_t)t->channels * sizeof(float);
         if (i == index) {
             output.unpacked = t->c != t->channels || rn_dtype_bytes(t->dtype) != sizeof(float);
-            output.data = output.unpacked ? e->download + output.offset : t->data;
+            output.data = !output.unpacked ? t->data : slot ? slot->download + output.offset : NULL;
             return output;
         }
         output.offset += aligned(output.row_bytes * (size_t)e->buckets[e->bucket_count - 1]);

@@ -1,6 +1,6 @@
 /* See tuning_cache.h. The file is text, one convolution a line:
  *
- *     resnetd cuda tuning 1
+ *     resnetd cuda tuning 2
  *     <owner>
  *     <the numbers of conv.h> <library> <way> <microseconds>
  *     ...
@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 enum { MAX_ENTRIES = 1 << 16, MAX_LINE = 512, MAX_PATH = 4096 };
-static const char title[] = "resnetd cuda tuning 1";
+static const char title[] = "resnetd cuda tuning 2";
 
 typedef struct {
     rn__conv_shape shape;
@@ -67,8 +67,8 @@ static bool read_line(const char *line, entry *e)
     }
     if (sscanf(line + at, "%d %" SCNd32 " %f%n", &library, &e->choice.way, &e->choice.microseconds, &used) != 3) return false;
     rn__conv_from_numbers(v, &e->shape);
-    e->choice.library = library == RN__LIBRARY_CUBLASLT ? RN__LIBRARY_CUBLASLT : RN__LIBRARY_CUDNN;
-    return line[at + used] == '\n' && e->choice.way >= 0;
+    e->choice.library = (rn__library)library;
+    return line[at + used] == '\n' && e->choice.way >= 0 && library >= 0 && library < RN__LIBRARY_COUNT;
 }
 
 /* FNV-1a: enough to notice what a crash or an editor did. */

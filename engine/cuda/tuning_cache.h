@@ -9,7 +9,8 @@
 #include "engine/cuda/conv.h"
 #include "kernels/base/error.h"
 
-typedef enum { RN__LIBRARY_CUDNN, RN__LIBRARY_CUBLASLT } rn__library;
+/* OWN: the fused kernel of conv_own.h. */
+typedef enum { RN__LIBRARY_CUDNN, RN__LIBRARY_CUBLASLT, RN__LIBRARY_OWN, RN__LIBRARY_COUNT } rn__library;
 
 typedef struct rn__conv_choice {
     rn__library library;

@@ -5,6 +5,17 @@
 #include <string.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+#if defined(__x86_64__)
+/* Linux saves the tile registers only for processes that asked for them (since 5.16; older ones refuse). Documentation/arch/x86/xstate.rst. */
+static int may_use_tiles(void)
+{
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 }; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
 #endif
 
 rn_isa rn_cpu_best_isa(void)
@@ -14,9 +25,10 @@ rn_isa rn_cpu_best_isa(void)
     const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     const int avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    const int vnni = __builtin_cpu_supports("avx512vnni");
-    if (avx2 && avx512 && vnni && __builtin_cpu_supports("avx512bf16")) return RN_ISA_AVX512_BF16;
-    if (avx2 && avx512 && vnni) return RN_ISA_AVX512_VNNI;
+    const int vnni = avx2 && avx512 && __builtin_cpu_supports("avx512vnni"), bf16 = vnni && __builtin_cpu_supports("avx512bf16");
+    if (bf16 && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") && may_use_tiles()) return RN_ISA_AMX;
+    if (bf16) return RN_ISA_AVX512_BF16;
+    if (vnni) return RN_ISA_AVX512_VNNI;
     if (avx2 && avx512) return RN_ISA_AVX512;
     if (avx2) return RN_ISA_AVX2;
 #endif

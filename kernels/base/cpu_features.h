@@ -10,7 +10,8 @@
     X(AVX2, "avx2")         /* AVX2 and FMA3 */                                                                                \
     X(AVX512, "avx512")     /* AVX-512 F, BW, DQ, VL */                                                                        \
     X(AVX512_VNNI, "avx512_vnni")                                                                                              \
-    X(AVX512_BF16, "avx512_bf16") /* every processor with it has VNNI */
+    X(AVX512_BF16, "avx512_bf16")                                                                                              \
+    X(AMX, "amx")           /* AMX with bf16, and the system's leave to use it */
 
 typedef enum {
 #define RN_ISA_ENUM(name, text) RN_ISA_##name,
@@ -19,7 +20,7 @@ typedef enum {
         RN_ISA_COUNT
 } rn_isa;
 
-/* Best set that processor and operating system support. Thread-safe. */
+/* Best set that processor and operating system support. Thread-safe. Asks the system for the tile registers of AMX, for the whole process. */
 rn_isa rn_cpu_best_isa(void);
 const char *rn_isa_name(rn_isa isa);
 /* Whether a set has that name; then *out is it. */

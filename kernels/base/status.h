@@ -14,7 +14,8 @@
     X(PERMISSION_DENIED, "permission denied")   /* it exists and may not be read */                                            \
     X(UNSUPPORTED, "unsupported")               /* well-formed, outside what this software does */                             \
     X(OUT_OF_MEMORY, "out of memory")           /* host or device */                                                           \
-    X(DEVICE_FAILED, "device failed")           /* no usable device, or it stopped answering */                                \
+    X(DEVICE_FAILED, "device failed")           /* no usable device, or a call to it failed */                                 \
+    X(DEVICE_LOST, "device lost")               /* it stopped answering, and will not answer again in this process */          \
     X(OVERLOADED, "overloaded")                 /* a bounded queue is full: try again later */                                 \
     X(DEADLINE_EXCEEDED, "deadline exceeded")                                                                                  \
     X(CANCELLED, "cancelled")                                                                                                  \

@@ -11,8 +11,9 @@
 
 enum {
     LINE_BYTES = 64,
-    BLOCK_BYTES = 1 << 20,      /* of V */
-    MAX_POINTS = 6
+    BLOCK_BYTES = 1 << 20, LARGE_BLOCK_BYTES = 4 << 20, /* of V */
+    GROUP_PANELS = 4,
+    MAX_POINTS = 7
 };
 
 static int32_t min(int32_t a, int32_t b)
@@ -63,11 +64,16 @@ void rn_conv2d_winograd_init(rn_conv2d_winograd *w, const rn_conv2d_args *args, 
     w->slice_bytes = (int64_t)args->c / rn_step_channels(dtype) * lanes * RN_STEP_BYTES;
     w->panel_bytes = w->points * w->slice_bytes;
     w->v_row = odd_lines(args->c, dtype);
-    /* As many tiles as the second cache level holds, for every block reads the whole filter again. With 512 KiB, and two blocks instead of one,
-     * 14x14x256 took 1.14 (m = 4) and 0.68 (m = 2) of the direct time on a Xeon (family 6, model 207), with 1 MiB 0.77 and 0.61. */
-    w->block = max((int32_t)(BLOCK_BYTES / ((int64_t)rn_dtype_bytes(dtype) * w->points * w->v_row)), w->tile->rows);
+    /* Every block reads the whole filter again, and every group of panels the whole block. A block that the second cache level holds is best as
+     * long as the filter comes from there too. A larger filter comes from memory, and then it is V that had better come from the third level:
+     * Xeon (family 6, model 207), 14x14x256 with m = 5, batch 8, best of many runs on two cores: 2.5 ms a layer with blocks of 1 MiB, 1.8 with
+     * 4 MiB, 1.7 with 8 MiB; 28x28x128 with m = 4: 2.0 ms with 1 MiB, 2.5 with 4 MiB. */
+    const int64_t block_bytes = w->panel_count * w->panel_bytes > LARGE_BLOCK_BYTES ? LARGE_BLOCK_BYTES : BLOCK_BYTES;
+    w->block = max((int32_t)(block_bytes / ((int64_t)rn_dtype_bytes(dtype) * w->points * w->v_row)), w->tile->rows);
+    w->block = min(w->block, w->tile_count);
+    w->group = min(GROUP_PANELS, w->panel_count);
     w->v_plane = odd_lines(w->block * w->v_row, dtype);
-    w->p_plane = odd_lines((int64_t)w->block * lanes, RN_DTYPE_F32);
+    w->p_plane = odd_lines((int64_t)w->block * w->group * lanes, RN_DTYPE_F32);
 }
 
 size_t rn_conv2d_winograd_scratch_bytes(const rn_conv2d_winograd *w)
@@ -80,7 +86,7 @@ size_t rn_conv2d_winograd_scratch_bytes(const rn_conv2d_winograd *w)
 /* One direction of the filter's transform: n rows of three factors. */
 static void filter_matrix(int32_t m, double g[MAX_POINTS][3])
 {
-    static const double finite[] = {0, 1, -1, 0.5, -2};
+    static const double finite[MAX_POINTS - 1] = {0, 1, -1, 0.5, -2, -0.5};
     const int32_t count = m + 1;
     for (int32_t i = 0; i < count; i++) {
         double product = 1;
@@ -131,13 +137,21 @@ void rn_conv2d_winograd_pack(const rn_conv2d_winograd *w, void *to)
 
 /* ---- run ---- */
 
-/* P = V x one panel: for every point the tiles of the block, as evenly cut as the micro-kernel allows. While a slice of the panel is multiplied,
- * the next one is prefetched; the last one's successor is the next panel. */
-static void multiply(const rn_conv2d_winograd *w, const char *v, float *p, int32_t tiles, int32_t panel)
+/* The weights of one panel at one point. `at` counts the points' panels of a group one after the other; the group's last one is followed by the
+ * panel after the group. */
+static const char *filter_slice(const rn_conv2d_winograd *w, int32_t panel_begin, int32_t panels, int32_t at)
+{
+    if (at == w->points * panels) return w->packed + (panel_begin + panels) * w->panel_bytes;
+    return w->packed + (panel_begin + at % panels) * w->panel_bytes + at / panels * w->slice_bytes;
+}
+
+/* P = V x a group of panels: for every point the tiles of the block, as evenly cut as the micro-kernel allows. While a slice of the filter is
+ * multiplied, the next one is prefetched. */
+static void multiply(const rn_conv2d_winograd *w, const char *v, float *p, int32_t tiles, int32_t panel_begin, int32_t panels)
 {
     const rn_conv2d_tile_kernel *kernel = w->tile;
     const int32_t parts = ceil_div(tiles, kernel->rows), half = kernel->rows / 2;
-    const int64_t size = (int64_t)rn_dtype_bytes(w->args.x.dtype);
+    const int64_t size = (int64_t)rn_dtype_bytes(w->args.x.dtype), p_row = (int64_t)panels * kernel->lanes;
     rn_conv2d_tile_args t = {
         .a_pixel = w->v_row,
         .tap_rows = 1,
@@ -145,22 +159,23 @@ static void multiply(const rn_conv2d_winograd *w, const char *v, float *p, int32
         .steps = w->args.c / rn_step_channels(w->args.x.dtype),
         .channels = kernel->lanes,
         .y_dtype = RN_DTYPE_F32,
-        .y_pixel = kernel->lanes,
+        .y_pixel = p_row,
         .ahead_bytes = ceil_div(kernel->lanes * RN_STEP_BYTES, parts),
     };
-    for (int32_t point = 0; point < w->points; point++) {
-        const char *slice = w->packed + panel * w->panel_bytes + point * w->slice_bytes;
-        t.panel = slice;
+    for (int32_t at = 0; at < w->points * panels; at++) {
+        const int32_t point = at / panels, panel = at % panels;
+        const char *ahead = filter_slice(w, panel_begin, panels, at + 1);
+        t.panel = filter_slice(w, panel_begin, panels, at);
         for (int32_t part = 0; part < parts; part++) {
             const int32_t begin = cut(tiles, part, parts), end = cut(tiles, part + 1, parts);
             const char *a = v + (point * w->v_plane + begin * w->v_row) * size;
-            float *y = p + point * w->p_plane + begin * kernel->lanes;
+            float *y = p + point * w->p_plane + begin * p_row + panel * kernel->lanes;
             t.a0 = a;
             t.a1 = a + half * w->v_row * size;
             t.y0 = y;
-            t.y1 = y + half * kernel->lanes;
+            t.y1 = y + half * p_row;
             t.pixels = end - begin;
-            t.ahead = slice + w->slice_bytes + w->slice_bytes * part / parts;
+            t.ahead = ahead + w->slice_bytes * part / parts;
             kernel->run(&t);
         }
     }
@@ -179,11 +194,12 @@ void rn_conv2d_winograd_run(const rn_conv2d_winograd *w, int32_t tile_begin, int
         w->input->run(&t);
         t.points = p;
         t.plane = w->p_plane;
-        t.row = lanes;
-        for (int32_t panel = panel_begin; panel < panel_end; panel++) {
-            multiply(w, v, p, t.tile_end - t.tile_begin, panel);
+        for (int32_t panel = panel_begin; panel < panel_end; panel += w->group) {
+            const int32_t panels = min(w->group, panel_end - panel);
+            multiply(w, v, p, t.tile_end - t.tile_begin, panel, panels);
+            t.row = (int64_t)panels * lanes;
             t.k_begin = panel * lanes;
-            t.k_end = min(t.k_begin + lanes, w->args.k);
+            t.k_end = min(t.k_begin + panels * lanes, w->args.k);
             w->output->run(&t);
         }
     }

@@ -1,10 +1,10 @@
-/* Winograd convolution: 3x3 filters of stride 1 with 2.25 (m = 2) or 4 (m = 4) times fewer multiplications, less where m does not divide the
- * picture. winograd_kernels.h has the mathematics.
+/* Winograd convolution: 3x3 filters of stride 1 with 2.25 (m = 2), 4 (m = 4) or 4.6 (m = 5) times fewer multiplications, less where m does not
+ * divide the picture. winograd_kernels.h has the mathematics.
  *
- * A block of tiles goes through three steps, each of which leaves its result in the second cache level for the next:
+ * A block of tiles goes through three steps, each of which leaves its result in a cache for the next:
  *
  *     inputs       -> V [n * n][tile][c]       rn_winograd_input; V has the type of the inputs
- *     V x filter   -> P [n * n][tile][lanes]   n * n matrix products by the convolution's micro-kernel, for one panel of output channels; f32
+ *     V x filter   -> P [n * n][tile][k]       n * n matrix products by the convolution's micro-kernel, for a group of panels of channels; f32
  *     P            -> outputs                  rn_winograd_output, with bias, residual, ReLU and second output
  *
  * A NaN or an infinity in the input reaches all outputs of its tiles, as NaN, not only those whose windows hold it.
@@ -25,7 +25,7 @@ enum { RN_WINOGRAD_CHANNELS = 16 }; /* input and output channels come in multipl
 /* Whether the convolution has the form that this method needs. All its maps have one type. */
 bool rn_conv2d_winograd_fits(const rn_conv2d_args *args);
 
-/* A convolution with output tiles of m x m = 2 x 2 or 4 x 4. Input maps need no zeros around them. */
+/* A convolution with output tiles of m x m: 2 x 2, 4 x 4 or 5 x 5. Input maps need no zeros around them. */
 typedef struct rn_conv2d_winograd {
     rn_conv2d_args args;
     const rn_conv2d_tile_kernel *tile;
@@ -36,7 +36,7 @@ typedef struct rn_conv2d_winograd {
     int32_t tiles_h, tiles_w, tile_count; /* of one picture each way; of the batch */
     int32_t panel_count;
     int64_t slice_bytes, panel_bytes; /* of the filter: one point of a panel, all points */
-    int32_t block;                  /* tiles that go through the steps together */
+    int32_t block, group;           /* tiles and panels that go through the steps together */
     int64_t v_row, v_plane, p_plane; /* elements between tiles and points */
 } rn_conv2d_winograd;
 
@@ -45,7 +45,7 @@ void rn_conv2d_winograd_init(rn_conv2d_winograd *winograd, const rn_conv2d_args 
                              const void *packed);
 /* to: panel_count * panel_bytes, 64-byte aligned; reads args.filter. */
 void rn_conv2d_winograd_pack(const rn_conv2d_winograd *winograd, void *to);
-/* Memory that one call of run needs, for any number of pictures; 64-byte aligned. */
+/* Memory that one call of run needs, for as many pictures as args has or fewer; 64-byte aligned. */
 size_t rn_conv2d_winograd_scratch_bytes(const rn_conv2d_winograd *winograd);
 /* Tiles [tile_begin, tile_end) of output channel panels [panel_begin, panel_end). */
 void rn_conv2d_winograd_run(const rn_conv2d_winograd *winograd, int32_t tile_begin, int32_t tile_end, int32_t panel_begin, int32_t panel_end,

@@ -94,7 +94,7 @@ static inline int32_t rn_step_channels(rn_dtype x)
  * does all that conv says about the sums. Channels are multiples of 16. */
 typedef struct rn_winograd_args {
     const rn_conv2d_args *conv; /* 3x3, stride 1; its rows are not used */
-    int32_t m;                  /* 2 or 4: a tile is m x m outputs, (m + 2) x (m + 2) points */
+    int32_t m;                  /* 2, 4 or 5: a tile is m x m outputs, (m + 2) x (m + 2) points */
     int32_t tiles_h, tiles_w;   /* of one picture: ceil(p / m), ceil(q / m) */
     int32_t tile_begin, tile_end; /* of the n * tiles_h * tiles_w tiles */
     int32_t k_begin, k_end;     /* output transform: these output channels */

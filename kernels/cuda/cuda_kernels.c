@@ -8,8 +8,8 @@
 #define SLOT_BF16(slot, operation) .slot = rn_##slot##_bf16__cuda,
 
 static const rn_cuda_kernels f32 = {RN_CUDA_SLOT_LIST(SLOT_F32)};
-static const rn_cuda_kernels f16 = {RN_CUDA_SLOT_LIST(SLOT_F16)};
-static const rn_cuda_kernels bf16 = {RN_CUDA_SLOT_LIST(SLOT_BF16)};
+static const rn_cuda_kernels f16 = {RN_CUDA_SLOT_LIST(SLOT_F16) RN_CUDA_HALF_SLOT_LIST(SLOT_F16)};
+static const rn_cuda_kernels bf16 = {RN_CUDA_SLOT_LIST(SLOT_BF16) RN_CUDA_HALF_SLOT_LIST(SLOT_BF16)};
 
 const rn_cuda_kernels *rn_cuda_kernels_of(rn_dtype dtype)
 {

@@ -108,6 +108,32 @@ typedef struct rn_cuda_top_k_args {
     int32_t channels, c, k;     /* k <= channels */
 } rn_cuda_top_k_args;
 
+/* y[n][position] = sum over channels of x * weights of the picture's class, in f32 and in a fixed order. */
+typedef struct rn_cuda_class_map_args {
+    const void *x;              /* T [n][positions][c] */
+    const void *weights;        /* T [..][c]: a dense layer's filter as the engine keeps it */
+    const int32_t *classes;     /* of picture n: classes[n * class_stride], checked by nobody */
+    int64_t class_stride;
+    float *y;                   /* [n][positions] */
+    int32_t n, positions, c;
+} rn_cuda_class_map_args;
+
+/* y = relu?(x * filter + residual + bias), y2 = relu(y * scale + shift): a 1x1 convolution with stride 1 and the pre-activation of what
+ * follows, for f16 and bf16. Sums are f32; y2 is made of the rounded y. */
+typedef struct rn_cuda_expand_dual_args {
+    const void *x;              /* T [pixels][c] */
+    const void *filter;         /* T [k][c] */
+    const void *bias;           /* T [k] */
+    const void *residual;       /* T [pixels][k] or NULL; may be y */
+    void *y;                    /* T [pixels][k], or NULL: nobody reads it */
+    void *y2;                   /* T [pixels][k] */
+    const float *scale, *shift; /* [k], 16-byte aligned */
+    int64_t pixels;             /* n * p * q, at least 1 */
+    int32_t c, k;               /* multiples of RN_CUDA_EXPAND_DEPTH and RN_CUDA_EXPAND_CHANNELS */
+    bool relu;
+} rn_cuda_expand_dual_args;
+enum { RN_CUDA_EXPAND_PIXELS = 128, RN_CUDA_EXPAND_CHANNELS = 128, RN_CUDA_EXPAND_DEPTH = 32 }; /* what a block computes at once */
+
 /* The launchers of one storage type. pack_u8 and pack_f32 differ in the type of x alone and share their arguments' struct. */
 #define RN_CUDA_SLOT_LIST(X)                                                                                                               \
     X(image_fit, image_fit)                                                                                                                \
@@ -119,16 +145,22 @@ typedef struct rn_cuda_top_k_args {
     X(max_pool, max_pool)                                                                                                                  \
     X(global_average_pool, global_average_pool)                                                                                            \
     X(softmax, softmax)                                                                                                                    \
-    X(top_k, top_k)
+    X(top_k, top_k)                                                                                                                        \
+    X(class_map, class_map)
+
+/* Those that only f16 and bf16 have; NULL for f32. */
+#define RN_CUDA_HALF_SLOT_LIST(X) X(expand_dual, expand_dual)
 
 #define RN_CUDA_SLOT_TYPE(slot, operation)                                                                                                 \
     typedef rn_status rn_cuda_##slot##_fn(const rn_cuda_##operation##_args *args, cudaStream_t stream);
 RN_CUDA_SLOT_LIST(RN_CUDA_SLOT_TYPE)
+RN_CUDA_HALF_SLOT_LIST(RN_CUDA_SLOT_TYPE)
 #undef RN_CUDA_SLOT_TYPE
 
 typedef struct rn_cuda_kernels {
 #define RN_CUDA_SLOT_FIELD(slot, operation) rn_cuda_##slot##_fn *slot;
     RN_CUDA_SLOT_LIST(RN_CUDA_SLOT_FIELD)
+    RN_CUDA_HALF_SLOT_LIST(RN_CUDA_SLOT_FIELD)
 #undef RN_CUDA_SLOT_FIELD
 } rn_cuda_kernels;
 
@@ -145,6 +177,7 @@ extern const char *const rn_cuda_architectures; /* what it has code for: "sm_80 
     rn_cuda_##slot##_fn rn_##slot##_f16__cuda;                                                                                             \
     rn_cuda_##slot##_fn rn_##slot##_bf16__cuda;
 RN_CUDA_SLOT_LIST(RN_CUDA_SYMBOL)
+RN_CUDA_HALF_SLOT_LIST(RN_CUDA_SYMBOL)
 #undef RN_CUDA_SYMBOL
 
 #ifdef __cplusplus

@@ -5,8 +5,8 @@
  * macros below, the third comes from the header that the host compiler finds.
  *
  * Rules that keep a kernel true on both: block sizes are multiples of 32; no thread returns before the last barrier or shuffle of its block
- * or warp; barriers and shuffles stand in control flow that is uniform for the block or warp, with full masks; no inline PTX; no float
- * atomics, so that results do not depend on an order; the _rn intrinsics where a result must be equal to the bit.
+ * or warp; barriers and shuffles stand in control flow that is uniform for the block or warp, with full masks; no inline PTX but that of
+ * tensor_core.cuh; no float atomics, so that results do not depend on an order; the _rn intrinsics where a result must be equal to the bit.
  *
  * RN_LAUNCH(kernel, grid, block, shared_bytes, stream, args...)
  *     A statement. A templated kernel goes in parentheses: RN_LAUNCH((k<float, 4>), ...).

@@ -11,6 +11,11 @@
  * size (AddressSanitizer then guards its ends), filled with NaNs, and under
  * AddressSanitizer it is poisoned whenever no device work is running, so that
  * host code that follows a device pointer is caught.
+ *
+ * There may be several devices: each thread has a current one, memory and
+ * streams belong to the one they were made on, and work on a stream of another
+ * device is refused, as a real launch is. An event stands for its latest record
+ * when something waits for it, whatever is recorded later.
  */
 #include "emulation_control.h"
 #include "emulation_internal.h"
@@ -45,29 +50,42 @@ struct CUgraphExec_st {
 };
 
 struct CUstream_st {
+    int device = 0;
     std::deque<Work> queue;
     std::unique_ptr<CUgraph_st> capture;
     bool capture_broken = false;
 };
 
-struct CUevent_st {
-    CUstream_st *stream = nullptr; /* of the last record, null once reached */
+struct Record {
+    CUstream_st *stream = nullptr; /* null once reached */
     long time = 0;                 /* pieces of work that the device had done when it was reached */
+};
+
+struct CUevent_st {
+    std::shared_ptr<Record> last = std::make_shared<Record>();
 };
 
 namespace
 {
 
+constexpr int max_devices = 8;
+
+struct Allocation {
+    size_t bytes;
+    int device;
+};
+
 std::recursive_mutex lock;
-std::map<uintptr_t, size_t> allocations;
+std::map<uintptr_t, Allocation> allocations;
 std::vector<CUstream_st *> streams;
-CUstream_st default_stream;
+CUstream_st default_streams[max_devices];
+thread_local int current_device;
 cudaError_t last_error = cudaSuccess;
 long live_objects;
 int draining;
 long device_time;
 size_t memory_limit = size_t(8) << 30;
-int sticky; /* the error that every call returns from now on, or 0 */
+int sticky[max_devices]; /* the error that every call to a device returns from now on, or 0 */
 int driver_version = CUDART_VERSION;
 int device_count = 1;
 
@@ -82,18 +100,18 @@ using Guard = std::lock_guard<std::recursive_mutex>;
 
 CUstream_st *resolve(cudaStream_t stream)
 {
-    return stream ? stream : &default_stream;
+    return stream ? stream : &default_streams[current_device];
 }
 
 /* Device memory is reachable only while device work runs. */
 void open_device_memory(bool open)
 {
-    for (auto &[address, bytes] : allocations) {
+    for (auto &[address, allocation] : allocations) {
         void *memory = reinterpret_cast<void *>(address);
         if (open)
-            ASAN_UNPOISON_MEMORY_REGION(memory, bytes);
+            ASAN_UNPOISON_MEMORY_REGION(memory, allocation.bytes);
         else
-            ASAN_POISON_MEMORY_REGION(memory, bytes);
+            ASAN_POISON_MEMORY_REGION(memory, allocation.bytes);
     }
 }
 
@@ -117,15 +135,16 @@ void drain(CUstream_st *stream)
 
 void drain_all()
 {
-    drain(&default_stream);
-    for (CUstream_st *stream : streams) drain(stream);
+    drain(&default_streams[current_device]);
+    for (CUstream_st *stream : streams)
+        if (stream->device == current_device) drain(stream);
 }
 
-void reach(CUevent_st *event)
+void reach(const std::shared_ptr<Record> &record)
 {
-    if (!event->stream) return;
+    if (!record->stream) return;
     if (draining++ == 0) open_device_memory(true);
-    while (event->stream) run_one(event->stream);
+    while (record->stream) run_one(record->stream);
     if (--draining == 0) open_device_memory(false);
 }
 
@@ -150,27 +169,43 @@ size_t bytes_from(const void *pointer)
     uintptr_t address = reinterpret_cast<uintptr_t>(pointer);
     auto after = allocations.upper_bound(address);
     if (after == allocations.begin()) return 0;
-    auto [start, bytes] = *--after;
-    return address < start + bytes ? start + bytes - address : 0;
+    const auto &[start, allocation] = *--after;
+    return address < start + allocation.bytes ? start + allocation.bytes - address : 0;
 }
 
 size_t allocated_bytes()
 {
     size_t total = 0;
-    for (auto &[address, bytes] : allocations) total += bytes;
+    for (auto &[address, allocation] : allocations)
+        if (allocation.device == current_device) total += allocation.bytes;
     return total;
 }
 
-struct FailureFromEnvironment {
-    FailureFromEnvironment()
+/* RN_EMULATION_SWITCH names a file that a test writes while the process runs: lines of a device and the error that it has from now on. */
+const char *switch_path;
+
+struct SettingsFromEnvironment {
+    SettingsFromEnvironment()
     {
-        const char *text = getenv("RN_EMULATION_FAIL");
         char name[64];
         long nth;
         int status;
+        const char *text = getenv("RN_EMULATION_FAIL"), *count = getenv("RN_EMULATION_DEVICES");
         if (text && sscanf(text, "%63[^:]:%ld:%d", name, &nth, &status) == 3) rn_emulation_fail(name, nth, status);
+        if (count) device_count = std::clamp(atoi(count), 0, max_devices);
+        switch_path = getenv("RN_EMULATION_SWITCH");
+        for (int device = 0; device < max_devices; device++) default_streams[device].device = device;
     }
-} failure_from_environment;
+} settings_from_environment;
+
+void read_switch()
+{
+    FILE *file = switch_path ? fopen(switch_path, "r") : nullptr;
+    if (!file) return;
+    for (int device, status; fscanf(file, "%d %d", &device, &status) == 2;)
+        if (device >= 0 && device < max_devices) sticky[device] = status;
+    fclose(file);
+}
 
 } // namespace
 
@@ -181,12 +216,13 @@ cudaError_t enqueue(cudaStream_t handle, Work work)
 {
     Guard guard(lock);
     CUstream_st *stream = resolve(handle);
+    if (stream->device != current_device) return cudaErrorInvalidResourceHandle;
     if (stream->capture) {
         if (stream->capture_broken) return cudaErrorStreamCaptureInvalidated;
         stream->capture->nodes.push_back(std::move(work));
         return cudaSuccess;
     }
-    if (stream == &default_stream && capturing()) return forbid_in_capture();
+    if (!handle && capturing()) return forbid_in_capture();
     stream->queue.push_back(std::move(work));
     return cudaSuccess;
 }
@@ -194,7 +230,8 @@ cudaError_t enqueue(cudaStream_t handle, Work work)
 int injected_failure(const char *function)
 {
     Guard guard(lock);
-    if (sticky) return sticky;
+    read_switch();
+    if (sticky[current_device]) return sticky[current_device];
     if (failure.nth <= 0 || (failure.function != "*" && failure.function != function)) return 0;
     if (--failure.nth > 0) return 0;
     failure.happened = true;
@@ -229,9 +266,9 @@ void rn_emulation_fail(const char *function, long nth, int status)
 {
     failure = {function, nth, status, false};
 }
-void rn_emulation_break_device(int status)
+void rn_emulation_break_device(int device, int status)
 {
-    sticky = status;
+    sticky[device] = status;
 }
 void rn_emulation_set_memory(size_t bytes)
 {
@@ -292,7 +329,17 @@ cudaError_t cudaGetDeviceCount(int *count)
 cudaError_t cudaSetDevice(int device)
 {
     RN_EMULATION_CALL(cudaError_t);
-    return device >= 0 && device < device_count ? cudaSuccess : cudaErrorInvalidDevice;
+    if (device < 0 || device >= device_count) return cudaErrorInvalidDevice;
+    current_device = device;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetPCIBusId(char *text, int bytes, int device)
+{
+    RN_EMULATION_CALL(cudaError_t);
+    if (device < 0 || device >= device_count) return cudaErrorInvalidDevice;
+    snprintf(text, static_cast<size_t>(bytes), "0000:%02X:00.0", device + 1);
+    return cudaSuccess;
 }
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device)
@@ -323,7 +370,7 @@ cudaError_t cudaMalloc(void **pointer, size_t bytes)
     void *memory;
     if (posix_memalign(&memory, 256, bytes)) return cudaErrorMemoryAllocation;
     memset(memory, 0xff, bytes);
-    allocations[reinterpret_cast<uintptr_t>(memory)] = bytes;
+    allocations[reinterpret_cast<uintptr_t>(memory)] = {bytes, current_device};
     ASAN_POISON_MEMORY_REGION(memory, bytes);
     *pointer = memory;
     return cudaSuccess;
@@ -337,7 +384,7 @@ cudaError_t cudaFree(void *pointer)
     auto found = allocations.find(reinterpret_cast<uintptr_t>(pointer));
     if (found == allocations.end()) return cudaErrorInvalidValue;
     drain_all();
-    ASAN_UNPOISON_MEMORY_REGION(pointer, found->second);
+    ASAN_UNPOISON_MEMORY_REGION(pointer, found->second.bytes);
     allocations.erase(found);
     free(pointer);
     return cudaSuccess;
@@ -407,7 +454,7 @@ cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpy
     RN_EMULATION_CALL(cudaError_t);
     Guard guard(lock);
     const cudaError_t error = cudaMemcpyAsync(to, from, bytes, kind, nullptr);
-    if (!error) drain(&default_stream);
+    if (!error) drain(resolve(nullptr));
     return error;
 }
 
@@ -423,6 +470,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned int)
     RN_EMULATION_CALL(cudaError_t);
     Guard guard(lock);
     *stream = new CUstream_st();
+    (*stream)->device = current_device;
     streams.push_back(*stream);
     return cudaSuccess;
 }
@@ -472,15 +520,15 @@ cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t start, cudaEve
 {
     RN_EMULATION_CALL(cudaError_t);
     Guard guard(lock);
-    if (start->stream || stop->stream) return cudaErrorNotReady;
-    *milliseconds = static_cast<float>(stop->time - start->time);
+    if (start->last->stream || stop->last->stream) return cudaErrorNotReady;
+    *milliseconds = static_cast<float>(stop->last->time - start->last->time);
     return cudaSuccess;
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event)
 {
     Guard guard(lock);
-    reach(event);
+    reach(event->last);
     count_object(-1);
     delete event;
     return cudaSuccess;
@@ -492,11 +540,14 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t handle)
     Guard guard(lock);
     CUstream_st *stream = resolve(handle);
     if (stream->capture) return forbid_in_capture();
-    event->stream = stream;
-    return enqueue(handle, [=] {
-        event->stream = nullptr;
-        event->time = device_time;
+    auto record = std::make_shared<Record>();
+    record->stream = stream;
+    const cudaError_t error = enqueue(handle, [=] {
+        record->stream = nullptr;
+        record->time = device_time;
     });
+    if (!error) event->last = record;
+    return error;
 }
 
 /* Runs the recording stream one item further, so that polling makes progress. */
@@ -504,23 +555,24 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
 {
     RN_EMULATION_CALL(cudaError_t);
     Guard guard(lock);
-    if (!event->stream) return cudaSuccess;
-    run_one(event->stream);
-    return event->stream ? cudaErrorNotReady : cudaSuccess;
+    if (!event->last->stream) return cudaSuccess;
+    run_one(event->last->stream);
+    return event->last->stream ? cudaErrorNotReady : cudaSuccess;
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
     RN_EMULATION_CALL(cudaError_t);
     Guard guard(lock);
-    reach(event);
+    reach(event->last);
     return cudaSuccess;
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned int)
 {
     RN_EMULATION_CALL(cudaError_t);
-    return enqueue(stream, [=] { reach(event); });
+    Guard guard(lock);
+    return enqueue(stream, [record = event->last] { reach(record); });
 }
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode)

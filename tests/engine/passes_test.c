@@ -136,16 +136,26 @@ static void add_scale_shift(rn_plan *plan, int32_t x, int32_t y, int32_t scale, 
     assert_int_equal(rn_plan_add_op(plan, &op, NULL, NULL), RN_STATUS_OK);
 }
 
-static void add_conv(rn_plan *plan, int32_t x, int32_t y, bool relu)
+/* residual, y2: RN_NONE where there is none. */
+static void add_fused_conv(rn_plan *plan, int32_t x, int32_t residual, int32_t y, int32_t y2, bool relu)
 {
     int32_t filter;
     void *data;
     assert_int_equal(rn_plan_new_weights(plan, "filter", RN_DTYPE_F32, 4, (int32_t[]){3, 3, 4, 4}, &data, &filter, NULL), RN_STATUS_OK);
     rn_test_fill(data, 144, 5);
-    rn_op op = {.kind = RN_OP_CONV2D, .name = "conv", .inputs = {x, RN_NONE}, .outputs = {y, RN_NONE}};
+    rn_op op = {.kind = RN_OP_CONV2D, .name = "conv", .inputs = {x, residual}, .outputs = {y, y2}};
     op.u.conv2d = (rn_conv2d_op){.r = 3, .s = 3, .stride_h = 1, .stride_w = 1, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .groups = 1,
                                  .filter = filter, .bias = RN_NONE, .relu = relu, .scale2 = RN_NONE, .shift2 = RN_NONE};
+    if (y2 != RN_NONE) {
+        op.u.conv2d.scale2 = add_vector(plan, 4, 6);
+        op.u.conv2d.shift2 = add_vector(plan, 4, 7);
+    }
     assert_int_equal(rn_plan_add_op(plan, &op, NULL, NULL), RN_STATUS_OK);
+}
+
+static void add_conv(rn_plan *plan, int32_t x, int32_t y, bool relu)
+{
+    add_fused_conv(plan, x, RN_NONE, y, RN_NONE, relu);
 }
 
 static void add_sum(rn_plan *plan, int32_t a, int32_t b, int32_t y, bool relu)
@@ -203,6 +213,31 @@ static void what_others_see_is_kept(void **state)
         finish(plan, "visible", x, z, variant == 0 ? a : RN_NONE);
         check_pass("optimize", plan, rn_plan_optimize);
         assert_int_equal(plan->op_count, 3);
+        rn_plan_destroy(plan);
+    }
+}
+
+/* What follows a convolution with a residual, a second output or a ReLU is not about its products alone: a scale may not go into the filter, a
+ * sum may not become its residual, a pre-activation not its second output where it has one. */
+static void convolutions_that_do_more_are_left_alone(void **state)
+{
+    (void)state;
+    enum { RESIDUAL, SECOND, RELU, EXTRAS };
+    enum { SCALE, SUM, PREACTIVATION, FOLLOWERS };
+    for (int variant = 0; variant < EXTRAS * FOLLOWERS; variant++) {
+        const int extra = variant / FOLLOWERS, follower = variant % FOLLOWERS;
+        rn_plan *plan = rn_plan_create();
+        const int32_t x = add_tensor(plan, "x", RN_DTYPE_F32), y = add_tensor(plan, "y", RN_DTYPE_F32),
+                      y2 = extra == SECOND ? add_tensor(plan, "y2", RN_DTYPE_F32) : RN_NONE, z = add_tensor(plan, "z", RN_DTYPE_F32);
+        add_fused_conv(plan, x, extra == RESIDUAL ? x : RN_NONE, y, y2, extra == RELU);
+        if (follower == SUM) add_sum(plan, y, x, z, false);
+        else add_scale_shift(plan, y, z, add_vector(plan, 4, 1), add_vector(plan, 4, 2), follower == PREACTIVATION);
+        char name[32];
+        snprintf(name, sizeof name, "extra %d, follower %d", extra, follower);
+        finish(plan, name, x, z, y2);
+        check_pass("optimize", plan, rn_plan_optimize);
+        const bool fused = follower == PREACTIVATION && extra != SECOND; /* as the second output of whatever the first one is */
+        assert_int_equal(plan->op_count, fused ? 1 : 2);
         rn_plan_destroy(plan);
     }
 }
@@ -309,7 +344,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keras_v1_becomes_convolutions), cmocka_unit_test(slim_v2_keeps_one_scale_shift),
         cmocka_unit_test(chains_of_scales_become_one),   cmocka_unit_test(what_others_see_is_kept),
-        cmocka_unit_test(entries_of_signatures_are_kept), cmocka_unit_test(sums_of_convolutions),
+        cmocka_unit_test(convolutions_that_do_more_are_left_alone), cmocka_unit_test(entries_of_signatures_are_kept), cmocka_unit_test(sums_of_convolutions),
         cmocka_unit_test(arenas_do_not_overlap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

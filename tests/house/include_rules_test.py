@@ -10,7 +10,7 @@ ALLOWED = {
     "kernels": ["kernels/"],
     "engine": ["kernels/", "engine/"],
     "loader": ["loader/", "engine/plan.h", "engine/passes.h", "kernels/base/"],
-    "http": ["http/", "kernels/base/"],
+    "http": ["http/", "kernels/base/", "kernels/text/"],
 }
 LOADER_USERS = {"http/serving_sync.c", "http/warmup.c", "http/resnetd.c"}
 

@@ -100,6 +100,65 @@ static void test_syntax(void **state)
     expect_message(digits, 310, NULL);
 }
 
+/* Arrays of numbers are skipped in blocks, and only up to a depth: the same text inside of so many brackets more is read number by number.
+ * Both must say the same about every byte at every place. */
+enum { DEEPER = 70, BLOCKS_TEXT = 4096 };
+
+static rn_status verdict(const char *body, size_t bytes, int brackets, size_t *offset, char message[RN_ERROR_MESSAGE_BYTES])
+{
+    rn_text text = {malloc(bytes + (size_t)brackets), bytes + (size_t)brackets};
+    memset((char *)text.at, '[', (size_t)brackets);
+    memcpy((char *)text.at + brackets, body, bytes);
+    const char *root;
+    rn_error err = {0};
+    const rn_status status = rn_json_check(text, NULL, 0, &root, &err);
+    const char *at = strstr(err.message, " at offset: ");
+    *offset = at ? strtoull(at + strlen(" at offset: "), NULL, 10) - (size_t)brackets : 0;
+    snprintf(message, RN_ERROR_MESSAGE_BYTES, "%.*s", (int)(at ? at - err.message : 0), err.message);
+    free((char *)text.at);
+    return status;
+}
+
+static size_t write_numbers(char *out, const char *format, const char *separator)
+{
+    size_t n = (size_t)sprintf(out, "{\"instances\": [");
+    for (int i = 0; n < BLOCKS_TEXT / 2; i++) {
+        n += (size_t)sprintf(out + n, "%s[[", i ? separator : "");
+        for (int k = 0; k < 5; k++) {
+            n += (size_t)sprintf(out + n, k ? separator : "");
+            n += (size_t)sprintf(out + n, format, (k - 2) * 0.37 + i);
+        }
+        n += (size_t)sprintf(out + n, i % 3 ? "]]" : "], [0, -0.5%s-12]]", separator);
+    }
+    return n + (size_t)sprintf(out + n, "]}]");
+}
+
+static void test_blocks_see_what_bytes_see(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {"%.4f", "%.17g", "%.0f", "%e"}, *const separators[] = {", ", ",", " , "};
+    static const char bytes[] = "0159.-+eE,[]{}:\"N \n\tx/;\x7f\xb0";
+    for (size_t f = 0; f < sizeof formats / sizeof formats[0] * 3; f++) {
+        char text[BLOCKS_TEXT];
+        const size_t size = write_numbers(text, formats[f / 3], separators[f % 3]);
+        for (size_t at = 14; at < 400; at++) {
+            const char kept = text[at];
+            for (size_t b = 0; b < sizeof bytes; b++) { /* the NUL at the end too */
+                size_t offset, deeper_offset;
+                char message[RN_ERROR_MESSAGE_BYTES], deeper[RN_ERROR_MESSAGE_BYTES];
+                text[at] = bytes[b];
+                const rn_status status = verdict(text, size, 1, &offset, message);
+                assert_int_not_equal(verdict(text, size, DEEPER, &deeper_offset, deeper), RN_STATUS_OK); /* not all brackets are closed */
+                const bool agree = status == RN_STATUS_OK ? deeper_offset == size : strcmp(message, deeper) == 0 && offset == deeper_offset;
+                if (!agree)
+                    fail_msg("%s, byte %zu as 0x%02x: %s at %zu, %s at %zu", formats[f / 3], at, (unsigned char)bytes[b], message, offset,
+                             deeper, deeper_offset);
+            }
+            text[at] = kept;
+        }
+    }
+}
+
 static void test_depth(void **state)
 {
     (void)state;
@@ -357,7 +416,8 @@ static void test_speed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_syntax),         cmocka_unit_test(test_depth),     cmocka_unit_test(test_members),
+        cmocka_unit_test(test_syntax),         cmocka_unit_test(test_blocks_see_what_bytes_see),
+        cmocka_unit_test(test_depth),          cmocka_unit_test(test_members),
         cmocka_unit_test(test_strings),        cmocka_unit_test(test_mutations), cmocka_unit_test(test_float_rules),
         cmocka_unit_test(test_float_rounding), cmocka_unit_test(test_speed),
     };

@@ -58,6 +58,8 @@ static void test_floats(void **state)
         {0.5f, "0.5"},
         {99999.9f, "99999.9"},
         {0.000123456f, "0.000123456"},
+        {1.005859375f, "1.00585938"},
+        {1.001953125f, "1.00195312"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char out[RN_JSON_FLOAT_BYTES];
@@ -76,6 +78,7 @@ static void test_float_rule(void **state)
         float value;
         memcpy(&value, &seed, sizeof value);
         if (i % 2) value = (float)(seed >> 8) / 16777216.0f;   /* probabilities */
+        if (i % 8 == 6) value = (float)(512 + (seed >> 20)) / 512.0f; /* ten digits, the last a 5: printf rounds to the even ninth */
         if (i % 8 == 2) value = (float)(seed >> 20) / 1000.0f; /* short decimals */
         if (i % 8 == 4) value = (float)(int32_t)(seed >> 12);  /* whole numbers */
         if (!isfinite(value)) continue;

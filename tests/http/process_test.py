@@ -39,6 +39,17 @@ def test_usage(fails):
     fails(2, "RESNETD_MAX_BATCH_SIZE: --max_batch_size: expected 1 to 4096, found 0", *BASE, env={"RESNETD_MAX_BATCH_SIZE": "0"})
 
 
+def test_precision(fails, launch):
+    cpu = [*BASE, "--device=cpu", "--max_num_load_retries=0"]
+    fails(70, "precision bf16: this processor", *cpu, "--isa=scalar", "--precision=bf16")
+    fails(70, "precision tf32: the CPU backend has fp32, bf16 and auto", *cpu, "--precision=tf32")
+    fails(2, '--precision: expected fp32, tf32, fp16, bf16 or auto, found "fp8"', *BASE, "--precision=fp8")
+    server = launch(*cpu, "--isa=scalar", "--precision=auto")
+    server.wait_for(r"(auto: this processor has no bf16)")
+    assert requests.get(f"{server.url}/v1/models/default").status_code == 200
+    assert server.stop() == 0
+
+
 def test_what_is_not_served(fails):
     fails(2, "--prefer_tflite_model: TensorFlow Lite models are not served", *BASE, "--prefer_tflite_model")
     fails(2, "--use_alts_credentials: ALTS is not spoken", *BASE, "--use_alts_credentials=true")

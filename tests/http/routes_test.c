@@ -36,7 +36,7 @@ static void test_targets(void **state)
         {"/v1/models/a?b#c:predict", "a?b#c", NULL, RN_LATEST_VERSION},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        assert_ptr_equal(find("POST", cases[i].path, RN_PORT_REST), rn__tfs_predict);
+        assert_ptr_equal(find("POST", cases[i].path, RN_PORT_REST), rn__predict);
         assert_true(rn_text_equals(target.model, cases[i].model));
         assert_int_equal(target.version, cases[i].version);
         assert_false(target.version_overflow);
@@ -59,7 +59,7 @@ static void test_handlers(void **state)
         {"POST", "/v1/models/m:classify", rn__tfs_classify},
         {"POST", "/v1/models/m/labels/x:regress", rn__tfs_regress},
         {"POST", "/v1/models/m:Predict", rn__tfs_malformed},
-        {"POST", "/v1/models/m:predict?x", rn__tfs_malformed},
+        {"POST", "/v1/models/m:predict?x", rn__predict_query},
         {"POST", "/v1/models/:predict", rn__tfs_malformed},
         {"POST", "/v1/models/m/versions/:predict", rn__tfs_malformed},
         {"POST", "/v1/models/m/versions/1/labels/x:predict", rn__tfs_malformed},

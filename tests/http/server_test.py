@@ -9,7 +9,7 @@ import time
 import pytest
 import requests
 
-from client import MODEL, PREDICT, Connection, b64, error_body, jpeg, picture, pixels
+from client import MODEL, PREDICT, Connection, Http2, b64, error_body, jpeg, picture, pixels
 
 ONE_PICTURE = json.dumps({"signature_name": "serving_preprocess", "instances": [b64(picture())]}).encode()
 PIXELS = json.dumps({"instances": [pixels()]}).encode()
@@ -317,6 +317,29 @@ def test_drain_ends_idle_http_2_connections(start_server):
         while s.recv(65536):
             pass
     assert server.wait() == 0
+
+
+def test_drain_under_load_over_http_2(start_server):
+    """GOAWAY comes with time to go: what was sent until then is answered."""
+    server = start_server()
+    answered, lost = [], []
+
+    def client():
+        connection = Http2(server.port)
+        while not connection.leaving:
+            code, _ = connection.answer(connection.open(PREDICT, PIXELS))
+            (answered if code == 200 else lost).append(code)
+
+    threads = [threading.Thread(target=client) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while len(answered) < 30:
+        time.sleep(0.05)
+    server.process.send_signal(signal.SIGTERM)
+    for thread in threads:
+        thread.join()
+    assert server.wait() == 0, server.log
+    assert not lost and "drained" in server.log
 
 
 def test_drain_delay_serves_but_is_not_ready(start_server):

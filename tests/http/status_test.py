@@ -33,10 +33,13 @@ def malformed(method, path):
 
 
 def test_other_paths(connection):
-    for path in ("/statuspage", "/index", "/", "/v1", "/v2/health"):
+    """R01: what is no API of TensorFlow Serving's gets the page of its HTTP library; below /v2, clients parse JSON."""
+    page = b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
+    for path in ("/statuspage", "/index", "/", "/v1"):
         code, headers, body = connection.call("GET", path)
-        assert (code, body) == (404, error_body(f"Not found: GET {path}"))
-        assert headers["content-type"] == "application/json"
+        assert (code, headers["content-type"], body) == (404, "text/html", page)
+    code, headers, body = connection.call("GET", "/v2/health")
+    assert (code, headers["content-type"], body) == (404, "application/json", error_body("Not found: GET /v2/health"))
 
 
 @pytest.mark.parametrize("method, path", [

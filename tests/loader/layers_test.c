@@ -7,6 +7,7 @@
 /* cmocka needs the four above. */
 #include <cmocka.h>
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -160,6 +161,68 @@ static void pooling_paddings(void **state)
     }
 }
 
+/* The mean of the whole map is an average; with a border, its own or a Pad's, it is another number. */
+static void averages_with_a_border_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *input, *padding;
+        int64_t stride;
+        const char *refusal; /* NULL: taken */
+    } cases[] = {
+        {"x", "VALID", 1, NULL},
+        {"x", "SAME", 3, NULL}, /* nothing to pad */
+        {"x", "SAME", 1, "an average over 3x3 of a map of 3x3"},
+        {"x", "EXPLICIT", 4, "an average over 3x3 of a map of 3x3"}, /* one output, of 3x3 of 4x4 */
+        {"padded", "VALID", 4, "node pool (op AvgPool)"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tiny_graph *graph = with_input();
+        tiny_body *b = &graph->body;
+        tiny_ints(b, "pads", 2, (int64_t[]){4, 2}, (int32_t[]){0, 0, 1, 0, 0, 1, 0, 0});
+        tiny_add(b, "padded", "Pad", "x pads");
+        tiny_node *pool = add_window(b, "pool", "AvgPool", cases[i].input, cases[i].stride, cases[i].padding);
+        tiny_attr_ints(pool, "ksize", 4, (int64_t[]){1, 3, 3, 1});
+        tiny_attr_ints(pool, "explicit_paddings", 8, (int64_t[]){0, 0, 1, 0, 0, 1, 0, 0});
+        if (cases[i].refusal) {
+            check_refusal(graph, 3, 3, 4, "pool", cases[i].refusal);
+        } else {
+            check_import(graph, 3, 3, 4, "pool");
+            assert_int_equal(last_op(graph)->kind, RN_OP_GLOBAL_AVERAGE_POOL);
+        }
+        tiny_destroy(graph);
+    }
+}
+
+/* With a variance of 1e-3 the epsilon is what decides: Keras, slim and TensorFlow's own default have three. */
+static void batch_norm_adds_its_epsilon(void **state)
+{
+    (void)state;
+    static const float epsilons[] = {1.001e-5f, 1e-3f, -1}; /* the last: no attribute, 1e-4 */
+    for (size_t i = 0; i < sizeof epsilons / sizeof *epsilons; i++) {
+        const float variance[] = {1e-3f, 0.5f}, mean[] = {0.25f, -1}, gamma[] = {2, 0.5f}, beta[] = {-3, 0.125f};
+        tiny_graph *graph = with_input();
+        tiny_body *b = &graph->body;
+        tiny_floats(b, "gamma", 1, (int64_t[]){2}, gamma);
+        tiny_floats(b, "beta", 1, (int64_t[]){2}, beta);
+        tiny_floats(b, "mean", 1, (int64_t[]){2}, mean);
+        tiny_floats(b, "variance", 1, (int64_t[]){2}, variance);
+        tiny_node *norm = tiny_add(b, "norm", "FusedBatchNormV3", "x gamma beta mean variance");
+        tiny_attr_bool(norm, "is_training", false);
+        if (epsilons[i] > 0) tiny_attr_float(norm, "epsilon", epsilons[i]);
+        check_import(graph, 4, 4, 2, "norm");
+        const rn_scale_shift_op *op = &last_op(graph)->u.scale_shift;
+        assert_int_equal(last_op(graph)->kind, RN_OP_SCALE_SHIFT);
+        for (int c = 0; c < 2; c++) {
+            const double scale = gamma[c] / sqrt((double)variance[c] + (double)(epsilons[i] > 0 ? epsilons[i] : 1e-4f));
+            const double shift = beta[c] - mean[c] * scale;
+            assert_float_equal(((const float *)graph->plan->weights[op->scale].data)[c], scale, 1e-7 * fabs(scale));
+            assert_float_equal(((const float *)graph->plan->weights[op->shift].data)[c], shift, 1e-7 * fabs(shift));
+        }
+        tiny_destroy(graph);
+    }
+}
+
 /* Mean with keep_dims, 1x1 convolution, bias, squeeze: a dense layer on a vector. */
 static void a_classifier_written_as_a_convolution(void **state)
 {
@@ -306,6 +369,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolution_paddings),
         cmocka_unit_test(pooling_paddings),
+        cmocka_unit_test(averages_with_a_border_are_refused),
+        cmocka_unit_test(batch_norm_adds_its_epsilon),
         cmocka_unit_test(a_classifier_written_as_a_convolution),
         cmocka_unit_test(what_no_plan_can_express),
         cmocka_unit_test(channels_in_another_order),

@@ -6,6 +6,7 @@
 /* cmocka needs the four above. */
 #include <cmocka.h>
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

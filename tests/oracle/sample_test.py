@@ -64,6 +64,14 @@ def encode_png(picture):
     return out.getvalue()
 
 
+def classify(url, files):
+    """What serving_preprocess says about each picture."""
+    chunks = [files[i:i + 50] for i in range(0, len(files), 50)]
+    post = lambda chunk: predict(url, {"signature_name": "serving_preprocess", "instances": [b64(raw) for raw in chunk]})["predictions"]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        return [row for rows in pool.map(post, chunks) for row in rows]
+
+
 def test_fashion_mnist(url):
     """Top 1 equal wherever TensorFlow's top two probabilities differ by more than 1e-4; every probability within 1e-4."""
     import tensorflow as tf
@@ -72,10 +80,7 @@ def test_fashion_mnist(url):
     count = int(os.environ.get("RN_PICTURES", "1000"))
     pictures, classes = test_set()
     files = [encode_png(picture) for picture in pictures[:count]]
-    chunks = [files[i:i + 50] for i in range(0, count, 50)]
-    post = lambda chunk: predict(url, {"signature_name": "serving_preprocess", "instances": [b64(raw) for raw in chunk]})["predictions"]
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        ours = [row for rows in pool.map(post, chunks) for row in rows]
+    ours = classify(url, files)
 
     model = tf.saved_model.load(str(SAVED_MODEL / "1"))
     signature = model.signatures["serving_preprocess"]
@@ -95,3 +100,21 @@ def test_fashion_mnist(url):
     print(f"\n{count} pictures: {right} right, worst difference of a probability {worst:.2e}, {close_calls} too close to call")
     assert worst <= PROBABILITY_TOLERANCE
     assert len(ours) == count
+
+
+@pytest.mark.skipif("avx512_bf16" not in pathlib.Path("/proc/cpuinfo").read_text(), reason="this processor has no AVX-512 BF16")
+def test_fashion_mnist_in_bf16(url, start_server):
+    """bf16 names the class that fp32 names, but for one picture in a thousand. RN_PICTURES=10000 as above; the default is 500 pictures."""
+    from fashion_mnist import test_set
+
+    count = int(os.environ.get("RN_PICTURES", "500"))
+    pictures, _ = test_set()
+    files = [encode_png(picture) for picture in pictures[:count]]
+    server = start_server(SAVED_MODEL, "--precision=bf16", name="fashion")
+    server.wait_for(r"(cpu \w+ bf16, )")
+    wide, narrow = classify(url, files), classify(server.url, files)
+    differ = sum(a["labels"][0] != b["labels"][0] for a, b in zip(wide, narrow, strict=True))
+    worst = max(np.abs(np.subtract(a["probabilities"], b["probabilities"])).max() for a, b in zip(wide, narrow))
+    print(f"\n{count} pictures: {differ} with another class in bf16, worst difference of a probability by rank {worst:.2e}")
+    assert differ <= max(1, count // 1000)
+    assert worst > 0  # it is not fp32 that answers

@@ -75,6 +75,12 @@ void tiny_attr_int(tiny_node *node, const char *key, int64_t value)
     add_attr(node, key, SM__ATTR_VALUE__VALUE_I, &i)->i = value;
 }
 
+void tiny_attr_float(tiny_node *node, const char *key, float value)
+{
+    size_t i;
+    add_attr(node, key, SM__ATTR_VALUE__VALUE_F, &i)->f = value;
+}
+
 void tiny_attr_bool(tiny_node *node, const char *key, bool value)
 {
     size_t i;

@@ -60,6 +60,7 @@ tiny_node *tiny_add(tiny_body *body, const char *name, const char *op, const cha
 tiny_node *tiny_floats(tiny_body *body, const char *name, int32_t rank, const int64_t *dims, const float *values);
 tiny_node *tiny_ints(tiny_body *body, const char *name, int32_t rank, const int64_t *dims, const int32_t *values);
 void tiny_attr_int(tiny_node *node, const char *key, int64_t value);
+void tiny_attr_float(tiny_node *node, const char *key, float value);
 void tiny_attr_bool(tiny_node *node, const char *key, bool value);
 void tiny_attr_type(tiny_node *node, const char *key, int32_t value);
 void tiny_attr_text(tiny_node *node, const char *key, const char *value);

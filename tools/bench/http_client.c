@@ -67,11 +67,12 @@ static bool dial(bench_connection *c)
     return true;
 }
 
-char *bench_request_create(const bench_address *address, const char *method, const char *path, const char *body, size_t body_bytes, size_t *bytes)
+char *bench_request_create(const bench_address *address, const char *method, const char *path, const char *body, size_t body_bytes,
+                           size_t *bytes)
 {
+    static const char format[] = "%s %s HTTP/1.1\r\nHost: %s:%s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n";
     char *request;
-    const int head = asprintf(&request, "%s %s HTTP/1.1\r\nHost: %s:%s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n", method,
-                              path, address->host, address->port, body_bytes);
+    const int head = asprintf(&request, format, method, path, address->host, address->port, body_bytes);
     *bytes = (size_t)head + body_bytes;
     if (head < 0 || !(request = realloc(request, *bytes + 1))) bench_fail("no memory for a request of %zu bytes", body_bytes);
     memcpy(request + head, body, body_bytes);
@@ -115,7 +116,8 @@ static int read_answer(bench_connection *c)
     do {
         if (!read_to(c, c->bytes + 1)) return 0;
     } while (!(end = strstr(c->answer, "\r\n\r\n")));
-    if (sscanf(c->answer, "HTTP/1.1 %d", &status) != 1 || !(length = strcasestr(c->answer, "\r\ncontent-length:")) || length > end) return 0;
+    if (sscanf(c->answer, "HTTP/1.1 %d", &status) != 1) return 0;
+    if (!(length = strcasestr(c->answer, "\r\ncontent-length:")) || length > end) return 0;
     const size_t head = (size_t)(end - c->answer) + 4, body = strtoul(length + strlen("\r\ncontent-length:"), NULL, 10);
     if (body > MAX_ANSWER_BYTES || !read_to(c, head + body) || c->bytes != head + body) return 0;
     if (strcasestr(c->answer, "\r\nconnection: close")) hang_up(c);

@@ -25,7 +25,8 @@ void bench_connection_init(bench_connection *c, const bench_address *address);
 void bench_connection_deinit(bench_connection *c);
 
 /* The whole request as bytes; the caller frees it. body_bytes 0: none. */
-char *bench_request_create(const bench_address *address, const char *method, const char *path, const char *body, size_t body_bytes, size_t *bytes);
+char *bench_request_create(const bench_address *address, const char *method, const char *path, const char *body, size_t body_bytes,
+                           size_t *bytes);
 
 /* Sends a whole request and reads the answer, whose status it returns. 0: the connection failed or the answer was not understood; it is
  * closed, and the next call opens it again. */

@@ -1,5 +1,5 @@
-/* `resnet-bench input`: what a request costs before and after the network, on one core: pictures to pixels, base64, numbers to and from JSON.
- * Every result is held against what it has to be before it is timed. */
+/* `resnet-bench input`: what a request costs before and after the network, on one core: pictures to pixels, base64, numbers to and from
+ * JSON. Every result is held against what it has to be before it is timed. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,7 +113,8 @@ static double resized_pixel(const rn_picture *p, int32_t top, int32_t left, doub
     const double in_y = fmax((y + 0.5) * scale - 0.5, 0), in_x = fmax((x + 0.5) * scale - 0.5, 0);
     const int32_t side = p->h < p->w ? p->h : p->w, y0 = (int32_t)in_y, x0 = (int32_t)in_x;
     const int32_t y1 = y0 + 1 < side ? y0 + 1 : y0, x1 = x0 + 1 < side ? x0 + 1 : x0;
-    const uint8_t *row0 = p->pixels + ((int64_t)(top + y0) * p->w + left) * 3 + c, *row1 = p->pixels + ((int64_t)(top + y1) * p->w + left) * 3 + c;
+    const uint8_t *row0 = p->pixels + ((int64_t)(top + y0) * p->w + left) * 3 + c;
+    const uint8_t *row1 = p->pixels + ((int64_t)(top + y1) * p->w + left) * 3 + c;
     return mix(mix(row0[3 * x0], row0[3 * x1], in_x - x0), mix(row1[3 * x0], row1[3 * x1], in_x - x0), in_y - y0);
 }
 

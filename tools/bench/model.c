@@ -130,8 +130,15 @@ static void write_output(bench_runner *r, const char *path)
 static void bench_batch(const rn_plan *plan, const bench_options *o, int32_t rows, double *times)
 {
     bench_runner r;
-    const rn_backend_options options = {.max_batch = rows, .thread_count = o->threads, .isa = rn_isa_name(o->isa), .precision = o->precision};
-    bench_runner_init(&r, plan, o->device, &options);
+    rn_error err = {0};
+    const rn_backend *backend;
+    bench_check(rn_backend_select(o->device, &backend, &err), &err);
+    const rn_backend_options options = {.max_batch = rows,
+                                        .thread_count = o->threads,
+                                        .isa = rn_isa_name(o->isa),
+                                        .deterministic = o->deterministic,
+                                        .precision = o->precision};
+    bench_runner_init(&r, plan, backend, &options);
     if (o->input) read_input(&r, o->input);
     if (o->output) write_output(&r, o->output);
     char line[16];

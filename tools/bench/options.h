@@ -32,7 +32,7 @@ typedef struct bench_options {
 /* Subcommands, as bits: an option says which of them take it. */
 #define BENCH_SUBCOMMAND_LIST(X)                                                                                                           \
     X(MODEL, model, " PATH|--synthetic=NAME", "whole network: latency and throughput")                                                     \
-    X(KERNELS, kernels, "", "every layer shape, held against the reference first")                                             \
+    X(KERNELS, kernels, "", "every kernel on every layer shape, held against the reference first")                                         \
     X(INPUT, input, "", "what a request costs beside the network, on one core")                                                            \
     X(SERVE, serve, " http://HOST:PORT", "a load test of a running server")
 

@@ -1,3 +1,4 @@
+/* The server's metadata says which signature takes what, so that a load test needs no knowledge of the model. */
 #include "tools/bench/predict_body.h"
 
 #include <jansson.h>
@@ -18,7 +19,7 @@ static const json_t *find_input(json_t *signatures, const char *dtype, const cha
             if (found && strcmp(found, dtype) == 0) return input;
         }
     }
-    bench_fail("no signature of the model takes %s", dtype);
+    bench_fail("no signature of the model takes %s: --numbers asks with numbers, without it pictures are sent", dtype);
 }
 
 static void write_picture(rn_json_writer *out, const bench_picture *picture)

@@ -1,3 +1,4 @@
+/* Every measurement says on what and from which sources it was made. */
 #include "tools/bench/record.h"
 
 #include "kernels/base/cpu_features.h"

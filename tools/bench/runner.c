@@ -21,12 +21,11 @@ static void fill_input(const rn_plan_tensor *feed, int64_t elements, void *input
     }
 }
 
-void bench_runner_init(bench_runner *r, const rn_plan *plan, const char *device, const rn_backend_options *options)
+void bench_runner_init(bench_runner *r, const rn_plan *plan, const rn_backend *backend, const rn_backend_options *options)
 {
     rn_error err = {0};
-    *r = (bench_runner){.plan = plan, .signature = rn_plan_signature(plan, "serving_default"), .part.rows = options->max_batch};
+    *r = (bench_runner){.plan = plan, .backend = backend, .signature = rn_plan_signature(plan, "serving_default"), .part.rows = options->max_batch};
     if (!r->signature) r->signature = &plan->signatures[0];
-    bench_check(rn_backend_select(device, &r->backend, &err), &err);
     bench_check(r->backend->prepare(plan, options, &r->executor, &err), &err);
     const rn_plan_tensor *feed = &plan->tensors[r->signature->feed];
     void *input = bench_allocate(batch_bytes(r, r->signature->feed));
@@ -77,12 +76,18 @@ double bench_op_flops(const rn_plan *plan, const rn_op *op)
     return 0;
 }
 
-double bench_op_bytes(const rn_plan *plan, const rn_op *op)
+static double weight_bytes(const rn_plan *plan, const rn_op *op)
+{
+    const int32_t index = op->kind == RN_OP_CONV2D ? op->u.conv2d.filter : op->kind == RN_OP_DENSE ? op->u.dense.weights : RN_NONE;
+    return index == RN_NONE ? 0 : (double)plan->weights[index].element_count * sizeof(float);
+}
+
+double bench_op_bytes(const rn_plan *plan, const rn_op *op, int32_t rows)
 {
     double bytes = 0;
     for (int i = 0; i < 2; i++) {
         if (op->inputs[i] != RN_NONE) bytes += (double)rn_plan_tensor_bytes(&plan->tensors[op->inputs[i]]);
         if (op->outputs[i] != RN_NONE) bytes += (double)rn_plan_tensor_bytes(&plan->tensors[op->outputs[i]]);
     }
-    return bytes;
+    return bytes * rows + weight_bytes(plan, op);
 }

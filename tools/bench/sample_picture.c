@@ -19,8 +19,9 @@ static uint8_t *draw(void)
     for (int i = 0; i < BENCH_PICTURE_H * BENCH_PICTURE_W * 3; i++) {
         const double x = i / 3 % BENCH_PICTURE_W, y = i / 3 / BENCH_PICTURE_W, colour = i % 3;
         random = random * 1664525u + 1013904223u;
-        const double waves = 45 * sin(0.011 * x + colour) + 35 * cos(0.017 * y - colour) + 20 * sin(0.09 * x + 0.05 * y) + 12 * cos(0.21 * y);
-        pixels[i] = (uint8_t)(128 + waves + (int)(random >> 24) % NOISE - NOISE / 2.0);
+        const double slow = 45 * sin(0.011 * x + colour) + 35 * cos(0.017 * y - colour);
+        const double fast = 20 * sin(0.09 * x + 0.05 * y) + 12 * cos(0.21 * y);
+        pixels[i] = (uint8_t)(128 + slow + fast + (int)(random >> 24) % NOISE - NOISE / 2.0);
     }
     return pixels;
 }
@@ -55,7 +56,8 @@ static void read_file(const char *path, bench_picture *out)
     if (!file) bench_fail("cannot read %s", path);
     out->bytes = bench_allocate(MAX_FILE_BYTES);
     out->byte_count = fread(out->bytes, 1, MAX_FILE_BYTES, file);
-    if (ferror(file) || out->byte_count == 0 || out->byte_count == MAX_FILE_BYTES) bench_fail("%s: expected a picture of 1 to %d bytes", path, MAX_FILE_BYTES - 1);
+    if (ferror(file) || out->byte_count == 0 || out->byte_count == MAX_FILE_BYTES)
+        bench_fail("%s: expected a picture of 1 to %d bytes", path, MAX_FILE_BYTES - 1);
     fclose(file);
 }
 

@@ -1,5 +1,5 @@
-/* `resnet-bench serve`: a load test of a running server. Every step keeps a number of connections busy, each with one request at a time, and
- * reports what the clients saw. The load costs processor time too: on the server's own machine it is part of what is measured. */
+/* `resnet-bench serve`: a load test of a running server. Every step keeps a number of connections busy, each with one request at a time,
+ * and reports what the clients saw. The load costs processor time too: on the server's own machine it is part of what is measured. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,10 +79,10 @@ static void report(const bench_options *o, int32_t connections, int32_t rows, co
     const double percents[3] = {50, 90, 99}, rate = all->answered / o->seconds;
     for (int i = 0; i < 3 && all->answered > 0; i++) ms[i] = 1e3 * bench_percentile(all->times, all->answered, percents[i]);
     if (o->json) {
-        bench_record_print(json_pack("{ss ss si si sf sf sf sf sf si si si}", "measures", "serve", "body", o->numbers ? "numbers" : "pictures",
-                                     "connections", connections, "batch", rows, "requests_per_s", rate, "rows_per_s", rate * rows, "p50_ms",
-                                     ms[0], "p90_ms", ms[1], "p99_ms", ms[2], "answered", all->answered, "refused", all->refused, "failed",
-                                     all->failed));
+        bench_record_print(json_pack("{ss ss si si sf sf sf sf sf si si si}", "measures", "serve", "body",
+                                     o->numbers ? "numbers" : "pictures", "connections", connections, "batch", rows, "requests_per_s", rate,
+                                     "rows_per_s", rate * rows, "p50_ms", ms[0], "p90_ms", ms[1], "p99_ms", ms[2], "answered",
+                                     all->answered, "refused", all->refused, "failed", all->failed));
     } else {
         printf("%5d connections  %3d rows  %8.2f requests/s  %8.2f rows/s  p50 %8.2f ms  p90 %8.2f  p99 %8.2f  503: %d  failed: %d\n",
                connections, rows, rate, rate * rows, ms[0], ms[1], ms[2], all->refused, all->failed);

@@ -1,0 +1,156 @@
+"""The server with GPUs: the same program beside a CUDA plug-in whose libraries are emulated (tests/cuda_emulation), so that devices can be counted, broken
+and filled at will. What it computes is right or wrong as on a GPU; how fast says nothing.
+"""
+import concurrent.futures
+import json
+import re
+
+import pytest
+import requests
+
+from client import MODEL, PREDICT, pixels
+
+PROGRAM = "tests/emulated/resnetd"
+ILLEGAL_ADDRESS = 700  # cudaErrorIllegalAddress: an error that stays
+BODY = json.dumps({"instances": [pixels()]})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built(build_dir):
+    if not (build_dir / PROGRAM).exists():
+        pytest.skip("no CUDA headers on this machine, or a build with ThreadSanitizer: the emulation is not built")
+
+
+class Devices:
+    """GPUs of a process: how many, and which are broken."""
+
+    def __init__(self, path, count):
+        self.path = path
+        self.env = {"RN_EMULATION_DEVICES": str(count), "RN_EMULATION_SWITCH": str(path)}
+
+    def lose(self, *devices):
+        part = self.path.with_suffix(".part")
+        part.write_text("".join(f"{device} {ILLEGAL_ADDRESS}\n" for device in devices))
+        part.rename(self.path)
+
+
+@pytest.fixture
+def devices(tmp_path):
+    return lambda count: Devices(tmp_path / "switch", count)
+
+
+@pytest.fixture
+def gpu_server(launch):
+    def start(devices, *flags):
+        return launch("--model_name=fashion", f"--model_base_path={MODEL}", "--rest_api_port=0", "--port=-1", "--monitoring_port=0", "--max_batch_size=2",
+                      *flags, env=devices.env, program=PROGRAM)
+
+    return start
+
+
+def predict(server):
+    return requests.post(server.url + PREDICT, data=BODY)
+
+
+# ---- choosing ----
+
+def test_answers_are_those_of_the_cpu(gpu_server, devices, server):
+    gpu = gpu_server(devices(1), "--device=cuda")
+    expected, found = predict(server), predict(gpu)
+    assert found.headers["X-Resnetd-Device"].startswith("cuda:0 emulated device sm_90 fp16")
+    assert found.json()["predictions"][0] == pytest.approx(expected.json()["predictions"][0], rel=2e-2, abs=2e-2)
+
+
+def test_one_gpu_by_number(gpu_server, devices):
+    assert predict(gpu_server(devices(3), "--device=cuda:2")).headers["X-Resnetd-Device"].startswith("cuda:2 ")
+
+
+def test_all_gpus(gpu_server, devices):
+    gpus = gpu_server(devices(3), "--device=cuda:all")
+    assert gpus.port
+    assert re.findall(r"cuda:(\d) emulated", gpus.log) == ["0", "1", "2"]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = {answer.text for answer in pool.map(lambda _: predict(gpus), range(40)) if answer.status_code == 200}
+    assert len(answers) == 1
+
+
+@pytest.mark.parametrize("device, count, code, message", [
+    ("cuda", 0, 70, "no NVIDIA GPU is visible to this process"),
+    ("cuda:2", 2, 70, "device cuda:2 is not there: this process sees 2 of them, from cuda:0"),
+    ("cuda:99999999999999999999", 2, 70, "is not there"),
+    ("cuda:", 1, 2, 'expected a number or all after the colon, found ""'),
+    ("cuda:-1", 1, 2, 'expected a number or all after the colon, found "-1"'),
+    ("cuda:first", 1, 2, 'expected a number or all after the colon, found "first"'),
+    ("cpu:1", 1, 70, "device cpu:1 is not there: this process sees 1 of them, from cpu:0"),
+    ("gpu", 1, 2, "device gpu is not known: expected one of auto, cuda, cpu"),
+])
+def test_devices_that_are_not_there(gpu_server, devices, device, count, code, message):
+    process = gpu_server(devices(count), f"--device={device}")
+    assert process.wait() == code, process.log
+    assert message in process.log
+
+
+# ---- memory, measured choices ----
+
+def test_memory_limit(gpu_server, devices):
+    process = gpu_server(devices(1), "--device=cuda", "--gpu_memory_limit=1", "--max_num_load_retries=0")
+    assert process.wait() == 71, process.log
+    assert "MB of device memory, the limit is 1.0 MB" in process.log
+
+
+def test_choices_are_kept_between_starts(gpu_server, devices, tmp_path):
+    log = []
+    for _ in range(2):
+        server = gpu_server(devices(1), "--device=cuda", f"--cuda_cache_dir={tmp_path}")
+        predict(server)
+        assert server.stop() == 0
+        log.append(re.search(r"of which (\d+) measured", server.log).group(1))
+    assert int(log[0]) > 0 and log[1] == "0"
+
+
+# ---- losing devices ----
+
+def test_the_last_gpu_is_lost(gpu_server, devices):
+    gpu = devices(1)
+    server = gpu_server(gpu, "--device=cuda", "--drain_delay=2")
+    assert predict(server).status_code == 200
+    assert requests.get(server.monitoring_url + "/v2/health/ready").status_code == 200
+    gpu.lose(0)
+    for _ in range(2):
+        answer = predict(server)
+        assert answer.status_code == 503
+        assert re.fullmatch(r"GPU 0 is out of service: CUDA: .*cudaErrorIllegalAddress.*", answer.json()["error"])
+    assert requests.get(server.monitoring_url + "/v2/health/ready").status_code == 503
+    assert requests.get(server.monitoring_url + "/v2/health/live").status_code == 200
+    assert server.wait() == 70, server.log
+    assert "devices left: 0" in server.log
+
+
+def test_one_of_two_gpus_is_lost(gpu_server, devices):
+    """No request fails: what the lost one had is computed by the other."""
+    gpus = devices(2)
+    server = gpu_server(gpus, "--device=cuda:all", "--drain_delay=1")
+    expected = predict(server).text
+
+    def ask(i):
+        if i == 20:
+            gpus.lose(1)
+        return predict(server)
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, range(60)))
+    assert [answer.status_code for answer in answers if answer.status_code != 200] == []
+    assert {answer.text for answer in answers} == {expected}
+    assert re.search(r"GPU 1 is out of service: .*; devices left: 1\n", server.log)
+    assert requests.get(server.monitoring_url + "/v2/health/ready").status_code == 200
+    gpus.lose(0, 1)
+    assert predict(server).status_code == 503
+    assert server.wait() == 70, server.log
+
+
+def test_a_gpu_that_is_lost_while_loading(gpu_server, devices):
+    gpu = devices(1)
+    gpu.lose(0)
+    process = gpu_server(gpu, "--device=cuda")
+    assert process.wait() == 70, process.log
+    assert "cudaErrorIllegalAddress" in process.log
