@@ -399,12 +399,13 @@ static double bf16_error(const problem *p, const rn_backend *cpu, rn_executor *e
     return worst;
 }
 
-static void check_bf16_network(const network *net, const problem *p, const rn_plan *plan, int32_t threads)
+static void check_bf16_network(const network *net, const problem *p, const rn_plan *plan, int32_t threads, bool deterministic)
 {
     const rn_backend *cpu;
     rn_executor *executor;
     rn_error err = {0};
-    const rn_status status = prepare(plan, &(rn_backend_options){.max_batch = MAX_ROWS, .thread_count = threads, .precision = "bf16"}, &cpu, &executor, &err);
+    const rn_backend_options options = {.max_batch = MAX_ROWS, .thread_count = threads, .deterministic = deterministic, .precision = "bf16"};
+    const rn_status status = prepare(plan, &options, &cpu, &executor, &err);
     if (status != RN_STATUS_OK) fail_msg("%s: %s", net->name, err.message);
     assert_non_null(strstr(cpu->describe(executor), "bf16,"));
     void *outputs[RN_PLAN_MAX_OUTPUTS], *alone[RN_PLAN_MAX_OUTPUTS];
@@ -417,7 +418,7 @@ static void check_bf16_network(const network *net, const problem *p, const rn_pl
            100 * worst / BF16_TOLERANCE, cpu->describe(executor));
     assert_true(worst <= BF16_TOLERANCE);
     for (int32_t o = 0; o < p->signature->output_count; o++) {
-        assert_memory_equal(outputs[o], alone[o], row_bytes(p, o));
+        if (deterministic) assert_memory_equal(outputs[o], alone[o], row_bytes(p, o));
         free(outputs[o]), free(alone[o]);
     }
     cpu->destroy(executor);
@@ -432,10 +433,10 @@ static void bf16_matches_the_reference(void **state)
         rn_error err = {0};
         assert_int_equal(rn_synthetic_resnet(&networks[n].options, &plan, &err), RN_STATUS_OK);
         problem p = make_problem(plan, MAX_ROWS);
-        check_bf16_network(&networks[n], &p, plan, 2);
+        check_bf16_network(&networks[n], &p, plan, 2, false);
         assert_int_equal(rn_plan_optimize(plan, &err), RN_STATUS_OK);
         p.signature = &plan->signatures[0];
-        for (int32_t threads = 1; threads <= 3; threads++) check_bf16_network(&networks[n], &p, plan, threads);
+        for (int32_t threads = 1; threads <= 3; threads++) check_bf16_network(&networks[n], &p, plan, threads, threads == 2);
         free_problem(&p);
         rn_plan_destroy(plan);
     }

@@ -70,6 +70,16 @@ def test_version_and_help(build_dir):
     assert "--rest_api_port=8501" in text and "--saved_model_tags" in text and max(map(len, text.splitlines())) < 160
 
 
+def test_every_flag_is_read(build_dir):
+    """Each on the command line with its default, whatever its place in the list."""
+    help_text = subprocess.run([build_dir / "resnetd", "--help"], capture_output=True, text=True, check=True).stdout
+    flags = [line.split()[0].replace("=...", "=") for line in help_text.splitlines() if line.startswith("  --")]
+    assert len(flags) > 70
+    for flag in flags:
+        ended = subprocess.run([build_dir / "resnetd", flag, "--version=true"], capture_output=True, text=True)
+        assert (ended.returncode, ended.stderr) == (0, ""), flag
+
+
 def test_spellings_of_tensorflow_serving(launch):
     server = launch("--model_name", "m", "--model_base_path", MODEL, "--rest_api_port", "0", "--monitoring_port", "0", "--port=0",
                     "--enable_batching", "--thread_pool_factory_config_file", "/x", "--saved_model_tags=serve", "--flush_filesystem_caches=true",
