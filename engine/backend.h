@@ -59,6 +59,10 @@ typedef struct rn_backend {
      * DEVICE_LOST: the device does not answer any more; every later run of this executor fails alike. */
     rn_status (*run)(rn_executor *executor, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err);
 
+    /* Optional: whether prepare takes quantised plans and runs them at the speed of bytes. NULL: never. Where it does not, whoever prepares a plan
+     * widens it first (engine/quantize.h). */
+    bool (*runs_int8)(const rn_backend_options *options);
+
     /* One line for people: device, precision, kernels, threads, memory. Its first word is the device and the last one before the first
      * comma the precision: metrics are labelled with them. Owned by the executor. */
     const char *(*describe)(const rn_executor *executor);

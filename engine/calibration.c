@@ -10,6 +10,7 @@ enum { DROPPED_BITS = 17, BINS = 1 << (32 - DROPPED_BITS), POSITIVE_BINS = BINS 
 
 typedef struct {
     uint64_t total;
+    float low, high;     /* of all finite values and zero */
     uint64_t bins[BINS]; /* of positive values by rising magnitude, then of negative ones */
 } histogram;
 
@@ -55,8 +56,11 @@ void rn_calibration_count(void *calibration, int32_t tensor, const float *values
         memcpy(&bits, &values[i], sizeof bits);
         const uint32_t bin = bits >> DROPPED_BITS;
         const bool finite = (bin & (POSITIVE_BINS - 1)) < FINITE_BINS;
-        h->bins[bin] += finite;
-        h->total += finite;
+        if (!finite) continue;
+        h->bins[bin]++;
+        h->total++;
+        h->low = values[i] < h->low ? values[i] : h->low;
+        h->high = values[i] > h->high ? values[i] : h->high;
     }
 }
 
@@ -69,7 +73,7 @@ static float edge(uint32_t bin)
     return value;
 }
 
-/* The largest magnitude on one side of zero when `spare` values of the largest are left out; 0 when none remains there. */
+/* The magnitude, a bin's edge, that all values on one side of zero stay below but `spare` of them; 0 when there are no others. */
 static float reach(const uint64_t bins[POSITIVE_BINS], uint64_t spare)
 {
     uint64_t beyond = 0;
@@ -87,6 +91,7 @@ void rn_calibration_ranges(const rn_calibration *c, double share, rn_value_range
         ranges[t] = (rn_value_range){0, 0};
         if (!h) continue;
         const uint64_t spare = (uint64_t)floor((double)h->total * (1 - share));
-        ranges[t] = (rn_value_range){-reach(h->bins + POSITIVE_BINS, spare), reach(h->bins, spare)};
+        ranges[t].low = fmaxf(-reach(h->bins + POSITIVE_BINS, spare), h->low);
+        ranges[t].high = fminf(reach(h->bins, spare), h->high);
     }
 }

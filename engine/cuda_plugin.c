@@ -102,6 +102,7 @@ const rn_backend rn_cuda_plugin = {
     .probe = probe,
     .prepare = prepare,
     .run = run,
+    .runs_int8 = NULL,
     .describe = describe,
     .destroy = destroy,
     .device_count = device_count,

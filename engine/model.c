@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/model_private.h"
+#include "engine/quantize.h"
 
 /* ---- self-test ---- */
 
@@ -128,12 +129,15 @@ static rn_status start(rn_model *model, const rn_backend *backend, const rn_mode
                                          .gather_us = options->gather_us,
                                          .target_us = options->target_us,
                                          .metrics = options->metrics};
+    const bool widen = rn_plan_is_quantized(model->plan) && !(backend->runs_int8 && backend->runs_int8(&options->backend));
+    if (widen) RN_TRY(rn_plan_widen(model->plan, err));
     RN_TRY(rn_replicas_create(model->plan, backend, &batching, options->device_lost, options->device_lost_context, &model->replicas, err));
     rn_model_options one = *options;
     for (int32_t i = 0; i < options->device_count || i == 0; i++) {
         if (options->device_count > 0) one.backend.device = options->devices[i];
         RN_TRY(prepare(model, backend, &one, err));
     }
+    if (widen) RN_TRY(add_description(model, "int8 filters widened", err));
     rn_model_metrics_loaded(options->metrics, model->device);
     model->loaded = true;
     return RN_STATUS_OK;

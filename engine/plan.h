@@ -46,7 +46,7 @@ enum { RN_NONE = -1 }; /* no tensor, no weight, no operation */
     X(MAX_POOL,             "max_pool")                                                                                        \
     X(GLOBAL_AVERAGE_POOL,  "global_average_pool") /* [h,w,c] -> [1,1,c] */                                                    \
     X(DENSE,                "dense")               /* [1,1,c] -> [1,1,k] */                                                    \
-    X(QUANTIZE,             "quantize")            /* f32 -> quantised u8 */                                                   \
+    X(QUANTIZE,             "quantize")            /* f32 [h,w,c] -> quantised u8 [h,w,c or more], the rest zero */            \
     X(SOFTMAX,              "softmax")             /* over c, maximum subtracted in f32 */                                     \
     X(TOP_K,                "top_k")               /* [1,1,c] -> values f32 [1,1,k] descending, indexes i32 [1,1,k];           \
                                                       equal values in rising order of index */

@@ -77,8 +77,8 @@ static rn_status check_weights(const rn_plan *plan, rn_error *err)
         const rn_plan_weights *w = &plan->weights[i];
         if (w->dtype != RN_DTYPE_I8 && w->steps == RN_NONE) continue;
         if (w->dtype != RN_DTYPE_I8 || w->steps < 0 || w->steps >= plan->weights_count) {
-            return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "weights %s: %s with steps in weights %d, the plan has %d", w->name, rn_dtype_name(w->dtype),
-                           w->steps, plan->weights_count);
+            return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "weights %s: %s with steps in weights %d, the plan has %d", w->name,
+                           rn_dtype_name(w->dtype), w->steps, plan->weights_count);
         }
         const rn_plan_weights *steps = &plan->weights[w->steps];
         if (steps->dtype == RN_DTYPE_F32 && steps->rank == 1 && steps->dims[0] == w->dims[w->rank - 1]) continue;
@@ -291,6 +291,11 @@ typedef struct checker {
     rn_error *err;
 } checker;
 
+static int32_t max(int32_t a, int32_t b)
+{
+    return a > b ? a : b;
+}
+
 static rn_status expect_tensor(const checker *check, int32_t tensor, rn_dtype dtype, int32_t h, int32_t w, int32_t c)
 {
     const rn_plan_tensor *t = &check->plan->tensors[tensor];
@@ -344,6 +349,20 @@ static rn_status check_window(const checker *check, int32_t r, int32_t s, int32_
 /* Products of an int8 filter and its input that an int32 sum holds: 2^31 / (255 * 128). */
 enum { MAX_INT8_TERMS = 65793 };
 
+/* Kernels write one type, and ReLU by clamping to byte 0. */
+static rn_status check_int8_outputs(const checker *check)
+{
+    const rn_op *op = check->op;
+    const rn_plan_tensor *y = op->outputs[0] == RN_NONE ? NULL : &check->plan->tensors[op->outputs[0]];
+    const rn_plan_tensor *y2 = op->outputs[1] == RN_NONE ? NULL : &check->plan->tensors[op->outputs[1]];
+    if (y && y2 && (y->step == 0) != (y2->step == 0)) {
+        return fail_op(check->err, op, __LINE__, "one of %s and %s is quantised, the other is not", y->name, y2->name);
+    }
+    const rn_plan_tensor *wrong = y && op->u.conv2d.relu && y->zero != 0 ? y : y2 && y2->zero != 0 ? y2 : NULL;
+    if (!wrong) return RN_STATUS_OK;
+    return fail_op(check->err, op, __LINE__, "%s lies behind a ReLU and has its zero at byte %d, expected 0", wrong->name, wrong->zero);
+}
+
 static rn_status check_conv2d(const checker *check)
 {
     const rn_plan *plan = check->plan;
@@ -379,6 +398,7 @@ static rn_status check_conv2d(const checker *check)
         RN_TRY(int8 ? expect_quantised(check, op->inputs[1], p, q, k) : expect_tensor(check, op->inputs[1], RN_DTYPE_F32, p, q, k));
     }
     RN_TRY(expect_output(check, op->outputs[0], int8, p, q, k));
+    RN_TRY(check_int8_outputs(check));
     if (!second && op->outputs[0] == RN_NONE) return fail_op(check->err, op, __LINE__, "has no output");
     if (!second && (conv->scale2 != RN_NONE || conv->shift2 != RN_NONE)) {
         return fail_op(check->err, op, __LINE__, "has a second scale or shift and no second output");
@@ -460,7 +480,7 @@ static rn_status check_op(const checker *check)
     case RN_OP_DENSE: return check_dense(check);
     case RN_OP_QUANTIZE:
         RN_TRY(expect_tensor(check, op->inputs[0], RN_DTYPE_F32, x->h, x->w, x->c));
-        return expect_quantised(check, op->outputs[0], x->h, x->w, x->c);
+        return expect_quantised(check, op->outputs[0], x->h, x->w, max(x->c, check->plan->tensors[op->outputs[0]].c));
     case RN_OP_SOFTMAX:
         RN_TRY(expect_tensor(check, op->inputs[0], RN_DTYPE_F32, 1, 1, x->c));
         return expect_tensor(check, op->outputs[0], RN_DTYPE_F32, 1, 1, x->c);

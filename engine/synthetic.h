@@ -22,4 +22,8 @@ rn_status rn_synthetic_resnet(const rn_synthetic_options *options, rn_plan **out
 /* "resnet101_v1", "resnet101_v2", "resnet50_v1" ...: the published networks at 224x224 with 1000 classes. NOT_FOUND for other names. */
 rn_status rn_synthetic_by_name(const char *name, rn_plan **out, rn_error *err);
 
+/* Quantises an optimised plan by the values that its tensors take on the host for a few made-up inputs: good for timing and for tests of plans with
+ * random weights, not for serving. */
+rn_status rn_synthetic_quantize(rn_plan *plan, rn_error *err);
+
 #endif

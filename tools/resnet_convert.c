@@ -12,9 +12,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/quantize.h"
 #include "kernels/base/version.h"
 #include "loader/model_file.h"
 #include "loader/repository.h"
+#include "tools/convert/quantize.h"
 
 enum {
     EXIT_USAGE = 2,
@@ -30,6 +32,10 @@ static const char usage[] =
     "usage: resnet-convert SAVED_MODEL_DIR OUT     convert; OUT is a file, or a directory: then OUT/model.safetensors\n"
     "       resnet-convert show PATH [--ops]       what a SavedModel or a converted file holds, and how it is served\n"
     "\n"
+    "  --dtype=f32|int8       f32 as it is (default); int8: filters and activations of the convolutions become bytes\n"
+    "  --calibration=DIR      with int8: pictures, or .npy files of float32 rows, by which the ranges of activations are set; a few\n"
+    "                         hundred that are like those to be served\n"
+    "  --min_agreement=99     with int8: least percentage of the calibration inputs whose top class stays that of f32, else nothing is written\n"
     "  --ops      list every operation\n"
     "  --quiet    no progress bar; there is none either when standard error is not a terminal\n"
     "  --help, --version\n"
@@ -37,8 +43,12 @@ static const char usage[] =
     "exit status: 0 done, 2 usage, 65 bad or unsupported model, 66 not found, 69 storage failed, 71 out of memory, 77 permission denied\n";
 
 typedef struct options {
-    bool ops, quiet;
+    bool ops, quiet, int8;
+    const char *calibration;
+    double min_agreement; /* percent; negative: not given */
 } options;
+
+static const double DEFAULT_MIN_AGREEMENT = 99;
 
 /* ---- what went wrong ---- */
 
@@ -172,6 +182,7 @@ static void print_details(const rn_plan *plan, const rn_op *op)
     const rn_max_pool_op *pool = &op->u.max_pool;
     switch (op->kind) {
     case RN_OP_CONV2D:
+        print_if(plan->weights[conv->filter].dtype == RN_DTYPE_I8, "int8");
         print_window(conv->r, conv->s, conv->stride_h, conv->stride_w);
         print_padding(conv->pad_top, conv->pad_left, conv->pad_bottom, conv->pad_right);
         if (conv->groups > 1) printf(" groups %d", conv->groups);
@@ -220,6 +231,7 @@ static void print_ops(const rn_plan *plan)
         snprintf(shape, sizeof shape, "%dx%dx%d", y->h, y->w, y->c);
         printf("%5d  %-20s %-12s %-*s", i, rn_op_kind_name(op->kind), shape, name_width, op->name);
         print_details(plan, op);
+        if (y->step != 0) printf(" -> bytes, step %.4g zero %d", (double)y->step, y->zero);
         putchar('\n');
     }
 }
@@ -240,7 +252,8 @@ static void print_plan(const rn_plan *plan, const char *path, const options *opt
     const int64_t parameters = rn_plan_parameter_count(plan);
     printf("%s\n", plan->architecture);
     print_origin(path);
-    printf("parameters   %.3f million\noperations   %d\n", (double)parameters / 1e6, plan->op_count);
+    printf("parameters   %.3f million\noperations   %d%s\n", (double)parameters / 1e6, plan->op_count,
+           rn_plan_is_quantized(plan) ? ", quantised: convolutions run on bytes with int8 filters" : "");
     for (int32_t i = 0; i < plan->signature_count; i++) print_signature(plan, &plan->signatures[i]);
     if (plan->label_count > 0) print_labels(plan);
     if (options->ops) print_ops(plan);
@@ -287,7 +300,25 @@ static void out_file(const char *out, char path[4096])
     snprintf(path, 4096, "%s%s%s", out, folder && !slash ? "/" : "", folder ? RN_MODEL_FILE_NAME : "");
 }
 
-static rn_status convert(const char *in, const char *out, const rn_progress *progress, rn_error *err)
+static rn_status quantize(rn_plan *plan, const options *options, const rn_progress *progress, rn_error *err)
+{
+    rn_agreement agreement;
+    RN_TRY(rn_quantize_by_folder(plan, options->calibration, progress, &agreement, err));
+    const double share = 100 * (double)agreement.same_top1 / (double)agreement.rows;
+    if (share < options->min_agreement) {
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
+                       "int8 keeps the top class of %" PRId64 " of %" PRId64 " calibration inputs, %.2f %%, expected at least %g %% (--min_agreement); "
+                       "error of the logits %.3f on average, %.3f at worst. Nothing was written",
+                       agreement.same_top1, agreement.rows, share, options->min_agreement, agreement.mean_error, agreement.worst_error);
+    }
+    if (progress) clear_bar(progress->context);
+    printf("int8: the top class is that of f32 for %" PRId64 " of %" PRId64 " calibration inputs (%.2f %%); relative error of the logits %.4f on "
+           "average, %.4f at worst\n",
+           agreement.same_top1, agreement.rows, share, agreement.mean_error, agreement.worst_error);
+    return RN_STATUS_OK;
+}
+
+static rn_status convert(const char *in, const char *out, const options *options, const rn_progress *progress, rn_error *err)
 {
     const double start = seconds_now();
     char path[4096];
@@ -296,6 +327,7 @@ static rn_status convert(const char *in, const char *out, const rn_progress *pro
     rn_status status = rn_saved_model_load(in, progress, &plan, err);
     if (status != RN_STATUS_OK) return status;
     out_file(out, path);
+    if (options->int8) RN_TRY_CLEANUP(status, quantize(plan, options, progress, err));
     RN_TRY_CLEANUP(status, rn_model_file_write(plan, in, path, err));
     RN_TRY_CLEANUP(status, rn_model_file_load(path, true, &written, err));
     printf("%s: %s, %d signature%s, %.1f MB, %.2f s\n", path, written->architecture, written->signature_count,
@@ -309,20 +341,24 @@ cleanup:
 
 /* ---- the command line ---- */
 
-enum { OPTION_HELP = 256, OPTION_VERSION, OPTION_OPS, OPTION_QUIET };
+enum { OPTION_HELP = 256, OPTION_VERSION, OPTION_OPS, OPTION_QUIET, OPTION_DTYPE, OPTION_CALIBRATION, OPTION_MIN_AGREEMENT };
 
 static const struct option long_options[] = {
     {"help", no_argument, NULL, OPTION_HELP},
     {"version", no_argument, NULL, OPTION_VERSION},
     {"ops", no_argument, NULL, OPTION_OPS},
     {"quiet", no_argument, NULL, OPTION_QUIET},
+    {"dtype", required_argument, NULL, OPTION_DTYPE},
+    {"calibration", required_argument, NULL, OPTION_CALIBRATION},
+    {"min_agreement", required_argument, NULL, OPTION_MIN_AGREEMENT},
     {NULL, 0, NULL, 0},
 };
 
 /* False when the process is to end with *exit_status. */
 static bool parse_options(int argc, char **argv, options *out, int *exit_status)
 {
-    *out = (options){.quiet = !isatty(STDERR_FILENO)};
+    char *end;
+    *out = (options){.quiet = !isatty(STDERR_FILENO), .min_agreement = -1};
     *exit_status = 0;
     for (int option; (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1;) {
         switch (option) {
@@ -332,6 +368,19 @@ static bool parse_options(int argc, char **argv, options *out, int *exit_status)
         case OPTION_QUIET:
             out->quiet = true;
             break;
+        case OPTION_DTYPE:
+            out->int8 = strcmp(optarg, "int8") == 0;
+            if (out->int8 || strcmp(optarg, "f32") == 0) break;
+            *exit_status = usage_error("--dtype: expected f32 or int8");
+            return false;
+        case OPTION_CALIBRATION:
+            out->calibration = optarg;
+            break;
+        case OPTION_MIN_AGREEMENT:
+            out->min_agreement = strtod(optarg, &end);
+            if (end != optarg && *end == '\0' && out->min_agreement >= 0 && out->min_agreement <= 100) break;
+            *exit_status = usage_error("--min_agreement: expected a percentage from 0 to 100");
+            return false;
         case 'h':
         case OPTION_HELP:
             fputs(usage, stdout);
@@ -356,11 +405,15 @@ int main(int argc, char **argv)
     const char *first = argv[optind], *second = argv[optind + 1];
     const bool showing = strcmp(first, "show") == 0;
     if (options.ops && !showing) return usage_error("--ops belongs to show");
+    if (options.int8 != (options.calibration != NULL)) return usage_error("--dtype=int8 and --calibration=DIR belong together");
+    if (!options.int8 && options.min_agreement >= 0) return usage_error("--min_agreement belongs to --dtype=int8");
+    if (options.int8 && showing) return usage_error("--dtype belongs to converting");
+    if (options.min_agreement < 0) options.min_agreement = DEFAULT_MIN_AGREEMENT;
 
     rn_error err = {0};
     progress_bar bar = {.shown = -1};
     const rn_progress progress = {draw_bar, &bar}, *shown = options.quiet ? NULL : &progress;
-    const rn_status status = showing ? show(second, &options, shown, &err) : convert(first, second, shown, &err);
+    const rn_status status = showing ? show(second, &options, shown, &err) : convert(first, second, &options, shown, &err);
     clear_bar(&bar);
     if (status != RN_STATUS_OK) fprintf(stderr, "resnet-convert: %s\n", err.message);
     return exit_code(status);

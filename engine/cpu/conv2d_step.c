@@ -23,7 +23,7 @@ static rn_conv2d_args conv2d_args(const rn_executor *e, const rn_op *op, int32_t
         .residual = rn__cpu_map(e, op->inputs[1]),
         .y = rn__cpu_map(e, op->outputs[0]),
         .y2 = rn__cpu_map(e, op->outputs[1]),
-        .filter = rn__cpu_weights(e, conv->filter),
+        .filter = rn__cpu_is_int8(e, op) ? NULL : rn__cpu_weights(e, conv->filter),
         .bias = rn__cpu_weights(e, conv->bias),
         .scale2 = rn__cpu_weights(e, conv->scale2),
         .shift2 = rn__cpu_weights(e, conv->shift2),
@@ -75,9 +75,14 @@ static size_t direct_bytes(const rn_conv2d_panels *panels)
     return (size_t)(panels->count * panels->bytes);
 }
 
+static rn_conv2d_args step_args(const rn_executor *e, const rn__cpu_step *step, int32_t rows)
+{
+    return rn__cpu_is_int8(e, step->op) ? rn__cpu_int8_args(e, step, rows) : rn__cpu_conv2d_args(e, step->op, rows);
+}
+
 static void run_direct(const rn_executor *e, const rn__cpu_step *step, const rn__cpu_filter *filter, int32_t rows)
 {
-    const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, rows);
+    const rn_conv2d_args args = step_args(e, step, rows);
     job j;
     rn_conv2d_direct_init(&j.direct, &args, &e->kernels.conv2d_tile[args.x.dtype], &step->panels, filter->packed);
     j.grid = rn__grid_make(rn__thread_pool_thread_count(e->pool), j.direct.tile_count, step->panels.count, (int64_t)direct_bytes(&step->panels));
@@ -133,7 +138,7 @@ static void *find_packed(const rn_executor *e, const rn_op *op, int32_t m)
 static rn_status pack_filter(rn_executor *e, rn__cpu_step *step, rn__cpu_filter *filter, rn_error *err)
 {
     const int32_t m = filter->winograd_m;
-    const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, 1);
+    const rn_conv2d_args args = step_args(e, step, 1);
     if (m == 0) step->panels = rn_conv2d_panels_layout(&args, e->kernels.conv2d_tile[args.x.dtype].lanes);
     const size_t bytes = m > 0 ? rn__cpu_winograd_prepare(e, step->op, m) : direct_bytes(&step->panels);
     filter->packed = find_packed(e, step->op, m);

@@ -15,6 +15,7 @@
 #include "engine/cpu/cpu_executor.h"
 #include "engine/cpu/host_memory.h"
 #include "engine/passes.h"
+#include "engine/quantize.h"
 
 enum { MAX_THREADS = 1024 };
 
@@ -139,6 +140,7 @@ static rn_status prepare_step(rn_executor *e, int32_t index, rn_error *err)
     if (step->op) return RN_STATUS_OK; /* of two signatures */
     step->op = &e->plan->ops[index];
     const bool product = step->op->kind == RN_OP_CONV2D || step->op->kind == RN_OP_DENSE;
+    if (rn__cpu_is_int8(e, step->op)) return rn__cpu_int8_prepare(e, step, err);
     if (product && e->kernels.conv2d_tile[RN_DTYPE_F32].run) return rn__cpu_conv2d_prepare(e, step, err);
     if (product) rn__cpu_blas_prepare(e, step);
     else rn__cpu_pointwise_prepare(step);
@@ -157,11 +159,13 @@ static rn_status prepare_steps(rn_executor *e, rn_error *err)
 
 void rn__cpu_describe(rn_executor *e, const char *remark)
 {
-    const rn_conv2d_tile_kernel *tile = &e->kernels.conv2d_tile[e->narrow];
+    const bool int8 = rn_plan_is_quantized(e->plan);
+    const char *precision = int8 ? "int8" : e->narrow == RN_DTYPE_BF16 ? "bf16" : "fp32";
+    const rn_conv2d_tile_kernel *tile = &e->kernels.conv2d_tile[int8 ? RN_DTYPE_U8 : e->narrow];
     const int32_t threads = rn__thread_pool_thread_count(e->pool);
     const size_t parameters = e->weight_bytes ? e->weight_bytes : (size_t)rn_plan_parameter_count(e->plan) * sizeof(float);
     snprintf(e->description, sizeof e->description, "cpu %s %s, %d thread%s, %.1f MB weights, %.1f MB arena%s",
-             tile->run ? rn_isa_name(tile->isa) : "openblas", e->narrow == RN_DTYPE_BF16 ? "bf16" : "fp32", threads, threads == 1 ? "" : "s",
+             tile->run ? rn_isa_name(tile->isa) : int8 ? "reference" : "openblas", precision, threads, threads == 1 ? "" : "s",
              (double)parameters * 1e-6, (double)(e->arena_bytes + e->scratch_bytes * (size_t)threads) * 1e-6, remark);
 }
 
@@ -172,6 +176,7 @@ void rn__cpu_destroy(rn_executor *e)
         for (int32_t i = 0; i < RN__CPU_BATCH_CLASSES; i++) {
             if (e->steps[o].filters[i].owned) free(e->steps[o].filters[i].packed);
         }
+        free(e->steps[o].rescale.multiplier);
     }
     rn__thread_pool_destroy(e->pool);
     free(e->scratch);
@@ -262,6 +267,15 @@ rn_status rn__cpu_run(rn_executor *e, const rn_signature *signature, const rn_ba
     return RN_STATUS_OK;
 }
 
+static bool runs_int8(const rn_backend_options *options)
+{
+    rn_isa isa;
+    rn_cpu_kernels kernels;
+    if (rn__cpu_choose_isa(options->isa, &isa, NULL) != RN_STATUS_OK) return true; /* prepare says so */
+    rn_cpu_kernels_select(isa, &kernels);
+    return kernels.conv2d_tile[RN_DTYPE_U8].run != NULL;
+}
+
 static const char *describe(const rn_executor *e)
 {
     return e->description;
@@ -283,6 +297,7 @@ const rn_backend rn_cpu_backend = {
     .probe = probe,
     .prepare = rn__cpu_prepare,
     .run = rn__cpu_run,
+    .runs_int8 = runs_int8,
     .describe = describe,
     .destroy = rn__cpu_destroy,
     .device_count = NULL,

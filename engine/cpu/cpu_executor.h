@@ -9,6 +9,12 @@
 #include "kernels/cpu/conv2d_direct.h"
 #include "kernels/cpu/cpu_kernels.h"
 
+/* How sums of products of bytes become outputs: what rn_conv2d_args has beside the filter. One allocation, which multiplier points to. */
+typedef struct rn__cpu_rescale {
+    float *multiplier, *bias, *scale2, *shift2; /* [k] */
+    float residual_multiplier;
+} rn__cpu_rescale;
+
 /* A convolution's filter as the micro-kernel of one method reads it, shared between the steps that have the same weights. */
 typedef struct rn__cpu_filter {
     int32_t winograd_m;         /* 0: direct */
@@ -30,6 +36,7 @@ struct rn__cpu_step {
     /* Convolution and dense layer by micro-kernels. */
     rn__cpu_filter filters[RN__CPU_BATCH_CLASSES]; /* the second only where max_batch is large */
     rn_conv2d_panels panels;    /* of the direct filter */
+    rn__cpu_rescale rescale;    /* of a convolution on bytes */
 };
 
 struct rn_executor {
@@ -64,9 +71,10 @@ rn_status rn__cpu_prepare(const rn_plan *plan, const rn_backend_options *options
 /* Sets the type of every tensor. Needs the kernel table. */
 void rn__cpu_choose_types(rn_executor *executor);
 
-/* Each sets step->run, packs what it needs and raises executor->scratch_bytes to what one thread needs. The first two serve convolutions and
- * dense layers, OpenBLAS on machines without a micro-kernel. */
+/* Each sets step->run, packs what it needs and raises executor->scratch_bytes to what one thread needs. The first three serve convolutions and
+ * dense layers, int8 those whose filter is I8, OpenBLAS machines without a micro-kernel. */
 rn_status rn__cpu_conv2d_prepare(rn_executor *executor, rn__cpu_step *step, rn_error *err);
+rn_status rn__cpu_int8_prepare(rn_executor *executor, rn__cpu_step *step, rn_error *err);
 void rn__cpu_blas_prepare(rn_executor *executor, rn__cpu_step *step);
 void rn__cpu_pointwise_prepare(rn__cpu_step *step); /* every other operation */
 
@@ -91,5 +99,8 @@ rn_map rn__cpu_map(const rn_executor *executor, int32_t tensor);
 const float *rn__cpu_weights(const rn_executor *executor, int32_t weights);
 /* A convolution's arguments for `rows` batch rows; a dense layer as the 1x1 convolution of a picture one pixel high and wide. */
 rn_conv2d_args rn__cpu_conv2d_args(const rn_executor *executor, const rn_op *op, int32_t rows);
+/* Whether it is a convolution on bytes, and the arguments of such a step once it is prepared. */
+bool rn__cpu_is_int8(const rn_executor *executor, const rn_op *op);
+rn_conv2d_args rn__cpu_int8_args(const rn_executor *executor, const rn__cpu_step *step, int32_t rows);
 
 #endif

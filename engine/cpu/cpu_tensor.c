@@ -12,6 +12,7 @@ enum { PAGE_BYTES = 4096, LINE_BYTES = 64 };
 rn__cpu_tensor rn__cpu_tensor_layout(const rn_plan_tensor *tensor, rn_dtype dtype, int32_t gap_h, int32_t gap_w)
 {
     rn__cpu_tensor t = {.dtype = dtype, .h = tensor->h, .w = tensor->w, .c = tensor->c, .gap_h = gap_h, .gap_w = gap_w};
+    t.zero = (uint8_t)tensor->zero;
     const int64_t size = (int64_t)rn_dtype_bytes(t.dtype);
     t.pixel = t.c;
     if (size > 0 && t.pixel * size % PAGE_BYTES == 0) t.pixel += LINE_BYTES / size;
@@ -47,10 +48,10 @@ void rn__cpu_tensor_clear_gaps(const rn__cpu_tensor *t, int32_t rows)
     if (t->gap_h == 0 && t->gap_w == 0) return;
     const int64_t size = (int64_t)rn_dtype_bytes(t->dtype), row = t->row * size, pixel = t->pixel * size;
     char *data = rn__cpu_tensor_data(t);
-    memset(t->memory, 0, (size_t)(t->first * size));
+    memset(t->memory, t->zero, (size_t)(t->first * size));
     for (int32_t i = 0; i < rows; i++, data += t->image * size) {
-        for (int32_t y = 0; y < t->h; y++) memset(data + y * row + t->w * pixel, 0, (size_t)(t->gap_w * pixel));
-        memset(data + t->h * row, 0, (size_t)(t->gap_h * row));
+        for (int32_t y = 0; y < t->h; y++) memset(data + y * row + t->w * pixel, t->zero, (size_t)(t->gap_w * pixel));
+        memset(data + t->h * row, t->zero, (size_t)(t->gap_h * row));
     }
 }
 

@@ -22,6 +22,7 @@
 typedef struct rn__cpu_tensor {
     rn_dtype dtype;             /* of the elements here: the plan's F32 may be narrower (tensor_types.c) */
     int32_t h, w, c;
+    uint8_t zero;               /* every byte of the zeros around the picture: what real zero is in a quantised tensor */
     int32_t gap_h, gap_w;       /* pixels of zeros; 0 for all but maps that a padded convolution reads */
     int64_t pixel, row, image;  /* elements */
     int64_t first;              /* elements before the first pixel */

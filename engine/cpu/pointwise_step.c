@@ -22,6 +22,7 @@ enum { GRAIN_ELEMENTS = 8192, CHANNEL_BLOCK = 64 };
 DEFINE_JOB(scale_shift, row_begin, row_end)
 DEFINE_JOB(add, row_begin, row_end)
 DEFINE_JOB(max_pool, row_begin, row_end)
+DEFINE_JOB(quantize, row_begin, row_end)
 DEFINE_JOB(softmax, row_begin, row_end)
 DEFINE_JOB(top_k, image_begin, image_end)
 #undef DEFINE_JOB
@@ -87,8 +88,18 @@ static void run_max_pool(const rn_executor *e, const rn__cpu_step *step, int32_t
                               {.x = rn__cpu_map(e, op->inputs[0]), .y = rn__cpu_map(e, op->outputs[0]),
                                .h = x->h, .w = x->w, .c = x->c, .p = y->h, .q = y->w,
                                .r = pool->r, .s = pool->s, .stride_h = pool->stride_h, .stride_w = pool->stride_w,
-                               .pad_top = pool->pad_top, .pad_left = pool->pad_left, .pad_zero = pool->pad_zero}};
+                               .pad_top = pool->pad_top, .pad_left = pool->pad_left, .pad_zero = pool->pad_zero, .zero = (uint8_t)x->zero}};
     split(e, rows * y->h, elements_of(e, op->outputs[0], rows) * pool->r * pool->s, max_pool_part, &job);
+}
+
+static void run_quantize(const rn_executor *e, const rn__cpu_step *step, int32_t rows)
+{
+    const rn_op *op = step->op;
+    const rn_plan_tensor *x = input_of(e, op), *y = &e->plan->tensors[op->outputs[0]];
+    const quantize_job job = {e->kernels.quantize[RN_DTYPE_F32].run,
+                              {.x = rn__cpu_map(e, op->inputs[0]), .y = rn__cpu_map(e, op->outputs[0]), .multiplier = 1 / y->step,
+                               .zero = (uint8_t)y->zero, .h = x->h, .w = x->w, .c = x->c, .y_c = y->c}};
+    split(e, rows * x->h, elements_of(e, op->inputs[0], rows), quantize_part, &job);
 }
 
 typedef struct {
@@ -147,8 +158,8 @@ void rn__cpu_pointwise_prepare(rn__cpu_step *step)
     case RN_OP_GLOBAL_AVERAGE_POOL: step->run = run_global_average_pool; break;
     case RN_OP_SOFTMAX: step->run = run_softmax; break;
     case RN_OP_TOP_K: step->run = run_top_k; break;
+    case RN_OP_QUANTIZE: step->run = run_quantize; break;
     case RN_OP_IMAGE:
-    case RN_OP_QUANTIZE:
     case RN_OP_CONV2D:
     case RN_OP_DENSE:
     case RN_OP_COUNT: break;

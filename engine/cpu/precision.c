@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "engine/cpu/cpu_executor.h"
+#include "engine/quantize.h"
 
 enum { TEST_ROWS = 4 };
 
@@ -185,6 +186,7 @@ rn_status rn__cpu_prepare(const rn_plan *plan, const rn_backend_options *options
     const char *name = options->precision ? options->precision : "fp32";
     const bool any = strcmp(name, "auto") == 0;
     bool here;
+    if (rn_plan_is_quantized(plan)) return rn__cpu_create(plan, options, RN_DTYPE_F32, out, err); /* its precision was chosen when it was made */
     if (strcmp(name, "fp32") == 0) return rn__cpu_create(plan, options, RN_DTYPE_F32, out, err);
     if (!any && strcmp(name, "bf16") != 0) {
         return RN_FAIL(err, RN_STATUS_DEVICE_FAILED, "precision %s: the CPU backend has fp32, bf16 and auto", name);

@@ -209,6 +209,7 @@ const rn_backend rn_cuda_backend = {
     .probe = rn__cuda_probe,
     .prepare = prepare,
     .run = rn__cuda_run,
+    .runs_int8 = NULL,
     .describe = describe,
     .destroy = destroy,
     .device_count = rn__cuda_device_count,

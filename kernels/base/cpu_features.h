@@ -8,7 +8,8 @@
 #define RN_ISA_LIST(X)                                                                                                         \
     X(SCALAR, "scalar")                                                                                                        \
     X(AVX2, "avx2")         /* AVX2 and FMA3 */                                                                                \
-    X(AVX512, "avx512")     /* AVX-512 F, BW, DQ, VL */                                                                         \
+    X(AVX512, "avx512")     /* AVX-512 F, BW, DQ, VL */                                                                        \
+    X(AVX512_VNNI, "avx512_vnni")                                                                                              \
     X(AVX512_BF16, "avx512_bf16")                                                                                              \
     X(AMX, "amx")           /* AMX with bf16, and the system's leave to use it */
 

@@ -74,16 +74,23 @@ static void pack_bf16(const float *from, int32_t count, rn_bf16 *to)
     for (int32_t i = 0; i < count; i++) to[2 * i] = rn_bf16_from_f32(from[i]);
 }
 
+/* Three of four elements of a step belong to its other channels. */
+static void pack_i8(const int8_t *from, int32_t count, int8_t *to)
+{
+    for (int32_t i = 0; i < count; i++) to[4 * i] = from[i];
+}
+
 /* The weights between input channel c and the output channels of a panel; to: those of the step that c belongs to. */
-static void pack_channel(const rn_conv2d_args *a, const float *tap, int32_t c, int32_t first, int32_t count, char *to)
+static void pack_channel(const rn_conv2d_args *a, int32_t tap, int32_t c, int32_t first, int32_t count, char *to)
 {
     const int32_t inputs = a->c / a->groups, outputs = a->k / a->groups, group = c / inputs;
     const int32_t begin = max(first, group * outputs), end = min(first + count, (group + 1) * outputs);
     if (begin >= end) return;
-    const float *from = tap + (int64_t)(c % inputs) * a->k + begin;
+    const int64_t from = ((int64_t)tap * inputs + c % inputs) * a->k + begin;
     to += (begin - first) * RN_STEP_BYTES;
-    if (a->x.dtype == RN_DTYPE_BF16) pack_bf16(from, end - begin, (rn_bf16 *)to + c % 2);
-    else pack_f32(from, end - begin, (float *)to);
+    if (a->x.dtype == RN_DTYPE_U8) pack_i8(a->filter8 + from, end - begin, (int8_t *)to + c % 4);
+    else if (a->x.dtype == RN_DTYPE_BF16) pack_bf16(a->filter + from, end - begin, (rn_bf16 *)to + c % 2);
+    else pack_f32(a->filter + from, end - begin, (float *)to);
 }
 
 void rn_conv2d_panels_pack(const rn_conv2d_args *a, const rn_conv2d_panels *panels, void *packed)
@@ -94,9 +101,8 @@ void rn_conv2d_panels_pack(const rn_conv2d_args *a, const rn_conv2d_panels *pane
     for (int32_t panel = 0; panel < panels->count; panel++) {
         const int32_t first = panel * panels->lanes, count = min(panels->lanes, a->k - first), c0 = panel_channel(a, panels, panel);
         for (int32_t tap = 0; tap < a->r * a->s; tap++) {
-            const float *filter = a->filter + (int64_t)tap * (a->c / a->groups) * a->k;
             for (int32_t c = 0; c < panel_channels(panels); c++) {
-                pack_channel(a, filter, c0 + c, first, count, to + (int64_t)(c / per_step) * panels->lanes * RN_STEP_BYTES);
+                pack_channel(a, tap, c0 + c, first, count, to + (int64_t)(c / per_step) * panels->lanes * RN_STEP_BYTES);
             }
             to += (int64_t)panels->steps * panels->lanes * RN_STEP_BYTES;
         }
@@ -165,12 +171,12 @@ static int64_t input_offset(const rn_conv2d_args *a, int32_t row, int32_t q)
            (int64_t)(q * a->stride_w - a->pad_left) * a->x.pixel;
 }
 
-/* First filter row that meets the picture, and the one after the last. */
+/* First filter row that meets the picture, and the one after the last; all rows where what surrounds it counts. */
 static void filter_rows(const rn_conv2d_args *a, int32_t row, int32_t *begin, int32_t *end)
 {
     const int32_t top = row % a->p * a->stride_h - a->pad_top;
-    *begin = min(max(0, -top), a->r);
-    *end = max(*begin, min(a->r, a->h - top));
+    *begin = a->x_zero ? 0 : min(max(0, -top), a->r);
+    *end = a->x_zero ? a->r : max(*begin, min(a->r, a->h - top));
 }
 
 static void run_tile(const rn_conv2d_direct *d, rn_conv2d_tile_args *t, int32_t tile, int32_t panel)
@@ -213,6 +219,8 @@ static void run_block(const rn_conv2d_direct *d, int32_t tile_begin, int32_t til
         .bias = a->bias ? a->bias + k : NULL,
         .scale2 = a->y2.data ? a->scale2 + k : NULL,
         .shift2 = a->y2.data ? a->shift2 + k : NULL,
+        .multiplier = a->multiplier ? a->multiplier + k : NULL,
+        .residual_multiplier = a->residual_multiplier,
         .y_dtype = a->y.data ? a->y.dtype : a->y2.dtype,
         .residual_pixel = a->residual.pixel,
         .y_pixel = a->y.pixel,

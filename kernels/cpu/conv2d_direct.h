@@ -9,7 +9,7 @@
  *     panel 0: channels 0 .. lanes-1              panel 1: ...
  *     [r][s][steps][lanes][channels of a step], zeros beyond k
  *
- * A step is four bytes of a pixel (RN_STEP_BYTES): one f32 channel or two bf16 channels. With groups a panel may hold channels of several:
+ * A step is four bytes of a pixel (RN_STEP_BYTES): one f32, two bf16 or four u8 channels (whose weights are int8). With groups a panel may hold channels of several:
  * `steps` covers the input channels of all of them, and the weights between a group's output and another group's input are zeros.
  */
 #ifndef RN_KERNELS_CPU_CONV2D_DIRECT_H
@@ -34,7 +34,7 @@ rn_conv2d_panels rn_conv2d_panels_layout(const rn_conv2d_args *args, int32_t lan
 /* to: panels.count * panels.bytes, 64-byte aligned; reads args->filter. */
 void rn_conv2d_panels_pack(const rn_conv2d_args *args, const rn_conv2d_panels *panels, void *to);
 
-/* One convolution cut into tiles. The input map must have zeros around every image as far as the padding reaches; row_begin and row_end of
+/* One convolution cut into tiles. The input map must have zeros (bytes x_zero) around every image as far as the padding reaches; row_begin and row_end of
  * the arguments are not used. */
 typedef struct rn_conv2d_direct {
     rn_conv2d_args args;    /* n, h, w, p, q of the picture as it is walked: possibly the whole batch as one row */

@@ -38,19 +38,28 @@ typedef struct rn_conv2d_args {
     rn_map residual;        /* [n,p,q,k] or not there */
     rn_map y, y2;           /* [n,p,q,k]; one of them may be missing. y may be the residual, no other two maps overlap. Residual, y and y2 have
                              * one type, which may be another than that of x */
-    const float *filter;    /* [r,s,c/groups,k] dense */
+    const float *filter;    /* [r,s,c/groups,k] dense; not used where x is u8 */
     const float *bias;      /* [k] or NULL: zero */
     const float *scale2, *shift2; /* [k], needed with y2 */
     int32_t n, h, w, c, p, q, k;
     int32_t r, s, stride_h, stride_w, pad_top, pad_left, groups; /* zeros surround x */
     int32_t row_begin, row_end; /* of the n * p output rows */
     bool relu;              /* of y; y2 sees its result */
+
+    /* x is u8. With y and y2 f32 or u8, counted in their own steps and from their own zeros where these are u8:
+     *     y = relu?(sum * multiplier + bias + residual * residual_multiplier), y2 = relu(y * scale2 + shift2)
+     * where sum is exact, each product and the sum after it are rounded once together, and y2 sees y before it becomes a byte. Bytes are rounded
+     * to the nearest, ties to even, and clamped; ReLU leaves what is below byte 0 of y2 to that. No value exceeds 2^30 in magnitude. */
+    const int8_t *filter8;  /* [r,s,c/groups,k] dense */
+    const float *multiplier; /* [k] */
+    float residual_multiplier; /* of the residual's bytes; bias has what its zero means */
+    uint8_t x_zero;         /* the byte that surrounds x */
 } rn_conv2d_args;
 
 /* The inner block of a convolution seen as a matrix product whose rows are output pixels: at most `rows` pixels x `lanes` output channels, where
  * rows and lanes are the kernel's tile. The first rows / 2 pixels are those at a0, the others those at a1: two bases, because two rows of a
  * picture that is rows / 2 pixels wide make one tile. Summation runs over tap_rows x tap_columns x steps in this order. A step is four bytes of
- * a pixel, one f32 or two bf16 channels, and as many weights of every output channel: RN_STEP_BYTES. */
+ * a pixel, one f32, two bf16 or four u8 channels, and as many weights of every output channel: RN_STEP_BYTES. */
 typedef struct rn_conv2d_tile_args {
     const void *a0, *a1;        /* first channel that pixel 0, pixel rows / 2 reads; a1 is unused with fewer pixels */
     int64_t a_pixel;            /* from what one pixel reads to what the next one reads */
@@ -64,8 +73,10 @@ typedef struct rn_conv2d_tile_args {
     const void *residual0, *residual1; /* of pixel 0 and pixel rows / 2, or NULL */
     void *y0, *y1;              /* the same of y; NULL when only y2 is wanted */
     void *z0, *z1;              /* the same of y2, or NULL */
-    rn_dtype y_dtype;           /* of residual, y and y2: f32 or the type of a0; the AVX-512 kernel for f32 also writes bf16 */
+    rn_dtype y_dtype;           /* of y and y2, and of a residual that is not u8: f32 or the type of a0; the AVX-512 kernel for f32 also writes bf16 */
     int64_t residual_pixel, y_pixel, z_pixel;
+    const float *multiplier;    /* [channels], and the next: for a u8 x, as in rn_conv2d_args */
+    float residual_multiplier;
     const char *ahead;          /* memory that is wanted soon: ahead_bytes of it per step are prefetched; any address will do */
     int32_t ahead_bytes;
     bool relu;
@@ -120,7 +131,18 @@ typedef struct rn_max_pool_args {
     int32_t r, s, stride_h, stride_w, pad_top, pad_left;
     int32_t row_begin, row_end; /* of the n * p output rows */
     bool pad_zero;          /* the border counts as zeros; otherwise it never wins */
+    uint8_t zero;           /* the byte that is zero, for a u8 x */
 } rn_max_pool_args;
+
+/* y = round(x * multiplier) + zero, ties to even, clamped to a byte; a NaN becomes 0. Channels of y beyond those of x become zero. */
+typedef struct rn_quantize_args {
+    rn_map x;               /* [n,h,w,c] f32 */
+    rn_map y;               /* [n,h,w,y_c] u8 */
+    float multiplier;
+    uint8_t zero;
+    int32_t h, w, c, y_c;
+    int32_t row_begin, row_end; /* of the n * h rows */
+} rn_quantize_args;
 
 /* Mean over height and width. */
 typedef struct rn_global_average_pool_args {
@@ -168,6 +190,7 @@ typedef struct rn_top_k_args {
     X(scale_shift)                                                                                                                         \
     X(add)                                                                                                                                 \
     X(max_pool)                                                                                                                            \
+    X(quantize)                                                                                                                            \
     X(global_average_pool)                                                                                                                 \
     X(dense)                                                                                                                               \
     X(softmax)                                                                                                                             \

@@ -24,6 +24,7 @@ static rn_plan *load_plan(const bench_options *o)
     } else {
         bench_check(rn_synthetic_by_name(o->synthetic, &plan, &err), &err);
         bench_check(rn_plan_optimize(plan, &err), &err);
+        if (o->precision && strcmp(o->precision, "int8") == 0) bench_check(rn_synthetic_quantize(plan, &err), &err);
     }
     return plan;
 }
