@@ -10,9 +10,10 @@ namespace
 {
 
 constexpr int WARPS = 4; /* 49 positions a picture: 13 small blocks spread one picture over the device */
+constexpr int MIN_BLOCKS = 8; /* without it, the compiler for sm_120 aims at more blocks and spills */
 constexpr unsigned ALL = 0xffffffffu;
 
-template <class T, int V> __global__ void __launch_bounds__(WARPS * 32) class_map(rn_cuda_class_map_args a)
+template <class T, int V> __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS) class_map(rn_cuda_class_map_args a)
 {
     const int lane = static_cast<int>(threadIdx.x), position = static_cast<int>(blockIdx.x * WARPS + threadIdx.y);
     const int64_t n = blockIdx.y;
