@@ -10,7 +10,7 @@ namespace
 {
 
 constexpr int WARPS = 4; /* 49 positions a picture: 13 small blocks spread one picture over the device */
-constexpr int MIN_BLOCKS = 8; /* without it, the compiler for sm_120 aims at more blocks and spills */
+constexpr int MIN_BLOCKS = 4; /* 128 registers a thread: with more blocks in mind the compiler unrolls all the same, and spills */
 constexpr unsigned ALL = 0xffffffffu;
 
 template <class T, int V> __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS) class_map(rn_cuda_class_map_args a)
