@@ -123,6 +123,8 @@ detected:
 	@echo "output      $(B)/$(if $(SANITIZE), with $(SANITIZE))"
 
 tests: $(TESTS) $(TEST_TOOLS) $(FUZZ_REPLAYS)
+# The library path is for sanitizers, whose own dlopen does not know a program's RPATH.
+check: export LD_LIBRARY_PATH := $(EMULATED):$(LD_LIBRARY_PATH)
 check: tests
 	@set -e; for t in $(sort $(TESTS)); do echo "== $$t"; $$t; done
 	@set -e; for t in $(FUZZ_SRC:tests/fuzz/%_fuzz.c=%); do echo "== fuzz corpus $$t"; $(B)/tests/fuzz/$${t}_fuzz tests/fuzz/corpus/$$t; done
