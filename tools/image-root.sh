@@ -1,16 +1,20 @@
 #!/bin/sh
 # Lays out the files of a container image: server, converter, the libraries that they need and no others, certificates, a user. No shell, no package manager.
 #
-# usage: sh tools/image-root.sh [BUILD_DIR [ROOT_DIR]]      default: build, build/image; ROOT_DIR is made anew
+# usage: sh tools/image-root.sh [--cuda] [BUILD_DIR [ROOT_DIR]]      default: build, build/image; ROOT_DIR is made anew
 #
 # The libraries are those that the dynamic linker finds here, so the image has what the program was tested with. Scanners find the Debian packages that
-# they come from in /var/lib/dpkg/status.d, where such images have them, and their licences in /usr/share/doc. Where BUILD_DIR holds the GPU plug-in, it
-# and the parts of cuDNN that it opens go in too.
+# they come from in /var/lib/dpkg/status.d, where such images have them, and their licences in /usr/share/doc. --cuda: the GPU plug-in and
+# the parts of cuDNN that it opens too, which is some 1 GB.
 set -eu
+cuda=
+if [ "${1:-}" = --cuda ]; then
+  cuda=/usr/local/cuda/lib64
+  shift
+fi
 build=${1:-build}
 root=${2:-$build/image}
 libraries=$root/usr/lib/$(cc -dumpmachine)
-cuda=/usr/local/cuda/lib64
 
 # cuDNN opens its parts by name, so no linker knows them. These are opened when plans are made for ResNets (LD_DEBUG=files on
 # build/tests/cuda_libraries/cudnn_plans_test); libcudnn_ops is here until a run on a GPU has shown that it is not. Not here: adv and cnn.
@@ -34,7 +38,8 @@ for name in tensorflow_model_server tf_serving_entrypoint.sh; do ln -s resnetd "
 cp LICENSE NOTICE "$root/usr/share/doc/resnetd/"
 
 programs="$build/resnetd $build/resnet-convert"
-if [ -e "$build/libresnetd-cuda.so" ]; then
+if [ -n "$cuda" ]; then
+  [ -e "$build/libresnetd-cuda.so" ] || fail "no $build/libresnetd-cuda.so: run make cuda, which says what is missing for it"
   strip -o "$root/usr/lib/libresnetd-cuda.so" "$build/libresnetd-cuda.so"
   programs="$programs $build/libresnetd-cuda.so"
   folder=$(dirname "$(ldd "$build/libresnetd-cuda.so" | awk '$1 == "libcudnn.so.9" { print $3 }')")

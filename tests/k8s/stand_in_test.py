@@ -1,0 +1,300 @@
+"""Pods of the rendered manifests run by the stand-in for the kubelet, on the image's own files: they become ready, take load, drain and end as they should.
+
+The pods run side by side, each in a network of its own, in one fixture; the tests look at what has happened.
+RN_SOAK=1 (or -m soak) adds the tutorial's whole ramp: 11 steps of 60 s.
+"""
+import concurrent.futures
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+import invariants
+import kubelet_sim
+import pods
+import renders
+from dockerfile import Dockerfile
+from kubelet_sim import BUCKET, Callers, Pod, desired_replicas, locust
+
+BODY = (renders.K8S / "loadtest/request-body.json").read_bytes()
+BUCKET_CONTENT = renders.ROOT / "tests/data/fashion_resnet101"
+CUDA_LIBRARIES = pathlib.Path("/usr/local/cuda/lib64")
+missing = [p for p in ("bwrap", "setpriv", "nsenter") if not shutil.which(p)]
+pytestmark = pytest.mark.skipif(os.geteuid() != 0 or bool(missing), reason=f"needs root, to give it up, and bubblewrap and util-linux; missing: {missing}")
+
+
+@pytest.fixture(scope="session")
+def image_root(build_dir, tmp_path_factory):
+    """The file tree of the image without a GPU."""
+    root = tmp_path_factory.mktemp("image") / "root"
+    result = subprocess.run(["sh", "tools/image-root.sh", build_dir, root], cwd=renders.ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return root
+
+
+@pytest.fixture(scope="session")
+def lab():
+    """The tutorial's own objects, and nothing of ours; the image alone is another."""
+    docs = renders.load((pathlib.Path(__file__).parent / "lab.yaml").read_text())
+    container = next(d for d in docs if d["kind"] == "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"] == "tensorflow/serving"
+    container["image"] = "ghcr.io/example/resnetd:0.1.0"
+    return renders.World("lab", docs, [])
+
+
+def deployment(world):
+    return pods.of_template(world.of("Deployment")[0])
+
+
+def predictor(world):
+    service = world.of("InferenceService")[0]
+    return pods.of_predictor(service, service["spec"]["predictor"], world.find("ClusterServingRuntime", service["spec"]["predictor"]["model"]["runtime"]))
+
+
+@pytest.fixture(scope="module")
+def start(image_root):
+    """start(pod, world, environment={}) -> a running Pod on the image's files. The models of the bucket are where an object store would have them."""
+    running = []
+
+    def run(pod, world, environment=None, dockerfile="Dockerfile", node_files=()):
+        given = {"MODEL_PATH": BUCKET} if environment is None else environment
+        running.append(Pod(pod, world, Dockerfile(renders.ROOT / dockerfile), image_root, BUCKET_CONTENT, given, node_files))
+        return running[-1]
+
+    yield run
+    for pod in running:
+        pod.close()
+
+
+def drain(pod, port, path, ready_port, ready_path):
+    """Deletes the pod under load and watches it until its end."""
+    callers = Callers(pod, port, path, BODY)
+    time.sleep(0.7)
+    before = pod.get(ready_port, ready_path)[0]
+    pod.delete()
+    time.sleep(0.3)
+    out = {"ready_before": before, "ready_after": pod.get(ready_port, ready_path)[0], "serves_after": pod.get(port, "/v2/health/live")[0]}
+    out["answered"], out["failures"] = callers.join(stop=False)
+    out["code"] = pod.wait_end()
+    out["seconds"] = round(time.monotonic() - pod.deleted, 1)
+    out["log"], out["events"], out["restarted"] = pod.log, pod.events, pod.killed_by_liveness
+    print(f"\n{pod.description.name}: {out['answered']} calls answered, {len(out['failures'])} failed, ended {out['seconds']} s after it was deleted: {pod.events}")
+    return out
+
+
+def facts(pod):
+    """About the running process, from outside."""
+    mounts = pathlib.Path(f"/proc/{pod.pid}/mounts").read_text().splitlines()
+    root = next(line.split()[3].split(",") for line in mounts if line.split()[1] == "/")
+    environ = pathlib.Path(f"/proc/{pod.pid}/environ").read_text().split("\0")
+    return {"status": pod.status(), "root": root, "env": dict(e.split("=", 1) for e in environ if e),
+            "argv": pathlib.Path(f"/proc/{pod.pid}/cmdline").read_text().split("\0")[:-1]}
+
+
+def run_lab(start, lab, folder):
+    pod = start(deployment(lab), lab)
+    early = []
+    while pod.clock() < 60 and not any(code == 200 for code, _ in early):  # it is ready long before the first probe, 10 s after its start
+        early.append((pod.get(9090, "/readyz")[0], pod.get(8501, "/v2/health/ready")[0]))
+        time.sleep(0.02)
+    pod.wait_ready(60)
+    ready_at = pod.clock()
+    requested = kubelet_sim.quantity(pod.container["resources"]["requests"]["cpu"])
+    hpa = lab.of("HorizontalPodAutoscaler")[0]
+
+    def measure(action):
+        cpu, at = pod.cpu_seconds(), time.monotonic()
+        result = action()
+        return desired_replicas(hpa, 1, (pod.cpu_seconds() - cpu) / (time.monotonic() - at), requested), result
+    idle, _ = measure(lambda: time.sleep(1))
+    steps = {"STEP_COUNT": "3", "STEP_SECONDS": "1.5", "STEP_USERS": "2", "WAIT_SECONDS": "0.05"}
+    loaded, load = measure(lambda: locust(pod, sys.executable, "http://127.0.0.1:8501", steps, folder))
+    print(f"\nlab: ready after {ready_at:.1f} s; idle {idle[1]:.1f} % of the request, under load {loaded[1]:.1f} %, which asks for {loaded[0]} replicas; Locust: {load}")
+    return {"facts": facts(pod), "early": early, "idle": idle, "loaded": loaded, "load": load, "ready_at": ready_at,
+            **drain(pod, 8501, "/v1/models/image_classifier:predict", 9090, "/readyz")}
+
+
+def run_base(start, world):
+    pod = start(deployment(world), world)
+    pod.wait_ready(60)
+    health = {path: pod.get(9090, path)[0] for path in ("/healthz", "/readyz", "/metrics")}
+    return {"facts": facts(pod), "health": health, "probes": pod.probes, **drain(pod, 8501, "/v1/models/image_classifier:predict", 9090, "/readyz")}
+
+
+def run_kserve(start, world):
+    pod = start(predictor(world), world)
+    pod.wait_ready(60)
+    v2 = pod.get(8080, "/v2/models/image-classifier/ready")[0]
+    return {"facts": facts(pod), "v2": v2, **drain(pod, 8080, "/v1/models/image-classifier:predict", 8080, "/v2/health/ready")}
+
+
+def run_without_delay(start, world):
+    """The mistake that the drain delay is there for: the stand-in must see it."""
+    pod = start(deployment(world), world, {"MODEL_PATH": BUCKET, "RESNETD_DRAIN_DELAY": "0"})
+    pod.wait_ready(60)
+    return drain(pod, 8501, "/v1/models/image_classifier:predict", 9090, "/readyz")
+
+
+@pytest.fixture(scope="module")
+def runs(start, lab, worlds, tmp_path_factory):
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        jobs = {"lab": pool.submit(run_lab, start, lab, tmp_path_factory.mktemp("locust")),
+                "cpu": pool.submit(run_base, start, worlds["overlays/cpu"]),
+                "kserve": pool.submit(run_kserve, start, worlds["kserve/models/overlays/staging"]),
+                "no delay": pool.submit(run_without_delay, start, worlds["overlays/cpu"])}
+        return {name: job.result() for name, job in jobs.items()}
+
+
+PODS = ["lab", "cpu", "kserve"]
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_nothing_is_lost(runs, name):
+    run = runs[name]
+    assert run["answered"] > 20
+    assert not run["failures"], run["failures"][:5]
+    assert run["code"] == 0, run["log"]
+    assert not run["restarted"]
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_readiness_goes_first(runs, name):
+    """Right after SIGTERM: not ready, and still there for those who have not noticed."""
+    run = runs[name]
+    assert (run["ready_before"], run["ready_after"], run["serves_after"]) == (200, 503, 200)
+
+
+@pytest.mark.parametrize("name, grace", [("lab", 30), ("cpu", 45), ("kserve", 45)])
+def test_ends_in_time(runs, name, grace):
+    """After the 5 s of full service, and within the time that the manifest gives (the lab's gives none: 30 s)."""
+    assert 4.5 < runs[name]["seconds"] < grace
+    assert runs[name]["seconds"] < 15
+
+
+def test_stand_in_notices_lost_calls(runs):
+    """Without the delay, the calls of two seconds meet a closed port: were none of them lost, the other tests would prove nothing."""
+    assert len(runs["no delay"]["failures"]) > 5
+    assert any("refused" in problem for _, problem in runs["no delay"]["failures"])
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_process_is_confined(runs, name):
+    status, root = runs[name]["facts"]["status"], runs[name]["facts"]["root"]
+    assert status["Uid"].split() == ["65532"] * 4 and status["Gid"].split() == ["65532"] * 4
+    assert status["NSpid"].split()[-1] == "1"  # the first process of its container, as images are run
+    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
+    assert "ro" in root
+    if name != "lab":  # whose manifest does not ask for it
+        assert int(status["CapBnd"], 16) == 0 and status["NoNewPrivs"] == "1"
+
+
+def test_lab_ports_open_when_it_can_answer(runs):
+    """TCP readiness on 8500 tells the truth only if nobody listens before the model is there; health answers from the first moment."""
+    early = runs["lab"]["early"]
+    assert early[-1] == (200, 200)
+    assert all(serving == 0 for health, serving in early if health in (0, 503)), early
+    assert runs["lab"]["facts"]["argv"][1:] == ["--model_name=image_classifier", f"--model_base_path={BUCKET}"]
+
+
+def test_lab_lives_with_the_variables_of_its_services(runs):
+    env = runs["lab"]["facts"]["env"]
+    assert env["IMAGE_CLASSIFIER_PORT"].startswith("tcp://") and env["RESNETD_DRAIN_DELAY"] == "5"
+
+
+def test_lab_load_and_scale_signal(runs):
+    run = runs["lab"]
+    assert run["load"]["failures"] == 0 and run["load"]["requests"] > 30 and run["load"]["most_users"] == 6
+    assert run["idle"][0] == 1 and run["idle"][1] < 10
+    assert run["loaded"][1] > 3 * run["idle"][1] and run["loaded"][1] > 5
+
+
+def test_scaling_formula(lab):
+    """As documented for the HorizontalPodAutoscaler: what the signal would ask for on machines with more than these processors."""
+    hpa = lab.of("HorizontalPodAutoscaler")[0]
+    assert [desired_replicas(hpa, 1, cores, 3)[0] for cores in (0.0, 1.7, 1.95, 2.5, 3.0)] == [1, 1, 1, 2, 2]
+    assert [desired_replicas(hpa, 3, cores, 3)[0] for cores in (0.3, 1.8, 2.6, 9.0)] == [1, 3, 4, 4]
+
+
+def test_base_gets_its_share_of_processors(runs):
+    """No CPU limit says how many threads are fair: the request does."""
+    env = runs["cpu"]["facts"]["env"]
+    assert env["RESNETD_NUM_THREADS"] == env["RESNETD_NUM_WORKERS"] == "3"
+    assert env["RESNETD_DRAIN_DELAY"] == "5" and env["RESNETD_DRAIN_TIMEOUT"] == "25"  # the ConfigMap's, not the image's
+    assert "--device=cpu" in runs["cpu"]["facts"]["argv"]
+    assert runs["cpu"]["health"] == {"/healthz": 200, "/readyz": 200, "/metrics": 200}
+
+
+def test_probes_ran_as_written(runs):
+    """The startup probe failed until the model was there, then readiness and liveness took over and did not fail before SIGTERM."""
+    probes = runs["cpu"]["probes"]
+    startup = [ok for _, ok in probes["startupProbe"].history]
+    assert startup[-1] and not any(startup[:-1])
+    assert all(ok for _, ok in probes["livenessProbe"].history)
+    terminated = next(at for at, what in runs["cpu"]["events"] if what == "SIGTERM")
+    assert all(ok for at, ok in probes["readinessProbe"].history if at < terminated - 0.1)
+
+
+def test_kserve_speaks_both_protocols(runs):
+    assert runs["kserve"]["v2"] == 200
+    argv = runs["kserve"]["facts"]["argv"]
+    assert "--model_name=image-classifier" in argv and "--model_base_path=/mnt/models" in argv
+
+
+# ---- what must not start ----
+
+def gpu_files(build_dir):
+    """What is in the GPU image and not in the other: the plug-in, and NVIDIA's libraries where they are installed here."""
+    plugin = build_dir / "libresnetd-cuda.so"
+    return ((plugin, "/usr/lib/libresnetd-cuda.so"), (CUDA_LIBRARIES.resolve(), str(CUDA_LIBRARIES))) if plugin.exists() and CUDA_LIBRARIES.exists() else ()
+
+
+@pytest.mark.parametrize("render, of", [("overlays/gpu", deployment), ("overlays/production", deployment), ("kserve/models/overlays/production", predictor)])
+def test_gpu_pod_does_not_start_without_a_gpu(start, worlds, build_dir, render, of):
+    """Exit code 70 within 5 s, and the last line of the log, which Kubernetes shows, says why. It never serves from the processor."""
+    if pathlib.Path("/dev/nvidia0").exists():
+        pytest.skip("this machine has a GPU")
+    pod = start(of(worlds[render]), worlds[render], dockerfile="Dockerfile.cuda", node_files=gpu_files(build_dir))
+    code = pod.process.wait(30)
+    seconds = pod.clock()
+    last = pod.log.strip().splitlines()[-1]
+    print(f"\n{render}: exit code {code} after {seconds:.1f} s: {last}")
+    assert code == 70 and seconds < 5, pod.log
+    assert "CUDA" in last or "GPU" in last or "cuda" in last
+    assert "ready" not in pod.log and pod.events == []
+
+
+def test_missing_key_in_the_configmap_is_a_clear_error(start, worlds):
+    """Kubernetes leaves $(MODEL_PATH) as it is: the server must not go looking for a folder of that name."""
+    def forget(docs):
+        config = next(d for d in docs if d["kind"] == "ConfigMap")
+        del config["data"]["MODEL_PATH"]
+    world = worlds["overlays/cpu"].mutated(forget)
+    assert [p for p in invariants.problems(world) if "$(MODEL_PATH)" in p]
+    pod = start(deployment(world), world, environment={})
+    assert pod.process.wait(30) == 2
+    assert "--model_base_path" in pod.log and "$(MODEL_PATH)" in pod.log
+
+
+def test_missing_model_ends_with_its_code(start, worlds):
+    pod = start(deployment(worlds["overlays/cpu"]), worlds["overlays/cpu"], environment={"MODEL_PATH": "/mnt/bucket/nothing"})
+    assert pod.process.wait(30) == 66, pod.log
+    assert "/mnt/bucket/nothing" in pod.log
+
+
+# ---- the long ones ----
+
+@pytest.mark.soak
+def test_lab_whole_ramp(start, lab, tmp_path):
+    """The tutorial's load as it is: eleven steps of a minute, up to 22 users. No call may fail."""
+    pod = start(deployment(lab), lab)
+    pod.wait_ready(60)
+    load = locust(pod, sys.executable, "http://127.0.0.1:8501", {}, tmp_path)
+    print(f"\n{json.dumps(load)}")
+    assert load["failures"] == 0 and load["most_users"] == 22
+    run = drain(pod, 8501, "/v1/models/image_classifier:predict", 9090, "/readyz")
+    assert not run["failures"] and run["code"] == 0
