@@ -90,4 +90,4 @@ while read -r package; do
 done <"$root/packages"
 rm "$root/packages"
 
-echo "image-root: $root: $(find "$root" -type f | wc -l) files, $(du -sm --apparent-size "$root" | cut -f 1) MB, $(tar -C "$root" -c . | gzip -6 | wc -c) bytes compressed"
+echo "image-root: $root: $(find "$root" -type f | wc -l) files, $(du -sm --apparent-size "$root" | cut -f 1) MB"

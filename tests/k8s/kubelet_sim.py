@@ -42,16 +42,15 @@ def expand(text, env):
 
 
 class InNetwork:
-    """Everything in a `with` block of this thread uses the network namespace of that process."""
+    """Everything in a `with` block of this thread uses the network of that pod, also when its process has ended."""
 
-    def __init__(self, pid):
-        self.path = f"/proc/{pid}/ns/net"
+    def __init__(self, pod):
+        self.pod = pod
 
     def __enter__(self):
-        self.home = os.open("/proc/self/task/%d/ns/net" % threading.get_native_id(), os.O_RDONLY)
-        with open(self.path) as there:
-            if LIBC.setns(there.fileno(), CLONE_NEWNET) != 0:
-                raise OSError(ctypes.get_errno(), f"setns {self.path}")
+        self.home = os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY)
+        if LIBC.setns(self.pod.network, CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
 
     def __exit__(self, *_):
         LIBC.setns(self.home, CLONE_NEWNET)
@@ -90,15 +89,15 @@ class Probe(threading.Thread):
             return False
 
     def run(self):
-        with InNetwork(self.pod.pid):
+        with InNetwork(self.pod):
             if self.stopped.wait(self.spec.get("initialDelaySeconds", 0)):
                 return
-            state, run = None, 0
+            state, last, run = None, None, 0
             while not self.stopped.is_set():
                 ok = self.once()
                 self.history.append((self.pod.clock(), ok))
-                run = run + 1 if run and state_of_run == ok else 1
-                state_of_run = ok
+                run = run + 1 if ok == last else 1
+                last = ok
                 needed = self.spec.get("successThreshold", 1) if ok else self.spec.get("failureThreshold", 3)
                 if run >= needed and state != ok:
                     state = ok
@@ -222,6 +221,7 @@ class Pod:
             text = info.read()
         assert text, f"bubblewrap did not start: {self.log_path.read_text()}"
         self.pid = json.loads(text)["child-pid"]
+        self.network = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY)  # as long as this is open, there is the network
 
     # ---- what goes on ----
 
@@ -279,7 +279,7 @@ class Pod:
 
     def get(self, port, path):
         """(status, body) over the pod's network; (0, b"") where nothing listens."""
-        with InNetwork(self.pid):
+        with InNetwork(self):
             try:
                 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
                 connection.request("GET", path)
@@ -324,6 +324,9 @@ class Pod:
         for probe in self.probes.values():
             probe.stopped.set()
         self.kill()
+        for probe in self.probes.values():
+            probe.join(20)
+        os.close(self.network)
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.rmtree(self.tools, ignore_errors=True)
 
@@ -346,7 +349,7 @@ class Callers:
         return not self.pod.terminating or time.monotonic() < self.pod.deleted + self.lag
 
     def _call(self, keep):
-        with InNetwork(self.pod.pid):
+        with InNetwork(self.pod):
             connection = None
             while not self.stopped.is_set() and self._is_endpoint():
                 try:

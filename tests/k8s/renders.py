@@ -85,6 +85,7 @@ class World:
     def find(self, kind, name, namespace=None):
         """The object, here or in the cluster; None if there is none."""
         for d in self.docs + self.cluster:
-            if d["kind"] == kind and d["metadata"]["name"] == name and namespace in (None, d["metadata"].get("namespace")):
+            there = d["metadata"].get("namespace", "default" if namespace == "default" else None)
+            if d["kind"] == kind and d["metadata"]["name"] == name and namespace in (None, there):
                 return d
         return None

@@ -29,15 +29,6 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0 or bool(missing), reason=f"nee
 
 
 @pytest.fixture(scope="session")
-def image_root(build_dir, tmp_path_factory):
-    """The file tree of the image without a GPU."""
-    root = tmp_path_factory.mktemp("image") / "root"
-    result = subprocess.run(["sh", "tools/image-root.sh", build_dir, root], cwd=renders.ROOT, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    return root
-
-
-@pytest.fixture(scope="session")
 def lab():
     """The tutorial's own objects, and nothing of ours; the image alone is another."""
     docs = renders.load((pathlib.Path(__file__).parent / "lab.yaml").read_text())
