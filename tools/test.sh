@@ -37,10 +37,10 @@ make -s check
 
 step "End to end and against TensorFlow"
 if [ -n "$quick" ]; then
-  "$python" -m pytest -q tests -m "not slow"
+  "$python" -m pytest -q tests -m "not slow and not soak"
   exit
 fi
-"$python" -m pytest -q tests
+"$python" -m pytest -q tests -m "not soak"
 
 step "AddressSanitizer and UndefinedBehaviorSanitizer"
 make -s -j"$(nproc)" asan

@@ -136,10 +136,10 @@ def test_every_library_is_there_and_needed(image_root):
 def test_programs_run_from_the_tree_alone(image_root):
     if os.geteuid() != 0:
         pytest.skip("chroot needs root")
+    inside = [shutil.which("chroot"), "--userspec=65532:65532", str(image_root)]
     for name in ("resnetd", "tensorflow_model_server", "tf_serving_entrypoint.sh"):
-        command = ["chroot", "--userspec=65532:65532", str(image_root), f"/usr/bin/{name}", "--version"]
-        assert subprocess.run(command, capture_output=True, text=True, check=True, env={}).stdout.startswith("resnetd ")
-    result = subprocess.run(["chroot", "--userspec=65532:65532", str(image_root), "/usr/bin/resnet-convert"], capture_output=True, text=True, check=False, env={})
+        assert subprocess.run([*inside, f"/usr/bin/{name}", "--version"], capture_output=True, text=True, check=True, env={}).stdout.startswith("resnetd ")
+    result = subprocess.run([*inside, "/usr/bin/resnet-convert"], capture_output=True, text=True, check=False, env={})
     assert "usage" in (result.stdout + result.stderr).lower()
 
 
