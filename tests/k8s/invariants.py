@@ -173,6 +173,32 @@ def quantities_are_quantities(world):
                 yield f"{title(d)}: sizeLimit {limit} is no quantity"
 
 
+def bytes_of(quantity):
+    number, suffix = re.fullmatch(r"([\d.]+)(\D*)", quantity).groups()
+    return float(number) * {"": 1, "M": 1e6, "G": 1e9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}[suffix]
+
+
+@check
+def caches_fit_their_volumes(world):
+    """What the server keeps has room where it keeps it, and may be written there: a full emptyDir gets the pod evicted."""
+    for pod in pods.of_world(world):
+        flags = pods.flags(pod, pod.main, world)
+        mounts = {m["mountPath"]: m for m in pod.main.get("volumeMounts", [])}
+        for flag in ("model_cache_dir", "cuda_cache_dir"):
+            if not (folder := flags.get(flag)):
+                continue
+            under = next((m for path, m in mounts.items() if folder == path or folder.startswith(path + "/")), None)
+            if under is None or under.get("readOnly"):
+                yield f"{pod.name}: --{flag}={folder} is in no volume that can be written"
+                continue
+            volume = next((v for v in pod.spec["volumes"] if v["name"] == under["name"]), {})
+            claim = world.find("PersistentVolumeClaim", volume.get("persistentVolumeClaim", {}).get("claimName"))
+            size = claim["spec"]["resources"]["requests"]["storage"] if claim else (volume.get("emptyDir") or {}).get("sizeLimit")
+            most = flags.get("model_cache_max_bytes")
+            if flag == "model_cache_dir" and size and not (most and int(most) <= 0.9 * bytes_of(size)):
+                yield f"{pod.name}: up to {most} bytes in a volume of {size}"
+
+
 # ---- where pods run ----
 
 @check

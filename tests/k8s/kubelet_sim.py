@@ -300,6 +300,8 @@ class Pod:
         """kubectl delete pod: preStop, SIGTERM. Does not wait for the end."""
         self.terminating, self.deleted = True, time.monotonic()
         self.note("deleted")
+        if probe := self.probes.get("livenessProbe"):
+            probe.stopped.set()
         time.sleep(self.container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0))
         os.kill(self.pid, signal.SIGTERM)
         self.note("SIGTERM")
@@ -312,6 +314,8 @@ class Pod:
         except subprocess.TimeoutExpired:
             self.kill()
             code = 137
+        for probe in self.probes.values():
+            probe.stopped.set()
         self.note(f"exit code {code}")
         return code
 
@@ -388,6 +392,28 @@ def locust(pod, python, host, environment, folder):
     with open(f"{folder}/locust_stats_history.csv") as f:
         users = [int(row["User Count"]) for row in csv.DictReader(f)]
     return {"requests": int(total["Request Count"]), "failures": int(total["Failure Count"]), "p99_ms": float(total["99%"]), "most_users": max(users)}
+
+
+class CpuMeter(threading.Thread):
+    """In a `with` block: the most processors that the pod used over any half second, in `peak`."""
+
+    def __init__(self, pod):
+        super().__init__(daemon=True)
+        self.pod, self.peak, self.stopped = pod, 0.0, threading.Event()
+
+    def run(self):
+        last, at = self.pod.cpu_seconds(), time.monotonic()
+        while not self.stopped.wait(0.5):
+            now, cpu = time.monotonic(), self.pod.cpu_seconds()
+            self.peak, last, at = max(self.peak, (cpu - last) / (now - at)), cpu, now
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopped.set()
+        self.join()
 
 
 def desired_replicas(hpa, current, used_cores, requested_cores):

@@ -87,6 +87,8 @@ MUTANTS = [
     ("a variable twice", CPU, lambda ds: main(ds)["env"].append(main(ds)["env"][0]), "variables_in_arguments_exist"),
     ("8Gb of memory", PRODUCTION, lambda ds: put(main(ds)["resources"]["limits"], memory="8Gb"), "quantities_are_quantities"),
     ("a volume of 64MiB", CPU, lambda ds: put(pod(ds)["volumes"][0]["emptyDir"], sizeLimit="64MiB"), "quantities_are_quantities"),
+    ("a cache larger than its volume", CPU, lambda ds: env(ds, "RESNETD_MODEL_CACHE_MAX_BYTES", "1200000000"), "caches_fit_their_volumes"),
+    ("a cache where nothing can be written", CPU, lambda ds: env(ds, "RESNETD_MODEL_CACHE_DIR", "/cache"), "caches_fit_their_volumes"),
     # Where pods run.
     ("one GPU requested, two allowed", PRODUCTION, lambda ds: main(ds)["resources"]["limits"].update({"nvidia.com/gpu": "2"}), "gpu_goes_together"),
     ("a GPU requested, none allowed", PRODUCTION, lambda ds: drop(main(ds)["resources"]["limits"], "nvidia.com/gpu"), "gpu_goes_together"),

@@ -19,7 +19,7 @@ import kubelet_sim
 import pods
 import renders
 from dockerfile import Dockerfile
-from kubelet_sim import BUCKET, Callers, Pod, desired_replicas, locust
+from kubelet_sim import BUCKET, Callers, CpuMeter, Pod, desired_replicas, locust
 
 BODY = (renders.K8S / "loadtest/request-body.json").read_bytes()
 BUCKET_CONTENT = renders.ROOT / "tests/data/fashion_resnet101"
@@ -98,13 +98,13 @@ def run_lab(start, lab, folder):
     requested = kubelet_sim.quantity(pod.container["resources"]["requests"]["cpu"])
     hpa = lab.of("HorizontalPodAutoscaler")[0]
 
-    def measure(action):
-        cpu, at = pod.cpu_seconds(), time.monotonic()
-        result = action()
-        return desired_replicas(hpa, 1, (pod.cpu_seconds() - cpu) / (time.monotonic() - at), requested), result
-    idle, _ = measure(lambda: time.sleep(1))
-    steps = {"STEP_COUNT": "3", "STEP_SECONDS": "1.5", "STEP_USERS": "2", "WAIT_SECONDS": "0.05"}
-    loaded, load = measure(lambda: locust(pod, sys.executable, "http://127.0.0.1:8501", steps, folder))
+    with CpuMeter(pod) as meter:
+        time.sleep(1.2)
+    idle = desired_replicas(hpa, 1, meter.peak, requested)
+    steps = {"STEP_COUNT": "3", "STEP_SECONDS": "1.5", "STEP_USERS": "4", "WAIT_SECONDS": "0.004"}
+    with CpuMeter(pod) as meter:
+        load = locust(pod, sys.executable, "http://127.0.0.1:8501", steps, folder)
+    loaded = desired_replicas(hpa, 1, meter.peak, requested)
     print(f"\nlab: ready after {ready_at:.1f} s; idle {idle[1]:.1f} % of the request, under load {loaded[1]:.1f} %, which asks for {loaded[0]} replicas; Locust: {load}")
     return {"facts": facts(pod), "early": early, "idle": idle, "loaded": loaded, "load": load, "ready_at": ready_at,
             **drain(pod, 8501, "/v1/models/image_classifier:predict", 9090, "/readyz")}
@@ -199,9 +199,9 @@ def test_lab_lives_with_the_variables_of_its_services(runs):
 
 def test_lab_load_and_scale_signal(runs):
     run = runs["lab"]
-    assert run["load"]["failures"] == 0 and run["load"]["requests"] > 30 and run["load"]["most_users"] == 6
-    assert run["idle"][0] == 1 and run["idle"][1] < 10
-    assert run["loaded"][1] > 3 * run["idle"][1] and run["loaded"][1] > 5
+    assert run["load"]["failures"] == 0 and run["load"]["requests"] > 30 and run["load"]["most_users"] == 12
+    assert run["idle"][0] == 1 and run["idle"][1] < 3
+    assert run["loaded"][1] > run["idle"][1] + 4
 
 
 def test_scaling_formula(lab):
