@@ -47,7 +47,7 @@ if [ -n "$cuda" ]; then
     [ -e "$folder/$part" ] || fail "no $part in $folder"
     programs="$programs $folder/$part"
   done
-  for part in "$cuda"/libnvrtc.so.* "$cuda"/libnvrtc-builtins.so.*; do
+  for part in "$cuda"/libnvrtc.so.[0-9][0-9] "$cuda"/libnvrtc-builtins.so.[0-9][0-9].[0-9]; do # what the runtime-compiled engines open
     if [ -e "$part" ]; then programs="$programs $part"; fi
   done
 fi

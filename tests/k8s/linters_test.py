@@ -98,6 +98,15 @@ def test_policies_of_aws():
     assert subjects == [f"system:serviceaccount:{n}:{a}" for n in ("ml-serving", "ml-staging") for a in ("image-classifier", "kserve-s3-sa")]
 
 
+def test_readme_names_what_is_there():
+    text = (renders.K8S / "README.md").read_text()
+    named = {n.rstrip("/") for n in re.findall(r"`((?:base|components|overlays|kserve|argocd|platform|monitoring|loadtest)/[\w./-]*)`", text)}
+    named |= {n[len("k8s/"):].rstrip("/") for n in re.findall(r"(?<!tests/)\bk8s/[\w./-]+", text)}
+    missing = [n for n in named if not (renders.K8S / n).exists()]
+    assert len(named) > 20 and not missing, missing
+    assert {d.name for d in renders.K8S.iterdir() if d.is_dir()} == {n for n in named if "/" not in n}
+
+
 # ---- Prometheus ----
 
 @pytest.fixture(scope="module")
