@@ -29,4 +29,5 @@ USER 65532:65532
 EXPOSE 8500 8501 9090
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5m CMD ["/usr/bin/resnetd", "healthcheck"]
-ENTRYPOINT ["/usr/bin/resnetd"]
+# The server by the name of TensorFlow Serving's script: as that, it looks for the model in $MODEL_BASE_PATH/$MODEL_NAME if no flag says where it is.
+ENTRYPOINT ["/usr/bin/tf_serving_entrypoint.sh"]

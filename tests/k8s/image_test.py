@@ -53,7 +53,7 @@ def test_context_is_enough_to_build(tmp_path):
 
 
 def test_image_says_how_to_run_it(image):
-    assert image.entrypoint == ["/usr/bin/resnetd"]  # exec form: the server itself is the first process and gets the signals
+    assert image.entrypoint == ["/usr/bin/tf_serving_entrypoint.sh"]  # a link: the server itself is the first process and gets the signals
     assert image.user == (65532, 65532)
     assert image.last("STOPSIGNAL") == "SIGTERM"
     assert image.last("EXPOSE").split() == ["8500", "8501", "9090"]

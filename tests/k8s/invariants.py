@@ -201,6 +201,18 @@ def caches_fit_their_volumes(world):
                 yield f"{pod.name}: up to {most} bytes in a volume of {size}"
 
 
+@check
+def lineage_is_told_once(world):
+    """The run of MLflow that the server repeats is the one that the annotation names."""
+    key = "resnetd.dev/mlflow-run-id"
+    for pod in pods.of_world(world):
+        annotations = {**pod.owner["metadata"].get("annotations", {}), **pod.annotations}
+        for variable in [e for e in pod.main.get("env", []) if e["name"] == "RESNETD_MLFLOW_RUN_ID"]:
+            path = variable.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
+            if key not in annotations or (variable.get("value") != annotations[key] and path != f"metadata.annotations['{key}']"):
+                yield f"{pod.name}: annotation {annotations.get(key)}, the server is told {variable.get('value', path)}"
+
+
 # ---- where pods run ----
 
 @check

@@ -7,7 +7,9 @@ What is not: the scheduler, cgroup limits, seccomp, and the object store, whose 
 
 Needs root, bubblewrap and util-linux.
 """
+import csv
 import ctypes
+import fcntl
 import http.client
 import json
 import math
@@ -17,6 +19,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -24,7 +27,7 @@ import time
 
 import renders
 
-CLONE_NEWNET = 0x40000000
+CLONE_NEWNET, SIOCSIFFLAGS, IFF_UP = 0x40000000, 0x8914, 1
 BUCKET = "/mnt/bucket"
 TOOLS = "/run/stand-in"  # where setpriv and its libraries are in the pod: the image has neither
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -41,20 +44,45 @@ def expand(text, env):
     return re.sub(r"\$(\$|\((\w+)\))", lambda m: "$" if m[1] == "$" else str(env.get(m[2], m[0])), text)
 
 
-class InNetwork:
-    """Everything in a `with` block of this thread uses the network of that pod, also when its process has ended."""
+class Network:
+    """A network namespace with a loopback of its own: what a pod's sandbox is before its containers start. `with network:` puts this thread into it."""
 
-    def __init__(self, pod):
-        self.pod = pod
+    def __init__(self):
+        self.homes = threading.local()
+        made = []
+        thread = threading.Thread(target=lambda: made.append(self._make()))
+        thread.start()
+        thread.join()
+        assert made, "no network namespace could be made"
+        self.file = made[0]
 
-    def __enter__(self):
-        self.home = os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY)
-        if LIBC.setns(self.pod.network, CLONE_NEWNET) != 0:
+    @staticmethod
+    def _own():
+        return os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY)
+
+    def _make(self):
+        """In a thread that ends with this: it leaves the namespace of the process for good."""
+        if LIBC.unshare(CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "unshare")
+        with socket.socket() as s:
+            fcntl.ioctl(s, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
+        return self._own()
+
+    def _enter(self, file):
+        if LIBC.setns(file, CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), "setns")
 
+    def __enter__(self):
+        self.homes.file = self._own()
+        self._enter(self.file)
+        return self
+
     def __exit__(self, *_):
-        LIBC.setns(self.home, CLONE_NEWNET)
-        os.close(self.home)
+        self._enter(self.homes.file)
+        os.close(self.homes.file)
+
+    def close(self):
+        os.close(self.file)
 
 
 def tools_folder():
@@ -89,7 +117,7 @@ class Probe(threading.Thread):
             return False
 
     def run(self):
-        with InNetwork(self.pod):
+        with self.pod.network:
             if self.stopped.wait(self.spec.get("initialDelaySeconds", 0)):
                 return
             state, last, run = None, None, 0
@@ -106,10 +134,15 @@ class Probe(threading.Thread):
 
 
 class Pod:
-    """pod: of pods.py; world: where its ConfigMaps and Services are; image: a Dockerfile; root: its tree. Starts at once."""
+    """pod: of pods.py; world: where its ConfigMaps and Services are; image: a Dockerfile; root: its tree. Starts at once.
 
-    def __init__(self, pod, world, image, root, bucket, environment=None, node_files=()):
-        self.node_files = node_files  # (path here, path in the container): what a node's device plugin mounts
+    environment: what the node adds to the container's; node_files: [(path here, path in the container)], what a device plugin mounts; network: where
+    something listens already, else one of its own.
+    """
+
+    def __init__(self, pod, world, image, root, bucket, environment=None, node_files=(), network=None):
+        self.network = network or Network()
+        self.node_files = node_files
         self.spec, self.world, self.image = pod.spec, world, image
         self.description, self.container = pod, pod.main
         self.events, self.lock = [], threading.Lock()
@@ -206,7 +239,7 @@ class Pod:
         groups = ["--groups", str(fs_group)] if fs_group is not None else ["--clear-groups"]
         read_end, write_end = os.pipe()
         command = ["bwrap", "--ro-bind", str(self.folder / "root"), "/", "--ro-bind", str(self.tools), TOOLS, "--ro-bind", str(bucket), BUCKET,
-                   "--proc", "/proc", "--dev", "/dev", *mounts, "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--as-pid-1",
+                   "--proc", "/proc", "--dev", "/dev", *mounts, "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--as-pid-1",
                    "--die-with-parent", "--new-session", "--info-fd", str(write_end), "--clearenv"]
         for name, value in self.env.items():
             command += ["--setenv", name, value]
@@ -214,14 +247,13 @@ class Pod:
                     "--", *(self.container.get("command") or self.image.entrypoint), *self.arguments]
         self.log_path = self.folder / "log"
         self.born = time.monotonic()
-        with self.log_path.open("w") as log:
+        with self.log_path.open("w") as log, self.network:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, pass_fds=[write_end], stdin=subprocess.DEVNULL)
         os.close(write_end)
         with os.fdopen(read_end) as info:
             text = info.read()
         assert text, f"bubblewrap did not start: {self.log_path.read_text()}"
         self.pid = json.loads(text)["child-pid"]
-        self.network = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY)  # as long as this is open, there is the network
 
     # ---- what goes on ----
 
@@ -279,7 +311,7 @@ class Pod:
 
     def get(self, port, path):
         """(status, body) over the pod's network; (0, b"") where nothing listens."""
-        with InNetwork(self):
+        with self.network:
             try:
                 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
                 connection.request("GET", path)
@@ -330,7 +362,7 @@ class Pod:
         self.kill()
         for probe in self.probes.values():
             probe.join(20)
-        os.close(self.network)
+        self.network.close()
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.rmtree(self.tools, ignore_errors=True)
 
@@ -353,7 +385,7 @@ class Callers:
         return not self.pod.terminating or time.monotonic() < self.pod.deleted + self.lag
 
     def _call(self, keep):
-        with InNetwork(self.pod):
+        with self.pod.network:
             connection = None
             while not self.stopped.is_set() and self._is_endpoint():
                 try:
@@ -382,11 +414,11 @@ class Callers:
 
 def locust(pod, python, host, environment, folder):
     """Runs k8s/loadtest/tasks.py against the pod, in its network. Returns Locust's own totals: {"requests", "failures", "p99_ms", "steps"}."""
-    command = ["nsenter", f"--net=/proc/{pod.pid}/ns/net", str(python), "-m", "locust", "-f", str(renders.K8S / "loadtest/tasks.py"), "--headless", "--host", host,
+    command = [str(python), "-m", "locust", "-f", str(renders.K8S / "loadtest/tasks.py"), "--headless", "--host", host,
                "--csv", f"{folder}/locust", "--csv-full-history", "--only-summary", "--exit-code-on-error", "0"]
-    result = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=900, check=False)
+    with pod.network:
+        result = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=900, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
-    import csv
     with open(f"{folder}/locust_stats.csv") as f:
         total = next(row for row in csv.DictReader(f) if row["Name"] == "Aggregated")
     with open(f"{folder}/locust_stats_history.csv") as f:

@@ -88,6 +88,9 @@ MUTANTS = [
     ("a volume of 64MiB", CPU, lambda ds: put(pod(ds)["volumes"][0]["emptyDir"], sizeLimit="64MiB"), "quantities_are_quantities"),
     ("a cache larger than its volume", CPU, lambda ds: env(ds, "RESNETD_MODEL_CACHE_MAX_BYTES", "1200000000"), "caches_fit_their_volumes"),
     ("a cache where nothing can be written", CPU, lambda ds: env(ds, "RESNETD_MODEL_CACHE_DIR", "/cache"), "caches_fit_their_volumes"),
+    ("a run of MLflow that is not the annotation's", MODELS, lambda ds: put(predictor(ds)["model"]["env"][0], value="1"), "lineage_is_told_once"),
+    ("no annotation to take the run from", CPU, lambda ds: drop(one(ds, "Deployment")["spec"]["template"]["metadata"]["annotations"], "resnetd.dev/mlflow-run-id"),
+     "lineage_is_told_once"),
     # Where pods run.
     ("one GPU requested, two allowed", PRODUCTION, lambda ds: main(ds)["resources"]["limits"].update({"nvidia.com/gpu": "2"}), "gpu_goes_together"),
     ("a GPU requested, none allowed", PRODUCTION, lambda ds: drop(main(ds)["resources"]["limits"], "nvidia.com/gpu"), "gpu_goes_together"),

@@ -24,7 +24,7 @@ from kubelet_sim import BUCKET, Callers, CpuMeter, Pod, desired_replicas, locust
 BODY = (renders.K8S / "loadtest/request-body.json").read_bytes()
 BUCKET_CONTENT = renders.ROOT / "tests/data/fashion_resnet101"
 CUDA_LIBRARIES = pathlib.Path("/usr/local/cuda/lib64")
-missing = [p for p in ("bwrap", "setpriv", "nsenter") if not shutil.which(p)]
+missing = [p for p in ("bwrap", "setpriv") if not shutil.which(p)]
 pytestmark = pytest.mark.skipif(os.geteuid() != 0 or bool(missing), reason=f"needs root, to give it up, and bubblewrap and util-linux; missing: {missing}")
 
 
