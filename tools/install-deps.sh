@@ -46,7 +46,8 @@ $as_root apt-get update -qq
 if [ -n "$missing" ]; then $as_root DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null; fi
 if [ -n "$promtool" ]; then
   folder=$(mktemp -d)
-  (cd "$folder" && apt-get download -qq prometheus 2>/dev/null && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool)
+  chmod 755 "$folder" # apt downloads as a user of its own
+  (cd "$folder" && apt-get download -qq prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool)
   $as_root install -m 755 "$folder/usr/bin/promtool" "$promtool"
   rm -r "$folder"
 fi

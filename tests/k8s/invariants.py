@@ -63,7 +63,8 @@ def selectors_find_pods(world):
             if other is not d and matches(d["spec"]["selector"]["matchLabels"], other["spec"]["template"]["metadata"]["labels"]):
                 yield f"{title(d)}: selects the pods of {title(other)} too"
     selectors = [(d, d["spec"].get("selector", {})) for d in world.of("Service")]
-    selectors += [(d, d["spec"]["selector"]["matchLabels"]) for d in world.of("PodDisruptionBudget", "PodMonitoring", "PeerAuthentication", "AuthorizationPolicy")]
+    with_labels = world.of("PodDisruptionBudget", "PodMonitoring", "PeerAuthentication", "AuthorizationPolicy")
+    selectors += [(d, d["spec"]["selector"]["matchLabels"]) for d in with_labels]
     selectors += [(d, d["spec"]["podSelector"].get("matchLabels", {})) for d in world.of("NetworkPolicy")]
     for d, selector in selectors:
         if selector and not any(matches(selector, p.labels) for p in every):

@@ -231,9 +231,9 @@ class Pod:
     def _start(self, root, bucket):
         user, group, fs_group, contexts = self._user()
         mounts = self._mounts(root, bucket, fs_group)
-        # bubblewrap cannot give a root that others may write to; this user could write to nothing in it but /tmp in any case.
-        if not contexts.get("readOnlyRootFilesystem"):
-            mounts += ["--tmpfs", "/tmp", "--chmod", "1777", "/tmp"]
+        # bubblewrap cannot give a root that others may write to; this user could write to nothing in the image but these two folders in any case.
+        for folder in ("/tmp", "/var/cache/resnetd") if not contexts.get("readOnlyRootFilesystem") else ():
+            mounts += ["--tmpfs", folder, "--chmod", "1777", folder]
         drop = ["--bounding-set=-all", "--inh-caps=-all"] if contexts.get("capabilities", {}).get("drop") == ["ALL"] else []
         privileges = ["--no-new-privs"] if contexts.get("allowPrivilegeEscalation") is False else []
         groups = ["--groups", str(fs_group)] if fs_group is not None else ["--clear-groups"]
@@ -243,8 +243,8 @@ class Pod:
                    "--die-with-parent", "--new-session", "--info-fd", str(write_end), "--clearenv"]
         for name, value in self.env.items():
             command += ["--setenv", name, value]
-        command += ["--", f"{TOOLS}/ld.so", "--library-path", TOOLS, f"{TOOLS}/setpriv", "--reuid", str(user), "--regid", str(group), *groups, *drop, *privileges,
-                    "--", *(self.container.get("command") or self.image.entrypoint), *self.arguments]
+        setpriv = [f"{TOOLS}/ld.so", "--library-path", TOOLS, f"{TOOLS}/setpriv", "--reuid", str(user), "--regid", str(group)]
+        command += ["--", *setpriv, *groups, *drop, *privileges, "--", *(self.container.get("command") or self.image.entrypoint), *self.arguments]
         self.log_path = self.folder / "log"
         self.born = time.monotonic()
         with self.log_path.open("w") as log, self.network:

@@ -27,7 +27,7 @@ def help_text(build_dir):
 
 
 @pytest.fixture(scope="module")
-def known(help_text, server):
+def known(help_text, build_dir, server):
     """The server's own names: flags, subcommands, metrics with their labels, taken from the program."""
     requests.post(f"{server.url}/v1/models/fashion:predict", data=json.dumps({"instances": [[[[0.5] * 3] * 64] * 64]}), timeout=60).raise_for_status()
     requests.get(f"{server.url}/v1/models/nobody", timeout=60)
@@ -37,7 +37,11 @@ def known(help_text, server):
         for sample in family.samples:
             metrics.setdefault(sample.name, set()).update(sample.labels)
             metrics.setdefault(family.name, set()).update(sample.labels)
-    return {"flags": set(re.findall(r"^  --(\w+)", help_text, re.M)), "subcommands": set(re.findall(r"^  resnetd (\w+) ", help_text, re.M)), "metrics": metrics}
+    subcommands = set(re.findall(r"^  resnetd (\w+) ", help_text, re.M))
+    texts = [help_text]
+    if "fetch" in subcommands:  # which has flags of its own
+        texts.append(subprocess.run([build_dir / "resnetd", "fetch", "--help"], capture_output=True, text=True, check=True).stdout)
+    return {"flags": {f for text in texts for f in re.findall(r"^  --(\w+)", text, re.M)}, "subcommands": subcommands, "metrics": metrics}
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ The pods run side by side, each in a network of its own, in one fixture; the tes
 -m soak runs the tutorial's whole ramp, 11 steps of 60 s; STEP_SECONDS in the environment makes them shorter.
 """
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
@@ -13,13 +14,14 @@ import sys
 import time
 
 import pytest
+import requests
 
 import invariants
 import kubelet_sim
 import pods
 import renders
 from dockerfile import Dockerfile
-from kubelet_sim import BUCKET, Callers, CpuMeter, Pod, desired_replicas, locust
+from kubelet_sim import BUCKET, Callers, CpuMeter, Network, Pod, desired_replicas, locust
 
 BODY = (renders.K8S / "loadtest/request-body.json").read_bytes()
 BUCKET_CONTENT = renders.ROOT / "tests/data/fashion_resnet101"
@@ -52,9 +54,9 @@ def start(image_root):
     """start(pod, world, environment={}) -> a running Pod on the image's files. The models of the bucket are where an object store would have them."""
     running = []
 
-    def run(pod, world, environment=None, dockerfile="Dockerfile", node_files=()):
+    def run(pod, world, environment=None, dockerfile="Dockerfile", node_files=(), network=None):
         given = {"MODEL_PATH": BUCKET} if environment is None else environment
-        running.append(Pod(pod, world, Dockerfile(renders.ROOT / dockerfile), image_root, BUCKET_CONTENT, given, node_files))
+        running.append(Pod(pod, world, Dockerfile(renders.ROOT / dockerfile), image_root, BUCKET_CONTENT, given, node_files, network))
         return running[-1]
 
     yield run
@@ -74,7 +76,8 @@ def drain(pod, port, path, ready_port, ready_path):
     out["code"] = pod.wait_end()
     out["seconds"] = round(time.monotonic() - pod.deleted, 1)
     out["log"], out["events"], out["restarted"] = pod.log, pod.events, pod.killed_by_liveness
-    print(f"\n{pod.description.name}: {out['answered']} calls answered, {len(out['failures'])} failed, ended {out['seconds']} s after it was deleted: {pod.events}")
+    print(f"\n{pod.description.name}: {out['answered']} calls answered, {len(out['failures'])} failed,",
+          f"ended {out['seconds']} s after it was deleted: {pod.events}")
     return out
 
 
@@ -87,8 +90,35 @@ def facts(pod):
             "argv": pathlib.Path(f"/proc/{pod.pid}/cmdline").read_text().split("\0")[:-1]}
 
 
-def run_lab(start, lab, folder):
-    pod = start(deployment(lab), lab)
+@contextlib.contextmanager
+def object_store(bucket, folder):
+    """(network, environment) of a node where Google Cloud Storage has the bucket with the model in that folder."""
+    import gcp_storage_emulator.server
+    network = Network()
+    with network:
+        server = gcp_storage_emulator.server.create_server("127.0.0.1", 0, in_memory=True, default_bucket=bucket)
+        server.start()
+        url = f"http://127.0.0.1:{server._api._httpd.server_address[1]}"
+        for path in [p for p in sorted(BUCKET_CONTENT.rglob("*")) if p.is_file() and p.suffix != ".py"]:
+            name = f"{folder}/{path.relative_to(BUCKET_CONTENT).as_posix()}"
+            upload = {"uploadType": "media", "name": name}
+            requests.post(f"{url}/upload/storage/v1/b/{bucket}/o", params=upload, data=path.read_bytes(), timeout=60).raise_for_status()
+    try:
+        yield network, {"STORAGE_EMULATOR_HOST": url}
+    finally:
+        server.stop()
+
+
+def run_lab(start, lab, folder, reads_buckets):
+    """With its own ConfigMap: the model comes out of gs://your-bucket-name/resnet_101. A build that cannot read it gets the bucket mounted, as all others."""
+    if not reads_buckets:
+        return watch_lab(start(deployment(lab), lab), lab, folder)
+    bucket, _, base = lab.find("ConfigMap", "tfserving-configs")["data"]["MODEL_PATH"].removeprefix("gs://").partition("/")
+    with object_store(bucket, base) as (network, environment):
+        return watch_lab(start(deployment(lab), lab, environment, network=network), lab, folder)
+
+
+def watch_lab(pod, lab, folder):
     early = []
     while pod.clock() < 60 and not any(code == 200 for code, _ in early):  # it is ready long before the first probe, 10 s after its start
         early.append((pod.get(9090, "/readyz")[0], pod.get(8501, "/v2/health/ready")[0]))
@@ -105,7 +135,8 @@ def run_lab(start, lab, folder):
     with CpuMeter(pod) as meter:
         load = locust(pod, sys.executable, "http://127.0.0.1:8501", steps, folder)
     loaded = desired_replicas(hpa, 1, meter.peak, requested)
-    print(f"\nlab: ready after {ready_at:.1f} s; idle {idle[1]:.1f} % of the request, under load {loaded[1]:.1f} %, which asks for {loaded[0]} replicas; Locust: {load}")
+    print(f"\nlab: ready after {ready_at:.1f} s; idle {idle[1]:.1f} % of the request, under load {loaded[1]:.1f} %,",
+          f"which asks for {loaded[0]} replicas; Locust: {load}")
     return {"facts": facts(pod), "early": early, "idle": idle, "loaded": loaded, "load": load, "ready_at": ready_at,
             **drain(pod, 8501, "/v1/models/image_classifier:predict", 9090, "/readyz")}
 
@@ -132,9 +163,10 @@ def run_without_delay(start, world):
 
 
 @pytest.fixture(scope="module")
-def runs(start, lab, worlds, tmp_path_factory):
+def runs(start, lab, worlds, build_dir, tmp_path_factory):
+    reads_buckets = "gs://" in subprocess.run([build_dir / "resnetd", "--help"], capture_output=True, text=True, check=True).stdout
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        jobs = {"lab": pool.submit(run_lab, start, lab, tmp_path_factory.mktemp("locust")),
+        jobs = {"lab": pool.submit(run_lab, start, lab, tmp_path_factory.mktemp("locust"), reads_buckets),
                 "cpu": pool.submit(run_base, start, worlds["overlays/cpu"]),
                 "kserve": pool.submit(run_kserve, start, worlds["kserve/models/overlays/staging"]),
                 "no delay": pool.submit(run_without_delay, start, worlds["overlays/cpu"])}
@@ -184,12 +216,20 @@ def test_process_is_confined(runs, name):
         assert int(status["CapBnd"], 16) == 0 and status["NoNewPrivs"] == "1"
 
 
+def test_lab_reads_its_bucket(runs):
+    """The arguments are those of the tutorial's files, the model is the one of its ConfigMap."""
+    argv = runs["lab"]["facts"]["argv"][1:]
+    if argv[1] == f"--model_base_path={BUCKET}":
+        pytest.skip("this build reads no gs://: the bucket was mounted")
+    assert argv == ["--model_name=image_classifier", "--model_base_path=gs://your-bucket-name/resnet_101"]
+    assert "STORAGE_EMULATOR_HOST" in runs["lab"]["facts"]["env"]
+
+
 def test_lab_ports_open_when_it_can_answer(runs):
     """TCP readiness on 8500 tells the truth only if nobody listens before the model is there; health answers from the first moment."""
     early = runs["lab"]["early"]
     assert early[-1] == (200, 200)
     assert all(serving == 0 for health, serving in early if health in (0, 503)), early
-    assert runs["lab"]["facts"]["argv"][1:] == ["--model_name=image_classifier", f"--model_base_path={BUCKET}"]
 
 
 def test_lab_lives_with_the_variables_of_its_services(runs):
