@@ -46,8 +46,7 @@ $as_root apt-get update -qq
 if [ -n "$missing" ]; then $as_root DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null; fi
 if [ -n "$promtool" ]; then
   folder=$(mktemp -d)
-  chmod 755 "$folder" # apt downloads as a user of its own
-  (cd "$folder" && apt-get download -qq prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool)
+  (cd "$folder" && apt-get download -qq -o APT::Sandbox::User=root prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool)
   $as_root install -m 755 "$folder/usr/bin/promtool" "$promtool"
   rm -r "$folder"
 fi

@@ -215,7 +215,7 @@ class Pod:
                 os.chown(source, 0, group)
             source.chmod(0o2777)  # as the kubelet makes an emptyDir
             places.append(mount["mountPath"])
-            if mount["mountPath"] == "/mnt/models":  # filled by an init container or KServe's storage initializer
+            if mount["mountPath"] == "/mnt/models" and mount.get("readOnly"):  # filled by an init container or KServe's storage initializer
                 source = bucket
             arguments += ["--ro-bind" if mount.get("readOnly") else "--bind", str(source), mount["mountPath"]]
         for source, target in self.node_files:

@@ -5,6 +5,7 @@ The pods run side by side, each in a network of its own, in one fixture; the tes
 """
 import concurrent.futures
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -54,9 +55,9 @@ def start(image_root):
     """start(pod, world, environment={}) -> a running Pod on the image's files. The models of the bucket are where an object store would have them."""
     running = []
 
-    def run(pod, world, environment=None, dockerfile="Dockerfile", node_files=(), network=None):
+    def run(pod, world, environment=None, dockerfile="Dockerfile", node_files=(), network=None, bucket=BUCKET_CONTENT):
         given = {"MODEL_PATH": BUCKET} if environment is None else environment
-        running.append(Pod(pod, world, Dockerfile(renders.ROOT / dockerfile), image_root, BUCKET_CONTENT, given, node_files, network))
+        running.append(Pod(pod, world, Dockerfile(renders.ROOT / dockerfile), image_root, bucket, given, node_files, network))
         return running[-1]
 
     yield run
@@ -109,9 +110,9 @@ def object_store(bucket, folder):
         server.stop()
 
 
-def run_lab(start, lab, folder, reads_buckets):
+def run_lab(start, lab, folder, from_bucket):
     """With its own ConfigMap: the model comes out of gs://your-bucket-name/resnet_101. A build that cannot read it gets the bucket mounted, as all others."""
-    if not reads_buckets:
+    if not from_bucket:
         return watch_lab(start(deployment(lab), lab), lab, folder)
     bucket, _, base = lab.find("ConfigMap", "tfserving-configs")["data"]["MODEL_PATH"].removeprefix("gs://").partition("/")
     with object_store(bucket, base) as (network, environment):
@@ -155,6 +156,10 @@ def run_kserve(start, world):
     return {"facts": facts(pod), "v2": v2, **drain(pod, 8080, "/v1/models/image-classifier:predict", 8080, "/v2/health/ready")}
 
 
+def reads_buckets(build_dir):
+    return "gs://" in subprocess.run([build_dir / "resnetd", "--help"], capture_output=True, text=True, check=True).stdout
+
+
 def run_without_delay(start, world):
     """The mistake that the drain delay is there for: the stand-in must see it."""
     pod = start(deployment(world), world, {"MODEL_PATH": BUCKET, "RESNETD_DRAIN_DELAY": "0"})
@@ -164,9 +169,8 @@ def run_without_delay(start, world):
 
 @pytest.fixture(scope="module")
 def runs(start, lab, worlds, build_dir, tmp_path_factory):
-    reads_buckets = "gs://" in subprocess.run([build_dir / "resnetd", "--help"], capture_output=True, text=True, check=True).stdout
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        jobs = {"lab": pool.submit(run_lab, start, lab, tmp_path_factory.mktemp("locust"), reads_buckets),
+        jobs = {"lab": pool.submit(run_lab, start, lab, tmp_path_factory.mktemp("locust"), reads_buckets(build_dir)),
                 "cpu": pool.submit(run_base, start, worlds["overlays/cpu"]),
                 "kserve": pool.submit(run_kserve, start, worlds["kserve/models/overlays/staging"]),
                 "no delay": pool.submit(run_without_delay, start, worlds["overlays/cpu"])}
@@ -274,6 +278,24 @@ def test_kserve_speaks_both_protocols(runs):
     assert runs["kserve"]["v2"] == 200
     argv = runs["kserve"]["facts"]["argv"]
     assert "--model_name=image-classifier" in argv and "--model_base_path=/mnt/models" in argv
+
+
+def test_model_comes_with_an_init_container(start, worlds, build_dir):
+    """components/model-init: one container fetches the model with the node's access to the bucket, the server then starts without any."""
+    if not reads_buckets(build_dir):
+        pytest.skip("this build reads no gs://")
+    world = worlds["components/model-init"]
+    whole = deployment(world)
+    bucket, _, base = pods.environment(whole, whole.spec["initContainers"][0], world)["MODEL_PATH"].removeprefix("gs://").partition("/")
+    fetching = dataclasses.replace(whole, spec={**whole.spec, "containers": whole.spec["initContainers"]})
+    with object_store(bucket, base) as (network, environment):
+        init = start(fetching, world, environment, network=network)
+        assert init.process.wait(60) == 0, init.log
+    pod = start(whole, world, environment={}, bucket=init.folder / "volumes/models")
+    pod.wait_ready(60)
+    assert "--model_base_path=/mnt/models" in facts(pod)["argv"]
+    pod.delete()
+    assert pod.wait_end() == 0, pod.log
 
 
 # ---- what must not start ----
