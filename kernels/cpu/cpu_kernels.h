@@ -77,8 +77,9 @@ typedef struct rn_conv2d_tile_args {
     int64_t residual_pixel, y_pixel, z_pixel;
     const float *multiplier;    /* [channels], and the next: for a u8 x, as in rn_conv2d_args */
     float residual_multiplier;
-    const char *ahead;          /* memory that is wanted soon: ahead_bytes of it per step are prefetched; any address will do */
-    int32_t ahead_bytes;
+    const char *ahead;          /* weights that are wanted soon: ahead_bytes of them per step are prefetched; any address will do */
+    const char *inputs_ahead;   /* the same of inputs */
+    int32_t ahead_bytes, inputs_ahead_bytes;
     bool relu;
 } rn_conv2d_tile_args;
 
