@@ -16,15 +16,16 @@ enum { RN_PREFETCH_LINE = 64, RN_PREFETCH_CHUNK = 8, RN_PREFETCH_PIXELS = 2 };
 typedef struct rn_tile_prefetch {
     const char *residual, *y, *z;
     int64_t residual_pixel, y_pixel, z_pixel; /* bytes */
-    int32_t residual_bytes, y_bytes;          /* of a pixel's channels */
+    int32_t residual_bytes, y_bytes, z_bytes; /* of a pixel's channels */
     int32_t left, pixels;                     /* pixels still to come, and in one chunk */
     const char *weights, *inputs;
     int32_t weight_bytes, input_bytes;        /* of a step */
 } rn_tile_prefetch;
 
-static inline __attribute__((always_inline)) rn_tile_prefetch rn_tile_prefetch_of(const rn_conv2d_tile_args *t, int32_t lanes, rn_dtype residual)
+static inline __attribute__((always_inline)) rn_tile_prefetch rn_tile_prefetch_of(const rn_conv2d_tile_args *t, int32_t lanes)
 {
-    const int64_t size = (int64_t)rn_dtype_bytes(t->y_dtype), residual_size = (int64_t)rn_dtype_bytes(residual);
+    const int64_t residual_size = (int64_t)rn_dtype_bytes(t->residual_dtype), y_size = (int64_t)rn_dtype_bytes(t->y_dtype);
+    const int64_t z_size = (int64_t)rn_dtype_bytes(t->z_dtype);
     const int32_t chunks = t->tap_rows * t->tap_columns * ((t->steps + RN_PREFETCH_CHUNK - 1) / RN_PREFETCH_CHUNK);
     const int32_t share = chunks > 0 ? (t->pixels + chunks - 1) / chunks : t->pixels;
     return (rn_tile_prefetch){
@@ -32,10 +33,11 @@ static inline __attribute__((always_inline)) rn_tile_prefetch rn_tile_prefetch_o
         .y = t->y0,
         .z = t->z0,
         .residual_pixel = t->residual_pixel * residual_size,
-        .y_pixel = t->y_pixel * size,
-        .z_pixel = t->z_pixel * size,
+        .y_pixel = t->y_pixel * y_size,
+        .z_pixel = t->z_pixel * z_size,
         .residual_bytes = lanes * (int32_t)residual_size,
-        .y_bytes = lanes * (int32_t)size,
+        .y_bytes = lanes * (int32_t)y_size,
+        .z_bytes = lanes * (int32_t)z_size,
         .left = t->pixels,
         .pixels = share > RN_PREFETCH_PIXELS ? share : RN_PREFETCH_PIXELS,
         .weights = t->ahead,
@@ -57,7 +59,7 @@ static inline __attribute__((always_inline)) void rn_tile_prefetch_chunk(rn_tile
             p->y += p->y_pixel;
         }
         if (p->z) {
-            for (int32_t at = 0; at < p->y_bytes; at += RN_PREFETCH_LINE) __builtin_prefetch(p->z + at, 1);
+            for (int32_t at = 0; at < p->z_bytes; at += RN_PREFETCH_LINE) __builtin_prefetch(p->z + at, 1);
             p->z += p->z_pixel;
         }
     }

@@ -131,6 +131,5 @@ void rn_conv2d_bf16__amx_28x32(const rn_conv2d_tile_args *t)
         const __m512 bias = _mm512_maskz_loadu_ps(channel_mask(t, half), t->bias + half * VECTOR);
         for (int32_t i = 0; i < t->pixels; i++) sums[i][half] = _mm512_add_ps(sums[i][half], bias);
     }
-    if (t->y_dtype == RN_DTYPE_BF16) epilogue(t->pixels, true, sums, t);
-    else epilogue(t->pixels, false, sums, t);
+    epilogue(t->pixels, sums, t);
 }

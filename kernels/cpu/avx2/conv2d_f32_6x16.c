@@ -89,7 +89,7 @@ INLINE void tile(const int pixels, const rn_conv2d_tile_args *t)
         acc[i][1] = bias[1];
     }
 
-    rn_tile_prefetch prefetch = rn_tile_prefetch_of(t, LANES, RN_DTYPE_F32);
+    rn_tile_prefetch prefetch = rn_tile_prefetch_of(t, LANES);
     const float *panel = t->panel;
     for (int32_t r = 0; r < t->tap_rows; r++) {
         for (int32_t s = 0; s < t->tap_columns; s++) {

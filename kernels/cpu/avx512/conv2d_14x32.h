@@ -56,7 +56,7 @@ INLINE void tile(const int pixels, const rn_conv2d_tile_args *t)
         acc[i][1] = bias1;
     }
 
-    rn_tile_prefetch prefetch = rn_tile_prefetch_of(t, LANES, t->y_dtype);
+    rn_tile_prefetch prefetch = rn_tile_prefetch_of(t, LANES);
     const char *panel = t->panel;
     const ptrdiff_t l = t->a_pixel * (ptrdiff_t)sizeof(element);
     for (int32_t r = 0; r < t->tap_rows; r++) {
@@ -73,8 +73,7 @@ INLINE void tile(const int pixels, const rn_conv2d_tile_args *t)
             }
         }
     }
-    if (t->y_dtype == RN_DTYPE_BF16) epilogue(pixels, true, acc, t);
-    else epilogue(pixels, false, acc, t);
+    epilogue(pixels, acc, t);
 }
 
 void RN_TILE_KERNEL(const rn_conv2d_tile_args *t)

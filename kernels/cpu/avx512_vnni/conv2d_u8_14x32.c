@@ -38,7 +38,7 @@ INLINE void tile(const int pixels, const rn_conv2d_tile_args *t, int32_t (*sums)
 #pragma GCC unroll 14
     for (int i = 0; i < pixels; i++) acc[i][0] = acc[i][1] = _mm512_setzero_si512();
 
-    rn_tile_prefetch prefetch = rn_tile_prefetch_of(t, LANES, RN_DTYPE_U8);
+    rn_tile_prefetch prefetch = rn_tile_prefetch_of(t, LANES);
     const char *panel = t->panel;
     for (int32_t r = 0; r < t->tap_rows; r++) {
         for (int32_t s = 0; s < t->tap_columns; s++) {

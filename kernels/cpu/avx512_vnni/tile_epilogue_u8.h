@@ -98,8 +98,8 @@ INLINE void epilogue_lanes(const lanes l, const int32_t (*sums)[LANES], const rn
         if (!t->z0) continue;
         const row scale = load_row(l, t->scale2), shift = load_row(l, t->shift2);
         row z = multiply_add(v, scale, shift), z1 = multiply_add(v1, scale, shift);
-        if (t->y_dtype != RN_DTYPE_U8) z = positive(z), z1 = positive(z1);
-        store(l, t->z0, t->z1, t->z_pixel, t->y_dtype, i, i1, z, z1);
+        if (t->z_dtype != RN_DTYPE_U8) z = positive(z), z1 = positive(z1);
+        store(l, t->z0, t->z1, t->z_pixel, t->z_dtype, i, i1, z, z1);
     }
 }
 
