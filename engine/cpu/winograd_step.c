@@ -57,10 +57,14 @@ static int64_t winograd_cost(const rn_conv2d_args *a, int32_t m)
     return product_cost(a, points * a->c * a->k, tiles) + COST_OF_POINT * points * tiles * (a->c + a->k);
 }
 
-static bool one_type(const rn_conv2d_args *a)
+static bool one_type(const rn_executor *e, const rn_op *op)
 {
-    const rn_dtype x = a->x.dtype;
-    return (!a->residual.pixel || a->residual.dtype == x) && (!a->y.pixel || a->y.dtype == x) && (!a->y2.pixel || a->y2.dtype == x);
+    const rn_dtype x = e->tensors[op->inputs[0]].dtype;
+    const int32_t others[] = {op->inputs[1], op->outputs[0], op->outputs[1]};
+    for (int i = 0; i < 3; i++) {
+        if (others[i] != RN_NONE && e->tensors[others[i]].dtype != x) return false;
+    }
+    return true;
 }
 
 int32_t rn__cpu_winograd_tile(const rn_executor *e, const rn_op *op, int32_t rows)
@@ -69,7 +73,7 @@ int32_t rn__cpu_winograd_tile(const rn_executor *e, const rn_op *op, int32_t row
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, op, rows);
     const rn_dtype x = args.x.dtype;
     if (e->kernels.conv2d_tile[x].isa == RN_ISA_AMX) return 0; /* products are too fast there for transforms to pay: computed, not measured */
-    if (!one_type(&args) || !e->kernels.winograd_input[x].run || !rn_conv2d_winograd_fits(&args)) return 0;
+    if (!one_type(e, op) || !e->kernels.winograd_input[x].run || !rn_conv2d_winograd_fits(&args)) return 0;
     static const int32_t tiles[] = {2, 4, 5};
     int32_t best = 0;
     int64_t least = direct_cost(&args);
