@@ -1,11 +1,12 @@
 /* Which element type each tensor has in the arena.
  *
- * Convolutions are where the narrow type pays, so that narrow is what they read, and what has to be narrow for that: the inputs of the pools and sums
- * that make such a tensor. All else stays f32: what the first layers read, and above all the running sums of a pre-activation network, which are only added to: a hundred roundings of
- * them are most of the error that bf16 makes. A convolution takes and makes any mixture; its second output is computed from the f32 sums.
+ * Convolutions are where the narrow type pays, so that narrow is what they read, and what has to be narrow for that: the inputs of the
+ * pools and sums that make such a tensor. All else stays f32: what the first layers read, and above all the running sums of a
+ * pre-activation network, which are only added to: a hundred roundings of them are most of the error that bf16 makes. A convolution takes
+ * and makes any mixture; its second output is computed from the f32 sums.
  *
- * Tensors that callers fill are kept as they come. An operation that has no kernel for its tensors as they are makes them f32, until nothing changes
- * any more.
+ * Tensors that callers fill are kept as they come. An operation that has no kernel for its tensors as they are makes them f32, until
+ * nothing changes any more.
  */
 #include "engine/cpu/cpu_executor.h"
 
@@ -56,8 +57,9 @@ static bool is_early(const rn_plan *plan, int32_t tensor, int32_t most)
     return true;
 }
 
-/* What the convolutions behind the first one read has few channels, so that its roundings do not average out, and all that follows sees them: they make
- * more than half of the error's variance on the bundled network, and these layers are a hundredth of ResNet-101's multiplications. */
+/* What the convolutions behind the first one read has few channels, so that its roundings do not average out, and all that follows sees
+ * them: they make more than half of the error's variance on the bundled network, and these layers are a hundredth of ResNet-101's
+ * multiplications. */
 static bool reads_narrow(const rn_executor *e, const rn_op *op)
 {
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, op, 1);
@@ -70,9 +72,12 @@ static bool spread(rn_executor *e, const rn_op *op)
     const int32_t tensors[] = {op->inputs[0], op->inputs[1], op->outputs[0]};
     switch (op->kind) {
     case RN_OP_ADD:
-    case RN_OP_MAX_POOL: return (is_narrow(e, tensors[0]) || is_narrow(e, tensors[1]) || is_narrow(e, tensors[2])) && narrow(e, tensors, 3);
-    case RN_OP_SCALE_SHIFT: return is_narrow(e, tensors[0]) && narrow(e, &tensors[2], 1);
-    default: return false;
+    case RN_OP_MAX_POOL:
+        return (is_narrow(e, tensors[0]) || is_narrow(e, tensors[1]) || is_narrow(e, tensors[2])) && narrow(e, tensors, 3);
+    case RN_OP_SCALE_SHIFT:
+        return is_narrow(e, tensors[0]) && narrow(e, &tensors[2], 1);
+    default:
+        return false;
     }
 }
 
@@ -93,12 +98,18 @@ static bool settle(rn_executor *e, const rn_op *op)
 {
     const int32_t tensors[] = {op->inputs[0], op->inputs[1], op->outputs[0]};
     switch (op->kind) {
-    case RN_OP_CONV2D: return !reads_narrow(e, op) && widen(e, tensors, 1);
-    case RN_OP_SCALE_SHIFT: return !narrows(e, tensors[0], tensors[2]) && widen(e, tensors, 3);
-    case RN_OP_ADD: return unify(e, e->kernels.add[e->narrow].run, tensors, 3);
-    case RN_OP_MAX_POOL: return unify(e, e->kernels.max_pool[e->narrow].run, tensors, 3);
-    case RN_OP_GLOBAL_AVERAGE_POOL: return widen(e, tensors, e->kernels.global_average_pool[e->narrow].run ? 0 : 1) | widen(e, &op->outputs[0], 1);
-    default: return widen(e, tensors, 3);
+    case RN_OP_CONV2D:
+        return !reads_narrow(e, op) && widen(e, tensors, 1);
+    case RN_OP_SCALE_SHIFT:
+        return !narrows(e, tensors[0], tensors[2]) && widen(e, tensors, 3);
+    case RN_OP_ADD:
+        return unify(e, e->kernels.add[e->narrow].run, tensors, 3);
+    case RN_OP_MAX_POOL:
+        return unify(e, e->kernels.max_pool[e->narrow].run, tensors, 3);
+    case RN_OP_GLOBAL_AVERAGE_POOL:
+        return widen(e, tensors, e->kernels.global_average_pool[e->narrow].run ? 0 : 1) | widen(e, &op->outputs[0], 1);
+    default:
+        return widen(e, tensors, 3);
     }
 }
 

@@ -5,11 +5,11 @@
 #include "engine/cpu/grid.h"
 #include "kernels/cpu/conv2d_winograd.h"
 
-/* What a method costs, in multiply-adds of a core. A larger tile saves products and needs more weights, which a network of a hundred layers reads
- * from memory every time; so the best tile depends on how many pictures share them.
+/* What a method costs, in multiply-adds of a core. A larger tile saves products and needs more weights, which a network of a hundred layers
+ * reads from memory every time; so the best tile depends on how many pictures share them.
  *
- * ResNet-101's 3x3 layers within the whole network, Xeon (family 6, model 207), two AVX-512 threads, microseconds a layer (best of many runs; the
- * machine's speed differed between batches by a third, so compare along lines only):
+ * ResNet-101's 3x3 layers within the whole network, Xeon (family 6, model 207), two AVX-512 threads, microseconds a layer (best of many
+ * runs; the machine's speed differed between batches by a third, so compare along lines only):
  *
  *     size        pictures   direct   m = 2   m = 4   m = 5   chosen
  *     28x28x128      1           -      446     299     380   4
@@ -30,8 +30,9 @@
  *     7x7x512        8           -     9870    5900    8460   4
  */
 enum {
-    COST_OF_BYTE = 6, COST_OF_BYTE_AMD = 3, /* a weight's byte from memory: hidden behind the products if these take longer */
-    COST_OF_POINT = 8   /* an input or output value's way through its transform, V and P included */
+    COST_OF_BYTE = 6,
+    COST_OF_BYTE_AMD = 3, /* a weight's byte from memory: hidden behind the products if these take longer */
+    COST_OF_POINT = 8     /* an input or output value's way through its transform, V and P included */
 };
 
 static int32_t cost_of_byte(void)
@@ -72,7 +73,8 @@ int32_t rn__cpu_winograd_tile(const rn_executor *e, const rn_op *op, int32_t row
     if (op->kind != RN_OP_CONV2D || e->deterministic) return 0;
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, op, rows);
     const rn_dtype x = args.x.dtype;
-    if (e->kernels.conv2d_tile[x].isa == RN_ISA_AMX) return 0; /* products are too fast there for transforms to pay: computed, not measured */
+    if (e->kernels.conv2d_tile[x].isa == RN_ISA_AMX)
+        return 0; /* products are too fast there for transforms to pay: computed, not measured */
     if (!one_type(e, op) || !e->kernels.winograd_input[x].run || !rn_conv2d_winograd_fits(&args)) return 0;
     static const int32_t tiles[] = {2, 4, 5};
     int32_t best = 0;
@@ -113,7 +115,8 @@ void rn__cpu_winograd_run(const rn_executor *e, const rn__cpu_step *step, const 
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, rows);
     job j = {.executor = e};
     rn_conv2d_winograd_init(&j.winograd, &args, filter->winograd_m, &e->kernels, filter->packed);
-    j.grid = rn__grid_make(rn__thread_pool_thread_count(e->pool), j.winograd.tile_count, j.winograd.panel_count, (int64_t)filter_bytes(&j.winograd));
+    j.grid = rn__grid_make(rn__thread_pool_thread_count(e->pool), j.winograd.tile_count, j.winograd.panel_count,
+                           (int64_t)filter_bytes(&j.winograd));
     const int32_t cells = j.grid.tile_parts * j.grid.panel_parts;
     rn__thread_pool_run(e->pool, cells, cells, run_cells, &j);
 }

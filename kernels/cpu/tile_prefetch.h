@@ -1,8 +1,8 @@
 /* What a convolution tile asks the memory for while it multiplies, for the x86 micro-kernels.
  *
- * The lines of its own residual and outputs, which the epilogue wants in the first cache level: it would come too late to ask for them itself, and to
- * ask for all of them at once fills the core's miss buffers and stalls the multiplication, so that they are spread over the chunks of steps, a few
- * pixels each. And, for the second level, the weights that come next and the inputs of the next tile.
+ * The lines of its own residual and outputs, which the epilogue wants in the first cache level: it would come too late to ask for them
+ * itself, and to ask for all of them at once fills the core's miss buffers and stalls the multiplication, so that they are spread over the
+ * chunks of steps, a few pixels each. And, for the second level, the weights that come next and the inputs of the next tile.
  */
 #ifndef RN_KERNELS_CPU_TILE_PREFETCH_H
 #define RN_KERNELS_CPU_TILE_PREFETCH_H
@@ -19,7 +19,7 @@ typedef struct rn_tile_prefetch {
     int32_t residual_bytes, y_bytes, z_bytes; /* of a pixel's channels */
     int32_t left, pixels;                     /* pixels still to come, and in one chunk */
     const char *weights, *inputs;
-    int32_t weight_bytes, input_bytes;        /* of a step */
+    int32_t weight_bytes, input_bytes; /* of a step */
 } rn_tile_prefetch;
 
 static inline __attribute__((always_inline)) rn_tile_prefetch rn_tile_prefetch_of(const rn_conv2d_tile_args *t, int32_t lanes)

@@ -1,8 +1,8 @@
 /* The inner block of int8 convolutions for AVX-512 VNNI: up to 14 output pixels x 32 output channels.
  *
- * A step is four channels of a pixel, which vpdpbusd multiplies with four weights of each output channel and adds to an int32 without saturation.
- * Registers, tile and addresses are those of the fp32 kernel (avx512/conv2d_f32_14x32.c), where they are explained; a step does four times
- * its work. The sums become real numbers in the epilogue, two multiply-adds and a rounding for each byte that is written.
+ * A step is four channels of a pixel, which vpdpbusd multiplies with four weights of each output channel and adds to an int32 without
+ * saturation. Registers, tile and addresses are those of the fp32 kernel (avx512/conv2d_f32_14x32.c), where they are explained; a step does
+ * four times its work. The sums become real numbers in the epilogue, two multiply-adds and a rounding for each byte that is written.
  */
 #include <immintrin.h>
 #include <stddef.h>
@@ -15,10 +15,12 @@ enum { ROWS = 14, HALF = ROWS / 2, LANES = 32, VECTOR = 16 };
 #include "kernels/cpu/avx512_vnni/tile_epilogue_u8.h"
 
 /* acc[i][] += a[i][step] * panel[step][], for `count` steps; l: bytes between pixels. */
-INLINE void multiply(const int pixels, __m512i acc[ROWS][2], const char *a0, const char *a1, const ptrdiff_t l, const char *panel, int count)
+INLINE void multiply(const int pixels, __m512i acc[ROWS][2], const char *a0, const char *a1, const ptrdiff_t l, const char *panel,
+                     int count)
 {
     const ptrdiff_t l3 = 3 * l, l5 = 5 * l;
-    for (const char *stop = a0 + RN_STEP_BYTES * count; a0 != stop; a0 += RN_STEP_BYTES, a1 += RN_STEP_BYTES, panel += LANES * RN_STEP_BYTES) {
+    for (const char *stop = a0 + RN_STEP_BYTES * count; a0 != stop;
+         a0 += RN_STEP_BYTES, a1 += RN_STEP_BYTES, panel += LANES * RN_STEP_BYTES) {
         const __m512i lo = _mm512_load_si512(panel), hi = _mm512_load_si512(panel + 64);
 #pragma GCC unroll 14
         for (int i = 0; i < pixels; i++) {
@@ -31,7 +33,8 @@ INLINE void multiply(const int pixels, __m512i acc[ROWS][2], const char *a0, con
     }
 }
 
-/* `pixels` rows of sums. Not inlined, so that the loop's registers are its own: beside the epilogue, gcc kept a part of the sums in memory. */
+/* `pixels` rows of sums. Not inlined, so that the loop's registers are its own: beside the epilogue, gcc kept a part of the sums in memory.
+ */
 INLINE void tile(const int pixels, const rn_conv2d_tile_args *t, int32_t (*sums)[LANES])
 {
     __m512i acc[ROWS][2];
@@ -63,10 +66,10 @@ INLINE void tile(const int pixels, const rn_conv2d_tile_args *t, int32_t (*sums)
 
 /* One function for each height of a tile. */
 #define TILES(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
-#define DEFINE_TILE(pixels)                                                                                                                \
-    static __attribute__((noinline)) void tile_##pixels(const rn_conv2d_tile_args *t, int32_t (*sums)[LANES])                              \
-    {                                                                                                                                      \
-        tile(pixels, t, sums);                                                                                                             \
+#define DEFINE_TILE(pixels)                                                                                  \
+    static __attribute__((noinline)) void tile_##pixels(const rn_conv2d_tile_args *t, int32_t(*sums)[LANES]) \
+    {                                                                                                        \
+        tile(pixels, t, sums);                                                                               \
     }
 TILES(DEFINE_TILE)
 #undef DEFINE_TILE
@@ -75,7 +78,10 @@ void rn_conv2d_u8__avx512_vnni_14x32(const rn_conv2d_tile_args *t)
 {
     _Alignas(64) int32_t sums[ROWS][LANES];
     switch (t->pixels) {
-#define TILE(pixels) case pixels: tile_##pixels(t, sums); break;
+#define TILE(pixels)            \
+    case pixels:                \
+        tile_##pixels(t, sums); \
+        break;
         TILES(TILE)
 #undef TILE
     }

@@ -1,9 +1,12 @@
-/* What every convolution tile on bytes does with its integer sums, which become real numbers here: two multiply-adds and a rounding for each byte
- * that is written. The sums lie in memory, so that the multiplication alone decides over its registers. The including file defines
+/* What every convolution tile on bytes does with its integer sums, which become real numbers here: two multiply-adds and a rounding for
+ * each byte that is written. The sums lie in memory, so that the multiplication alone decides over its registers. The including file
+ * defines
  *
  *     HALF, LANES, VECTOR             pixels of half a tile, output channels of a tile, of a vector
  */
+#ifndef INLINE
 #define INLINE static inline __attribute__((always_inline))
+#endif
 
 /* The values of one pixel. */
 typedef struct {
@@ -107,6 +110,8 @@ INLINE void epilogue_lanes(const lanes l, const int32_t (*sums)[LANES], const rn
 static void epilogue(const int32_t (*sums)[LANES], const rn_conv2d_tile_args *t)
 {
     const int32_t high = t->channels - VECTOR;
-    if (high == VECTOR) epilogue_lanes((lanes){0xffff, 0xffff, true}, sums, t);
-    else epilogue_lanes((lanes){high >= 0 ? 0xffff : (1u << t->channels) - 1, high > 0 ? (1u << high) - 1 : 0, false}, sums, t);
+    if (high == VECTOR)
+        epilogue_lanes((lanes){0xffff, 0xffff, true}, sums, t);
+    else
+        epilogue_lanes((lanes){high >= 0 ? 0xffff : (1u << t->channels) - 1, high > 0 ? (1u << high) - 1 : 0, false}, sums, t);
 }
