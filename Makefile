@@ -23,7 +23,7 @@ ISA_FLAGS_avx2 := -mavx2 -mfma
 ISA_FLAGS_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
 ISA_FLAGS_avx512_vnni := $(ISA_FLAGS_avx512) -mavx512vnni
 ISA_FLAGS_avx512_bf16 := $(ISA_FLAGS_avx512) -mavx512bf16
-ISA_FLAGS_amx := $(ISA_FLAGS_avx512_bf16) -mamx-tile -mamx-bf16
+ISA_FLAGS_amx := $(ISA_FLAGS_avx512_bf16) -mamx-tile -mamx-bf16 -mamx-int8
 
 # -ffp-contract=off: results that must equal TensorFlow's to the bit may not get fused multiply-adds that nobody wrote; kernels write theirs.
 CFLAGS += -std=c17 $(OPT) -g -Wall -Wextra -Wpointer-arith -Werror -ffp-contract=off -fno-math-errno -fvisibility=hidden $(SANITIZE)
@@ -183,8 +183,8 @@ define isa_rule
 $(call obj,$(wildcard kernels/cpu/$(1)/*.c)): ISA_FLAGS := $(ISA_FLAGS_$(1))
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
-# It contains the kernel's source, over stand-ins.
-$(B)/obj/tests/kernels/amx_test.o: ISA_FLAGS := $(ISA_FLAGS_amx)
+# They contain the kernels' sources, over stand-ins.
+$(B)/obj/tests/kernels/amx_test.o $(B)/obj/tests/kernels/amx_bytes_test.o: ISA_FLAGS := $(ISA_FLAGS_amx)
 
 # The version and commit live in one object, which is rebuilt when either changes.
 $(B)/obj/kernels/base/version.o $(B)/plugin/kernels/base/version.c.o: CPPFLAGS += -DRN_VERSION='"$(VERSION)"' -DRN_COMMIT='"$(COMMIT)"'

@@ -26,7 +26,7 @@ rn_isa rn_cpu_best_isa(void)
     const int avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     const int vnni = avx2 && avx512 && __builtin_cpu_supports("avx512vnni"), bf16 = vnni && __builtin_cpu_supports("avx512bf16");
-    if (bf16 && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") && may_use_tiles()) return RN_ISA_AMX;
+    if (bf16 && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") && __builtin_cpu_supports("amx-int8") && may_use_tiles()) return RN_ISA_AMX;
     if (bf16) return RN_ISA_AVX512_BF16;
     if (vnni) return RN_ISA_AVX512_VNNI;
     if (avx2 && avx512) return RN_ISA_AVX512;

@@ -85,11 +85,6 @@ static factors factors_of(const rn_scale_shift_args *a, int32_t first, int32_t c
     }
 DEFINE_SCALE(scale, element, widen)
 
-void RN_PLAIN_KERNEL(scale_shift)(const rn_scale_shift_args *a)
-{
-    scale_rows(a);
-}
-
 /* ---- add ---- */
 
 INLINE void add_pixel(const element *a, const element *b, element *y, int32_t channels, bool relu)

@@ -88,12 +88,12 @@ static rn_scale_shift_args scale_shift_args(const rn_layer_shape *s, const float
                                  .row_begin = 0, .row_end = x->n * x->h, .relu = rn_layer_shape_has(s, 'r')};
 }
 
-static void test_scale_shift(kind kind, const rn_layer_shape *s, int32_t n, int32_t spare, double *worst)
+static void test_scale_shift_from(rn_dtype from, kind kind, const rn_layer_shape *s, int32_t n, int32_t spare, double *worst)
 {
     rn_cpu_kernels table;
     rn_cpu_kernels_select(kind.isa, &table);
-    rn_test_map x = create_input(kind.dtype, n, s->h, s->w, s->c, SEED + 1), expected = rn_test_map_create(n, s->h, s->w, s->c, 0, 0);
-    rn_test_map typed = rn_test_map_convert(&x, kind.dtype, spare, 0);
+    rn_test_map x = create_input(from, n, s->h, s->w, s->c, SEED + 1), expected = rn_test_map_create(n, s->h, s->w, s->c, 0, 0);
+    rn_test_map typed = rn_test_map_convert(&x, from, spare, 0);
     rn_test_map got = rn_test_map_create_typed(kind.dtype, n, s->h, s->w, s->c, spare, spare > 1);
     float *vectors = malloc(2 * (size_t)s->c * sizeof *vectors);
     rn_test_fill(vectors, 2 * (size_t)s->c, SEED);
@@ -104,6 +104,17 @@ static void test_scale_shift(kind kind, const rn_layer_shape *s, int32_t n, int3
     relative(&expected, &got, worst);
     rn_test_map_destroy(&x), rn_test_map_destroy(&typed), rn_test_map_destroy(&expected), rn_test_map_destroy(&got);
     free(vectors);
+}
+
+static void test_scale_shift(kind kind, const rn_layer_shape *s, int32_t n, int32_t spare, double *worst)
+{
+    test_scale_shift_from(kind.dtype, kind, s, n, spare, worst);
+}
+
+/* The kernel for bf16 narrows f32 too. */
+static void test_scale_shift_narrowing(kind kind, const rn_layer_shape *s, int32_t n, int32_t spare, double *worst)
+{
+    test_scale_shift_from(RN_DTYPE_F32, kind, s, n, spare, worst);
 }
 
 static void test_scale_shift_u8(kind kind, const rn_layer_shape *s, int32_t n, int32_t spare, double *worst)
@@ -209,6 +220,13 @@ DEFINE_TEST(max_pool, max_pool, F32, 0)
 /* A maximum of bf16 is bf16; sums and products are rounded to it, by half a unit in the last of 8 bits. */
 DEFINE_TEST(scale_shift, scale_shift, BF16, 0x1p-8)
 DEFINE_TEST(add, add, BF16, 0x1p-8)
+
+static void scale_shift_narrowing(void **state)
+{
+    (void)state;
+    run_kinds("scale_shift", RN_DTYPE_BF16, tables, offsetof(rn_cpu_kernels, scale_shift), test_scale_shift_narrowing, 0x1p-8);
+}
+
 DEFINE_TEST(max_pool, max_pool, BF16, 0)
 /* A sum of 49 terms in fp32 against one in double precision, relative to the largest mean, which is several times below the terms. */
 DEFINE_TEST(global_average_pool, global_average_pool, F32, 64 * FLT_EPSILON)
@@ -225,7 +243,7 @@ int main(void)
     for (int isa = 0; isa <= (int)rn_cpu_best_isa(); isa++) rn_cpu_kernels_select((rn_isa)isa, &tables[isa]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scale_shift_F32), cmocka_unit_test(scale_shift_u8_U8), cmocka_unit_test(add_F32),
-        cmocka_unit_test(max_pool_F32), cmocka_unit_test(global_average_pool_F32), cmocka_unit_test(scale_shift_BF16),
+        cmocka_unit_test(max_pool_F32), cmocka_unit_test(global_average_pool_F32), cmocka_unit_test(scale_shift_BF16), cmocka_unit_test(scale_shift_narrowing),
         cmocka_unit_test(add_BF16), cmocka_unit_test(max_pool_BF16), cmocka_unit_test(global_average_pool_BF16),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
