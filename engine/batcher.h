@@ -11,6 +11,10 @@
  *     run of one row more has taken lately), and the next request is expected before that is over (by the present mean gap between
  *     arrivals; one that is two gaps late is not waited for any more);
  *   - with a gather time, in any case not before the oldest request has waited that long, unless a full batch waits.
+ *
+ * Where the backend takes a run in two halves, a second batch is begun behind the one that is under way, so that it is copied while that
+ * one is computed: at once when a full batch waits, else shortly before the first is expected to end, for until then it gathers. The rules
+ * above apply to it too.
  */
 #ifndef RN_ENGINE_BATCHER_H
 #define RN_ENGINE_BATCHER_H
@@ -32,13 +36,14 @@ struct rn_batch_request {
     void (*done)(rn_batch_request *request, rn_status status, const rn_error *err); /* once, on the batcher's thread; must not block */
 
     /* Valid in `done`. */
-    int64_t queue_us, run_us; /* from submit to the first run; sum of the runs */
+    int64_t queue_us, run_us; /* from submit to the first run; sum of the runs, each from its begin or the end of the one before it */
     int32_t batch_rows;       /* rows of the largest run that it was part of */
 
     /* Private. */
     rn_batch_request *next;
     int64_t submitted_us;
-    int32_t rows_done;
+    int32_t rows_taken, rows_done; /* that have left the queue to run; that have run */
+    rn_status status;              /* of the runs so far, or why nobody wants it */
 };
 
 typedef struct rn_batcher rn_batcher;
