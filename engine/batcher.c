@@ -136,6 +136,7 @@ static void add_part(rn_batcher *batcher, batch *run, rn_batch_request *request,
     request->rows_taken += rows;
     part->rows = rows;
     part->input = (const char *)request->part.input + first * rn_plan_tensor_bytes(&plan->tensors[signature->feed]);
+    part->pictures = request->part.pictures ? request->part.pictures + first : NULL;
     for (int32_t i = 0; i < signature->output_count; i++) {
         const rn_plan_tensor *tensor = &plan->tensors[signature->outputs[i].tensor];
         part->outputs[i] = (char *)request->part.outputs[i] + first * rn_plan_tensor_bytes(tensor);
@@ -303,6 +304,7 @@ static void note_run(rn_batcher *batcher, int32_t rows, int64_t run_us, int64_t 
     *soon = run_us < *soon ? run_us : follow(*soon, run_us);
     batcher->run_end_us = end_us;
     rn_model_metrics_ran(batcher->options.metrics, rows, run_us);
+    rn_device_metrics_ran(batcher->options.device, end_us, run_us);
 }
 
 /* A run is over, for better or worse. What it took is counted from the end of the one before it, where that came later than its begin. */
@@ -372,7 +374,7 @@ static void begin_next(rn_batcher *batcher)
 
 static void wait_until(rn_batcher *batcher, int64_t at)
 {
-    const struct timespec time = {.tv_sec = at / 1000000, .tv_nsec = at % 1000000 * 1000};
+    const struct timespec time = rn_clock_at(at);
     if (at == 0)
         pthread_cond_wait(&batcher->work, &batcher->lock);
     else
@@ -444,11 +446,7 @@ rn_status rn_batcher_create(const rn_plan *plan, const rn_backend *backend, rn_e
     batcher->depth = backend->begin ? SLOTS : 1;
     list_init(&batcher->queue);
     pthread_mutex_init(&batcher->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&batcher->work, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    rn_clock_cond_init(&batcher->work);
     if (!allocate_batches(batcher) || pthread_create(&batcher->thread, NULL, execute, batcher) != 0) {
         free_batcher(batcher);
         return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a batch of %d rows and its thread", options->max_batch);

@@ -22,7 +22,7 @@
 #include <stdatomic.h>
 
 #include "engine/backend.h"
-#include "engine/metrics.h"
+#include "engine/device_metrics.h"
 
 typedef struct rn_batch_request rn_batch_request;
 struct rn_batch_request {
@@ -54,7 +54,8 @@ typedef struct rn_batcher_options {
     bool one_at_a_time;        /* a run never holds rows of two requests */
     int64_t gather_us;         /* 0: none; see above */
     int64_t target_us;         /* 0: none; see above */
-    rn_model_metrics *metrics; /* where to count; NULL: nowhere */
+    rn_model_metrics *metrics; /* where to count; NULL: nowhere. The same for the device */
+    rn_device_metrics *device;
 } rn_batcher_options;
 
 /* Takes `executor`, also on failure. Plan and backend are borrowed and must outlive the batcher. */

@@ -9,6 +9,7 @@
 struct rn_executor {
     rn_replicas *all;
     rn_executor *prepared; /* by the backend; owned */
+    rn_device_metrics *device;
     rn_batcher *batcher;   /* owns this struct */
     atomic_int running_rows;
     int32_t rows_begun[2], next; /* of the batches under way, and where the next one's are noted: the batcher's thread's own */
@@ -85,6 +86,7 @@ static rn_status finish(rn_executor *r, rn_error *err)
 
 static void destroy(rn_executor *r)
 {
+    rn_device_metrics_memory(r->device, r->all->backend, r->prepared, -1);
     r->all->backend->destroy(r->prepared);
     free(r);
 }
@@ -109,7 +111,7 @@ rn_status rn_replicas_create(const rn_plan *plan, const rn_backend *backend, con
     return RN_STATUS_OK;
 }
 
-rn_status rn_replicas_add(rn_replicas *all, rn_executor *executor, rn_error *err)
+rn_status rn_replicas_add(rn_replicas *all, rn_executor *executor, rn_device_metrics *device, rn_error *err)
 {
     replica *r = all->count < RN_MAX_DEVICES ? calloc(1, sizeof *r) : NULL;
     if (!r) {
@@ -118,7 +120,11 @@ rn_status rn_replicas_add(rn_replicas *all, rn_executor *executor, rn_error *err
     }
     r->all = all;
     r->prepared = executor;
-    RN_TRY(rn_batcher_create(all->plan, all->backend->begin ? &two_under_way : &in_turn, r, &all->batching, &r->batcher, err));
+    r->device = device;
+    rn_device_metrics_memory(device, all->backend, executor, 1);
+    rn_batcher_options batching = all->batching;
+    batching.device = device;
+    RN_TRY(rn_batcher_create(all->plan, all->backend->begin ? &two_under_way : &in_turn, r, &batching, &r->batcher, err));
     all->replicas[all->count++] = r;
     atomic_fetch_add(&all->left, 1);
     return RN_STATUS_OK;
@@ -129,6 +135,16 @@ void rn_replicas_destroy(rn_replicas *all)
     if (!all) return;
     for (int32_t i = 0; i < all->count; i++) rn_batcher_destroy(all->replicas[i]->batcher);
     free(all);
+}
+
+size_t rn_replicas_picture_bytes(const rn_replicas *all, const rn_signature *signature)
+{
+    size_t least = 0;
+    for (int32_t i = 0; i < all->count && all->backend->picture_bytes; i++) {
+        const size_t bytes = all->backend->picture_bytes(all->replicas[i]->prepared, signature);
+        if (i == 0 || bytes < least) least = bytes;
+    }
+    return least;
 }
 
 /* ---- dispatch ---- */

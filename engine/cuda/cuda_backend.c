@@ -199,6 +199,14 @@ static rn_status prepare(const rn_plan *plan, const rn_backend_options *options,
     return status;
 }
 
+static void memory(const rn_executor *e, int64_t bytes[RN_MEMORY_COUNT])
+{
+    bytes[RN_MEMORY_WEIGHTS] = (int64_t)e->weight_bytes;
+    bytes[RN_MEMORY_FEATURE_MAPS] = (int64_t)e->arena_bytes;
+    bytes[RN_MEMORY_WORKSPACE] = (int64_t)e->workspace_bytes;
+    bytes[RN_MEMORY_STAGING] = RN__CUDA_SLOTS * (int64_t)(e->upload_bytes + e->download_bytes);
+}
+
 static const char *describe(const rn_executor *e)
 {
     return e->description;
@@ -216,4 +224,6 @@ const rn_backend rn_cuda_backend = {
     .begin = rn__cuda_begin,
     .finish = rn__cuda_finish,
     .device_state = rn__cuda_device_state,
+    .picture_bytes = rn__cuda_picture_bytes,
+    .memory = memory,
 };

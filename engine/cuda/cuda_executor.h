@@ -54,6 +54,7 @@ struct rn_executor {
     rn__cuda_slot slots[RN__CUDA_SLOTS];
     int32_t next, under_way;    /* the slot for the batch to come; batches that were begun and not finished */
     size_t upload_bytes, download_bytes; /* of a slot */
+    size_t picture_bytes[RN_PLAN_MAX_SIGNATURES]; /* see rn_backend: 0 where rows are uploaded as they are */
     size_t device_bytes, memory_limit_bytes; /* taken so far; 0: no limit */
 
     cudaStream_t stream;        /* computes */
@@ -102,6 +103,27 @@ static inline cudaGraphExec_t *rn__cuda_graph(const rn_executor *e, const rn_sig
                                               const rn__cuda_slot *slot)
 {
     return &e->graphs[((signature - e->plan->signatures) * e->bucket_count + bucket) * RN__CUDA_SLOTS + (slot - e->slots)];
+}
+
+/* cuda_upload.c: what is uploaded of a batch. For a signature that takes pictures, it is a table of all rows of the bucket and then the pixels; a
+ * row that comes as such is a picture of its own size. */
+void rn__cuda_upload_size(rn_executor *e); /* sets upload_bytes and picture_bytes */
+static inline size_t rn__cuda_table_bytes(const rn_executor *e)
+{
+    const size_t bytes = (size_t)e->buckets[e->bucket_count - 1] * sizeof(rn_cuda_picture);
+    return (bytes + RN__CUDA_ALIGNMENT - 1) / RN__CUDA_ALIGNMENT * RN__CUDA_ALIGNMENT;
+}
+/* Makes a table of pictures of one pixel, so that a slot can be run before anything was uploaded. */
+rn_status rn__cuda_upload_init(rn_executor *e, const rn__cuda_slot *slot, rn_error *err);
+/* Gathers the slot's batch and copies it to the device, part by part, so that the copy of one part overlaps the gathering of the next. */
+rn_status rn__cuda_upload(rn_executor *e, rn__cuda_slot *slot, cudaStream_t stream, rn_error *err);
+size_t rn__cuda_picture_bytes(const rn_executor *e, const rn_signature *signature);
+/* The smallest bucket that holds the rows. */
+static inline int32_t rn__cuda_bucket_of(const rn_executor *e, int32_t rows)
+{
+    int32_t bucket = 0;
+    while (e->buckets[bucket] < rows) bucket++;
+    return bucket;
 }
 
 /* cuda_run.c: streams and staging; then the backend's entries. What destroy finds may be half made. */

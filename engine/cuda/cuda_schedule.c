@@ -42,6 +42,29 @@ static rn_status pack(const run *r, const rn__cuda_tensor *y, const rn__cuda_ste
     return feed->dtype == RN_DTYPE_U8 ? kernels->pack_u8(&args, e->stream) : kernels->pack_f32(&args, e->stream);
 }
 
+/* From pictures of any size: resized on the way. */
+static rn_status fit(const run *r, const rn__cuda_tensor *y, const rn__cuda_step *factors, bool relu)
+{
+    const rn_executor *e = r->e;
+    const rn_cuda_image_fit_args args = {.pictures = (const rn_cuda_picture *)r->slot->upload,
+                                         .pixels = (const uint8_t *)r->slot->upload + rn__cuda_table_bytes(e),
+                                         .scale = factors->scale,
+                                         .shift = factors->shift,
+                                         .y = y->data,
+                                         .n = r->rows,
+                                         .h = y->h,
+                                         .w = y->w,
+                                         .c = y->c,
+                                         .channels = y->channels,
+                                         .relu = relu};
+    return kernels_for(y)->image_fit(&args, e->stream);
+}
+
+static rn_status enter(const run *r, const rn__cuda_tensor *y, const rn__cuda_step *factors, bool relu)
+{
+    return rn__cuda_picture_bytes(r->e, r->signature) ? fit(r, y, factors, relu) : pack(r, y, factors, relu);
+}
+
 static rn_status scale_shift(const run *r, const char *x, const rn__cuda_tensor *y, const rn__cuda_step *step, bool relu)
 {
     const rn_cuda_scale_shift_args args = {
@@ -96,7 +119,7 @@ static rn_status own_kernel(const run *r, const rn_op *op, const rn__cuda_step *
     const rn__cuda_tensor *x = &e->tensors[op->inputs[0]], *y = &e->tensors[op->outputs[0]];
     switch (op->kind) {
     case RN_OP_SCALE_SHIFT:
-        if (op->inputs[0] == r->signature->feed) return pack(r, y, step, op->u.scale_shift.relu);
+        if (op->inputs[0] == r->signature->feed) return enter(r, y, step, op->u.scale_shift.relu);
         return scale_shift(r, x->data, y, step, op->u.scale_shift.relu);
     case RN_OP_ADD: {
         const rn_cuda_add_args args = {

@@ -120,36 +120,33 @@ static int resize_row(resizer *r, const uint8_t *row, int32_t y, int busy)
     return slot;
 }
 
-/* The part of a picture that the crop rule leaves. */
-typedef struct window {
-    int32_t top, left, h, w;
-} window;
-
-static window crop_window(rn_crop_rule rule, int32_t h, int32_t w)
-{
-    if (rule == RN_CROP_NONE) return (window){0, 0, h, w};
-    const int32_t side = h < w ? h : w, round_up = rule == RN_CROP_CENTER_SQUARE_ROUND_UP;
-    return (window){.top = (h - side + round_up) / 2, .left = (w - side + round_up) / 2, .h = side, .w = side};
-}
-
-rn_status rn_picture_fit(const rn_image_op *op, const rn_picture *picture, uint8_t *out, rn_error *err)
+rn_status rn_picture_crop(const rn_image_op *op, const rn_picture *picture, rn_picture_window *out, rn_error *err)
 {
     if (picture->c != op->c) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "the picture has %d channel%s, the model takes %d", picture->c,
                        picture->c == 1 ? "" : "s", op->c);
     }
+    const int32_t h = picture->h, w = picture->w, side = h < w ? h : w, round_up = op->crop == RN_CROP_CENTER_SQUARE_ROUND_UP;
+    const size_t stride = (size_t)w * (size_t)picture->c;
+    *out = (rn_picture_window){.pixels = picture->pixels, .h = h, .w = w, .row_bytes = stride};
+    if (op->crop == RN_CROP_NONE) return RN_STATUS_OK;
+    out->h = out->w = side;
+    out->pixels += (size_t)((h - side + round_up) / 2) * stride + (size_t)((w - side + round_up) / 2) * (size_t)picture->c;
+    return RN_STATUS_OK;
+}
 
-    const window crop = crop_window(op->crop, picture->h, picture->w);
-    const size_t stride = (size_t)picture->w * (size_t)picture->c;
-    const uint8_t *origin = picture->pixels + (size_t)crop.top * stride + (size_t)crop.left * (size_t)picture->c;
+rn_status rn_picture_fit(const rn_image_op *op, const rn_picture *picture, uint8_t *out, rn_error *err)
+{
+    rn_picture_window crop;
+    RN_TRY(rn_picture_crop(op, picture, &crop, err));
     const float scale = (float)crop.h / (float)op->h;
 
     resizer r = {0};
     RN_TRY(resizer_init(&r, crop.w, op->w, op->c, err));
     for (int32_t y = 0; y < op->h; y++) {
         const sample at = sample_at(y, crop.h, scale);
-        const int top = resize_row(&r, origin + (size_t)at.lower * stride, at.lower, RN_NONE);
-        const int bottom = resize_row(&r, origin + (size_t)at.upper * stride, at.upper, top);
+        const int top = resize_row(&r, crop.pixels + (size_t)at.lower * crop.row_bytes, at.lower, RN_NONE);
+        const int bottom = resize_row(&r, crop.pixels + (size_t)at.upper * crop.row_bytes, at.upper, top);
         mix_rows(r.rows[top].values, r.rows[bottom].values, at.weight, r.n, out + (size_t)y * (size_t)r.n);
     }
     free(r.memory);

@@ -5,7 +5,7 @@
 #ifndef RN_ENGINE_IMAGE_IMAGE_H
 #define RN_ENGINE_IMAGE_IMAGE_H
 
-#include "engine/plan.h"
+#include "engine/backend.h"
 
 /* Most pixels that a picture may have before it is decoded: a guard against files that claim to be huge. */
 enum { RN_IMAGE_MAX_PIXELS = 100 * 1000 * 1000 };
@@ -21,6 +21,9 @@ typedef struct rn_picture {
  * UNSUPPORTED for JPEG XL. *out is zeroed on failure. */
 rn_status rn_picture_decode(const void *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err);
 void rn_picture_deinit(rn_picture *picture); /* zeroed or decoded */
+
+/* What the crop of `op` leaves of a decoded picture: points into it. Fails when the channels differ. */
+rn_status rn_picture_crop(const rn_image_op *op, const rn_picture *picture, rn_picture_window *out, rn_error *err);
 
 /* Crop, bilinear resize and truncating cast of `op` on a decoded picture. out: [op->h][op->w][op->c]. Fails when the channels differ. */
 rn_status rn_picture_fit(const rn_image_op *op, const rn_picture *picture, uint8_t *out, rn_error *err);

@@ -437,7 +437,7 @@ static void replicas_keep_two_under_way(void **state)
     losses = 0;
     const rn_batcher_options options = {.max_batch = MAX_BATCH, .max_waiting_rows = WAITING};
     assert_int_equal(rn_replicas_create(plan, &fake, &options, count_loss, NULL, &replicas, NULL), RN_STATUS_OK);
-    assert_int_equal(rn_replicas_add(replicas, NULL, NULL), RN_STATUS_OK);
+    assert_int_equal(rn_replicas_add(replicas, NULL, NULL, NULL), RN_STATUS_OK);
     for (int i = 0; i < 2; i++) {
         fill(&r[i], "a", 8);
         assert_int_equal(rn_replicas_submit(replicas, &r[i].batch, NULL), RN_STATUS_OK);
