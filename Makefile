@@ -99,7 +99,7 @@ CUDNN_SKIP := $(or $(CUDA_SKIP),$(if $(SANITIZE),the library is not built for sa
 TESTS += $(if $(CUDA_SKIP),,$(CUDA_TESTS)) $(if $(CUDNN_SKIP),,$(CUDNN_TESTS))
 # A server with emulated GPUs, for tests alone: the same program beside a plug-in whose libraries are the stand-ins.
 EMULATED := $(B)/tests/emulated
-TEST_TOOLS += $(if $(CUDA_SKIP),,$(addprefix $(EMULATED)/,resnetd libresnetd-cuda.so libnvidia-ml.so.1))
+TEST_TOOLS += $(if $(CUDA_SKIP),,$(addprefix $(EMULATED)/,resnetd resnet-bench libresnetd-cuda.so libnvidia-ml.so.1))
 
 # The plug-in: native code for each architecture and PTX of the last one, so that newer devices work too. All six take some 45 s of one
 # processor; `make SM=90a` is for one.
@@ -268,7 +268,7 @@ $(EMULATED)/libresnetd-cuda.so: $(EMULATED_OBJ)
 $(EMULATED)/libnvidia-ml.so.1: tests/cuda_emulation/nvml/nvml_standin.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -fPIC -shared -o $@ $<
-$(EMULATED)/resnetd: $(B)/resnetd
+$(EMULATED)/resnetd $(EMULATED)/resnet-bench: $(EMULATED)/%: $(B)/%
 	@mkdir -p $(@D)
 	ln -f $< $@
 

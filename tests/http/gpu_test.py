@@ -10,7 +10,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from client import MODEL, PREDICT, pixels
+from client import MODEL, PREDICT, b64, jpeg, picture, pixels
 
 PROGRAM = "tests/emulated/resnetd"
 ILLEGAL_ADDRESS = 700  # cudaErrorIllegalAddress: an error that stays
@@ -62,6 +62,12 @@ def test_answers_are_those_of_the_cpu(gpu_server, devices, server):
     expected, found = predict(server), predict(gpu)
     assert found.headers["X-Resnetd-Device"].startswith("cuda:0 emulated device sm_90 fp16")
     assert found.json()["predictions"][0] == pytest.approx(expected.json()["predictions"][0], rel=2e-2, abs=2e-2)
+    # A picture that the device resizes, one of its size, and one that is too large for the staging: the worker resizes it.
+    body = json.dumps({"signature_name": "serving_preprocess", "instances": [b64(raw) for raw in (jpeg(90, 120), picture(), jpeg(300, 200))]})
+    expected, found = (requests.post(s.url + PREDICT, data=body).json()["predictions"] for s in (server, gpu))
+    assert len(found) == 3
+    for row, found_row in zip(expected, found):
+        assert found_row == pytest.approx(row, rel=2e-2, abs=2e-2)
 
 
 def test_one_gpu_by_number(gpu_server, devices):
