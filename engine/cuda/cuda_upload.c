@@ -61,6 +61,16 @@ static rn_status upload_rows(rn_executor *e, const rn__cuda_slot *slot, cudaStre
 
 /* ---- pictures ---- */
 
+static rn_cuda_picture entry_of(int64_t offset, int32_t h, int32_t w, const rn_plan_tensor *feed)
+{
+    return (rn_cuda_picture){.offset = offset,
+                             .row_bytes = w * feed->c,
+                             .h = h,
+                             .w = w,
+                             .ratio_h = (float)h / (float)feed->h,
+                             .ratio_w = (float)w / (float)feed->w};
+}
+
 /* A picture, or a row in place of one. */
 static rn_picture_window window_of(const rn_batch_part *part, int32_t row, const rn_plan_tensor *feed)
 {
@@ -93,15 +103,10 @@ static rn_status upload_part(rn_executor *e, const rn__cuda_slot *slot, const rn
             return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "signature %s: a picture of %d x %d pixels, at most %zu bytes are taken",
                            slot->signature->name, window.w, window.h, largest);
         gather(&window, row_bytes, slot->host_in + table + *at);
-        entries[i] = (rn_cuda_picture){.offset = (int64_t)*at, .row_bytes = (int32_t)row_bytes, .h = window.h, .w = window.w};
+        entries[i] = entry_of((int64_t)*at, window.h, window.w, feed);
         *at += bytes;
     }
     return copy(slot, table + first, *at - first, stream, err);
-}
-
-static void fill_table(rn_cuda_picture *table, int32_t from, int32_t to)
-{
-    for (int32_t i = from; i < to; i++) table[i] = (rn_cuda_picture){.row_bytes = 1, .h = 1, .w = 1};
 }
 
 /* The rows of the bucket beyond the batch are computed too: of one pixel each. */
@@ -113,17 +118,18 @@ static rn_status upload_pictures(rn_executor *e, const rn__cuda_slot *slot, cuda
     size_t at = 0;
     for (int32_t i = 0; i < slot->part_count; row += slot->parts[i++].rows)
         RN_TRY(upload_part(e, slot, &slot->parts[i], table + row, &at, stream, err));
-    fill_table(table, row, bucket);
+    for (; row < bucket; row++) table[row] = entry_of(0, 1, 1, &e->plan->tensors[slot->signature->feed]);
     return copy(slot, 0, (size_t)bucket * sizeof *table, stream, err);
 }
 
 rn_status rn__cuda_upload_init(rn_executor *e, const rn__cuda_slot *slot, rn_error *err)
 {
     const int32_t rows = e->buckets[e->bucket_count - 1];
-    bool any = false;
-    for (int32_t s = 0; s < e->plan->signature_count; s++) any = any || e->picture_bytes[s];
-    if (!any) return RN_STATUS_OK;
-    fill_table((rn_cuda_picture *)slot->host_in, 0, rows);
+    const rn_plan_tensor *feed = NULL;
+    for (int32_t s = 0; s < e->plan->signature_count; s++)
+        if (e->picture_bytes[s]) feed = &e->plan->tensors[e->plan->signatures[s].feed];
+    if (!feed) return RN_STATUS_OK;
+    for (int32_t i = 0; i < rows; i++) ((rn_cuda_picture *)slot->host_in)[i] = entry_of(0, 1, 1, feed);
     return copy(slot, 0, (size_t)rows * sizeof(rn_cuda_picture), e->stream, err);
 }
 

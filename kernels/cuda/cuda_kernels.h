@@ -30,6 +30,7 @@ typedef struct rn_cuda_picture {
     int64_t offset;             /* of its first pixel, in bytes */
     int32_t row_bytes;          /* from one row to the next */
     int32_t h, w;               /* at least 1 */
+    float ratio_h, ratio_w;     /* h and w over the map's, rounded to f32: a division on the device is fused products */
     int32_t padding;
 } rn_cuda_picture;
 

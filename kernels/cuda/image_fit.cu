@@ -36,8 +36,7 @@ template <class T> __global__ void __launch_bounds__(BLOCK_X *BLOCK_Y) image_fit
     const int x = static_cast<int>(blockIdx.x * BLOCK_X + threadIdx.x), y = static_cast<int>(blockIdx.y * BLOCK_Y + threadIdx.y);
     if (x >= a.w || y >= a.h) return;
     const rn_cuda_picture picture = a.pictures[blockIdx.z];
-    const Taps tx = taps(x, __fdiv_rn(static_cast<float>(picture.w), static_cast<float>(a.w)), picture.w);
-    const Taps ty = taps(y, __fdiv_rn(static_cast<float>(picture.h), static_cast<float>(a.h)), picture.h);
+    const Taps tx = taps(x, picture.ratio_w, picture.w), ty = taps(y, picture.ratio_h, picture.h);
     const uint8_t *pixels = a.pixels + picture.offset;
     const uint8_t *above = pixels + static_cast<int64_t>(ty.lower) * picture.row_bytes;
     const uint8_t *below = pixels + static_cast<int64_t>(ty.upper) * picture.row_bytes;

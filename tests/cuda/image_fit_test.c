@@ -74,7 +74,13 @@ static void check(rn_dtype dtype, const problem *p)
                dscale = device_map_of(RN_DTYPE_F32, scale, 4), dshift = device_map_of(RN_DTYPE_F32, shift, 4);
     rn_cuda_picture *table;
     assert_int_equal(cudaMalloc((void **)&table, sizeof p->pictures), cudaSuccess);
-    assert_int_equal(cudaMemcpy(table, p->pictures, sizeof p->pictures, cudaMemcpyHostToDevice), cudaSuccess);
+    rn_cuda_picture entries[PICTURES];
+    for (int i = 0; i < PICTURES; i++) {
+        entries[i] = p->pictures[i];
+        entries[i].ratio_h = (float)entries[i].h / (float)p->h;
+        entries[i].ratio_w = (float)entries[i].w / (float)p->w;
+    }
+    assert_int_equal(cudaMemcpy(table, entries, sizeof entries, cudaMemcpyHostToDevice), cudaSuccess);
     const rn_cuda_image_fit_args args = {.pictures = table,
                                          .pixels = dx.data,
                                          .scale = dscale.data,
@@ -97,6 +103,12 @@ static void check(rn_dtype dtype, const problem *p)
     free(pixels), free(expected), free(result);
 }
 
+/* offset, bytes of a row, height, width */
+#define FROM(at, bytes, rows, columns)                                    \
+    {                                                                     \
+        .offset = (at), .row_bytes = (bytes), .h = (rows), .w = (columns) \
+    }
+
 static void image_fit(void **state)
 {
     (void)state;
@@ -107,11 +119,11 @@ static void image_fit(void **state)
             const int32_t wide = types[type] == RN_DTYPE_F32 ? 4 : 8;
             const problem problems[] = {
                 /* smaller, larger and one pixel; rows with a gap behind them */
-                {{{0, 37 * 3 + 5, 23, 37, 0}, {2701, 101 * 3, 31, 87, 0}, {5, 7, 1, 1, 0}}, 3, 31, 19, wide, false},
+                {{FROM(0, 37 * 3 + 5, 23, 37), FROM(2701, 101 * 3, 31, 87), FROM(5, 7, 1, 1)}, 3, 31, 19, wide, false},
                 /* a size around the block, the picture's own, one wide and low, and channels that do not fill 16 bytes */
-                {{{1, 33 * 3, 9, 33, 0}, {0, 300, 2, 100, 0}, {17, 6, 40, 2, 0}}, 3, 9, 33, 3, true},
-                {{{0, 40, 40, 40, 0}, {3, 40, 39, 38, 0}, {700, 16, 16, 16, 0}}, 1, 16, 16, wide, false},
-                {{{0, 9 * 4, 8, 9, 0}, {2, 20 * 4, 3, 20, 0}, {4, 9 * 4, 9, 9, 0}}, 4, 9, 33, 4, true},
+                {{FROM(1, 33 * 3, 9, 33), FROM(0, 300, 2, 100), FROM(17, 6, 40, 2)}, 3, 9, 33, 3, true},
+                {{FROM(0, 40, 40, 40), FROM(3, 40, 39, 38), FROM(700, 16, 16, 16)}, 1, 16, 16, wide, false},
+                {{FROM(0, 9 * 4, 8, 9), FROM(2, 20 * 4, 3, 20), FROM(4, 9 * 4, 9, 9)}, 4, 9, 33, 4, true},
             };
             for (size_t i = 0; i < sizeof problems / sizeof *problems; i++) check(types[type], &problems[i]);
         }

@@ -58,8 +58,8 @@ def predict(server):
 
 def test_answers_are_those_of_the_cpu(gpu_server, devices, server):
     gpu = gpu_server(devices(1), "--device=auto")
-    assert "--device=auto: cuda is used" in gpu.log
     expected, found = predict(server), predict(gpu)
+    assert "--device=auto: cuda is used\n" in gpu.log
     assert found.headers["X-Resnetd-Device"].startswith("cuda:0 emulated device sm_90 fp16")
     assert found.json()["predictions"][0] == pytest.approx(expected.json()["predictions"][0], rel=2e-2, abs=2e-2)
     # A picture that the device resizes, one of its size, and one that is too large for the staging: the worker resizes it.

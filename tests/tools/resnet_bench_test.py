@@ -68,7 +68,7 @@ def test_help(bench):
 
 
 def test_model(records):
-    for found in (records("model", MODEL, "--batch=1,2,4"), records("model", MODEL, "--batch=1,2,4", "--isa=scalar", "--threads=1")):
+    for found in (records("model", "--device=cpu", MODEL, "--batch=1,2,4"), records("model", MODEL, "--batch=1,2,4", "--isa=scalar", "--threads=1")):
         assert [r["batch"] for r in found] == [1, 2, 4]
         for r in found:
             assert r["best_ms"] <= r["median_ms"] <= r["p90_ms"] <= r["p99_ms"] and r["runs"] >= 3
