@@ -152,6 +152,18 @@ fuzz:
 fuzzers: $(FUZZERS)
 .PHONY: fuzz fuzzers
 
+# What is installed, and nothing of what it takes to build: the plug-in too, where there is one.
+PREFIX ?= /usr/local
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 --strip $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	$(if $(PLUGIN_SKIP),,install -D -m 644 --strip $(PLUGIN) $(DESTDIR)$(PREFIX)/lib/$(notdir $(PLUGIN)))
+deb: all
+	@rm -rf $(B)/deb
+	@$(MAKE) -s install DESTDIR=$(B)/deb/root PREFIX=/usr >/dev/null
+	@sh tools/make-deb.sh $(B)
+.PHONY: install deb
+
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 clean:
@@ -162,6 +174,7 @@ help:
 	@echo "make cuda       the GPU plug-in alone; says what is missing for it"
 	@echo "make asan|tsan  programs and tests with sanitizers, in $(B)/asan, $(B)/tsan"
 	@echo "make fuzz       libFuzzer programs in $(B)/fuzz, one for each tests/fuzz/*_fuzz.c (clang)"
+	@echo "make install    programs and plug-in to DESTDIR PREFIX/bin and PREFIX/lib (PREFIX=$(PREFIX));   make deb  a Debian package"
 	@echo "make format     clang-format over all sources;   make clean"
 
 $(B)/gen/%.pb-c.c: %.proto
@@ -285,7 +298,7 @@ $(EMULATED)/resnetd $(EMULATED)/resnet-bench $(EMULATED)/gpu-check: $(EMULATED)/
 
 # What tools/gpu-check.sh runs: plug-in, reference kernels and synthetic networks, without any library but CUDA's.
 GPU_CHECK_SRC := tools/gpu/gpu_check.c tests/support/plan_reference.c engine/cuda_plugin.c engine/synthetic.c \
-    engine/image/fit.c $(wildcard engine/plan*.c engine/pass_*.c kernels/base/*.c kernels/ref/*.c)
+    $(addprefix engine/image/,fit.c resize_bilinear.c resize_nearest.c resize_bicubic.c resize_area.c) $(wildcard engine/plan*.c engine/pass_*.c kernels/base/*.c kernels/ref/*.c)
 gpu-check: cuda $(B)/gpu-check
 .PHONY: gpu-check
 $(B)/gpu-check: $(GPU_CHECK_SRC:%=$(B)/plugin/%.o)

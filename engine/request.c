@@ -152,6 +152,11 @@ static void all_decoded(rn_request *request)
     }
 }
 
+static size_t bytes_of(int32_t h, int32_t w, int32_t c)
+{
+    return (size_t)h * (size_t)w * (size_t)c;
+}
+
 /* Decodes for the device; what is too large for it is resized here. */
 static rn_status decode_window(rn_request *request, const rn_image_op *op, int32_t index, uint8_t *row, rn_error *err)
 {
@@ -161,8 +166,8 @@ static rn_status decode_window(rn_request *request, const rn_image_op *op, int32
     rn_picture picture;
     RN_TRY(rn_picture_decode(encoded->bytes, encoded->byte_count, op->decode_channels, &picture, err));
     rn_status status = rn_picture_crop(op, &picture, window, err);
-    const size_t c = (size_t)picture.c, taken = (size_t)window->h * (size_t)window->w * c, held = (size_t)picture.h * (size_t)picture.w * c;
-    if (status == RN_STATUS_OK && taken <= limit && held <= HELD_WINDOWS * limit) {
+    if (status == RN_STATUS_OK && bytes_of(window->h, window->w, picture.c) <= limit &&
+        bytes_of(picture.h, picture.w, picture.c) <= HELD_WINDOWS * limit) {
         request->decoded[index] = picture;
         return RN_STATUS_OK;
     }

@@ -8,9 +8,16 @@
 #include "engine/cuda/cuda_executor.h"
 
 enum {
-    PICTURE_ROWS = 4 /* 448 x 448 for a network of 224 x 224: three of four pictures of ImageNet's sizes are cropped to less */
+    PICTURE_ROWS = 4 /* 448 x 448 for a network of 224 x 224 */
 };
 static const size_t STAGING_LIMIT = (size_t)256 << 20; /* of pinned memory for a slot: it is taken from the whole machine */
+
+/* What image_fit.cu computes. In bytes the values of a bilinear resize need no clipping. */
+static bool kernel_resizes(const rn_image_op *op)
+{
+    return op->method == RN_RESIZE_BILINEAR && op->grid == RN_GRID_HALF_PIXEL && op->shorter == 0 && op->full_h == op->h &&
+           op->full_w == op->w && !op->reverse && !op->as_float;
+}
 
 /* The first kernel of the network reads pixels, and does nothing but scale them. */
 static size_t picture_bytes_of(const rn_executor *e, const rn_signature *signature)
@@ -18,6 +25,7 @@ static size_t picture_bytes_of(const rn_executor *e, const rn_signature *signatu
     const rn_plan_tensor *feed = &e->plan->tensors[signature->feed];
     if (signature->image_op == RN_NONE || feed->dtype != RN_DTYPE_U8 || feed->c > 4 || rn__cuda_feed_is_packed(e->plan, signature))
         return 0;
+    if (!kernel_resizes(&e->plan->ops[signature->image_op].u.image)) return 0;
     const size_t row = rn_plan_tensor_bytes(feed), rows = (size_t)e->buckets[e->bucket_count - 1];
     const size_t share = STAGING_LIMIT / rows, bytes = PICTURE_ROWS * row < share ? PICTURE_ROWS * row : share;
     return bytes < row ? 0 : bytes;

@@ -21,7 +21,7 @@ enum { SIDE = 16, CHANNELS = 3, ROW_BYTES = SIDE * SIDE * CHANNELS, MAX_BATCH = 
 static const rn_backend *const cuda = &rn_cuda_backend;
 static const rn_synthetic_options network = {
     .version = 1, .blocks = {1}, .width = 8, .groups = 1, .side = SIDE, .classes = CLASSES, .u8_input = true, .seed = 21};
-static const rn_image_op image = {.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .h = SIDE, .w = SIDE, .c = CHANNELS};
+static const rn_image_op image = {.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .full_h = SIDE, .full_w = SIDE, .h = SIDE, .w = SIDE, .c = CHANNELS};
 
 static rn_plan *plan;
 static rn_executor *executor;

@@ -276,7 +276,7 @@ static int verify_pictures(void)
     static const int32_t sizes[VERIFY_ROWS][2] = {{100, 83}, {64, 64}, {31, 200}};
     const rn_synthetic_options options = {
         .version = 1, .blocks = {1, 1}, .width = 16, .groups = 1, .side = SIDE, .classes = CLASSES, .u8_input = true, .seed = 9};
-    const rn_image_op image = {.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .h = SIDE, .w = SIDE, .c = 3};
+    const rn_image_op image = {.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .full_h = SIDE, .full_w = SIDE, .h = SIDE, .w = SIDE, .c = 3};
     rn_plan *plan = make_network(&options);
     add_picture_signature(plan, image);
     rn_executor *executor = prepare(plan, "fp16", VERIFY_ROWS);
