@@ -79,7 +79,7 @@ rn_status rn_picture_fit(const rn_image_op *op, const rn_picture *picture, void 
         [RN_RESIZE_BICUBIC] = rn__resize_bicubic,
         [RN_RESIZE_AREA] = rn__resize_area,
     };
-    rn_picture_window crop;
+    rn_picture_window crop = {0};
     RN_TRY(rn_picture_crop(op, picture, &crop, err));
     rn__resize r = {.op = op, .pixels = crop.pixels, .stride = crop.row_bytes, .in_h = crop.h, .in_w = crop.w, .out = out};
     RN_TRY(full_size(op, &crop, &r.full_h, &r.full_w, err));

@@ -17,7 +17,7 @@
 #include "engine/clock.h"
 #include "engine/replicas.h"
 
-enum { MAX_BATCH = 4, WAITING = 4096, TAUGHT_US = 400 * 1000 };
+enum { MAX_BATCH = 4, WAITING = 4096, TAUGHT_US = 800 * 1000 };
 
 /* ---- a device that computes y = x / 2 + 2 on rows of two floats, and finishes as many batches as it is allowed ---- */
 
@@ -32,6 +32,7 @@ static flight flights[2];
 static int begun, finished, allowed, most_under_way, ran, destroyed;
 static int rows_of[8192];                     /* of each batch that was begun */
 static rn_status begin_status, finish_status; /* of the next ones */
+static int refused;                           /* the batch that cannot be begun, counted from 0; -1: none */
 
 static rn_status fake_begin(rn_executor *executor, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count,
                             rn_error *err)
@@ -39,7 +40,7 @@ static rn_status fake_begin(rn_executor *executor, const rn_signature *signature
     (void)executor;
     assert_non_null(signature);
     pthread_mutex_lock(&lock);
-    const rn_status status = begin_status;
+    const rn_status status = begun == refused ? RN_STATUS_DEVICE_FAILED : begin_status;
     flight *f = &flights[begun % 2];
     *f = (flight){.parts = parts, .part_count = part_count};
     for (int32_t i = 0; i < part_count; i++) f->rows += parts[i].rows;
@@ -151,6 +152,7 @@ static int setup(void **state)
 {
     (void)state;
     begun = finished = allowed = most_under_way = ran = destroyed = 0;
+    refused = -1;
     set_status(RN_STATUS_OK, RN_STATUS_OK);
     memset(&metrics, 0, sizeof metrics);
     make_plan();
@@ -349,20 +351,19 @@ static void a_failure_to_begin_is_told_too(void **state)
 static void a_part_that_cannot_begin_waits_for_the_one_before(void **state)
 {
     (void)state;
-    request large;
-    teach();
-    set_status(RN_STATUS_OK, RN_STATUS_OK);
-    submit(&large, "a", 5); /* four rows, then one that the estimate holds back */
-    wait_for(&begun, 2);
-    set_status(RN_STATUS_DEVICE_FAILED, RN_STATUS_OK);
-    request filler;
-    submit(&filler, "a", 3);
-    expect(&filler, RN_STATUS_DEVICE_FAILED);
+    request large, next;
+    refused = 1;
+    submit(&large, "a", 11);
+    wait_for(&begun, 1);
     expect_nothing(&large);
+    refused = -1;
     allow(1);
     expect(&large, RN_STATUS_DEVICE_FAILED);
     assert_string_equal(large.message, "the device takes no more");
-    set_status(RN_STATUS_OK, RN_STATUS_OK);
+    allow(1);
+    submit(&next, "b", 1);
+    expect(&next, RN_STATUS_OK);
+    assert_int_equal(begun, 2);
 }
 
 static void what_nobody_wants_is_told_when_no_part_is_under_way(void **state)
