@@ -1,5 +1,5 @@
 /* The records are a short list that only grows: readers and the loading of models share a lock that calls never take. */
-#include "engine/metrics.h"
+#include "engine/device_metrics.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +49,10 @@ void rn_metrics_destroy(rn_metrics *metrics)
     for (rn_model_metrics *model = metrics->models, *next; model; model = next) {
         next = model->next;
         free(model);
+    }
+    for (rn_device_metrics *device = metrics->devices, *next; device; device = next) {
+        next = device->next;
+        free(device);
     }
     pthread_mutex_destroy(&metrics->lock);
     free(metrics);

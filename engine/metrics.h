@@ -125,6 +125,7 @@ typedef struct rn_metrics {
 
     pthread_mutex_t lock;
     rn_model_metrics *models; /* in the order of their first loading */
+    struct rn_device_metrics *devices; /* see engine/device_metrics.h */
 } rn_metrics;
 
 rn_status rn_metrics_create(rn_metrics **out, rn_error *err);

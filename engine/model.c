@@ -110,6 +110,8 @@ static rn_status add_description(rn_model *model, const char *text, rn_error *er
 static rn_status prepare(rn_model *model, const rn_backend *backend, const rn_model_options *options, rn_error *err)
 {
     rn_executor *executor;
+    rn_device_metrics *device = NULL;
+    if (model->metrics) RN_TRY(rn_metrics_device(model->metrics->registry, backend, options->backend.device, &device, err));
     RN_TRY(backend->prepare(model->plan, &options->backend, &executor, err));
     rn_status status = self_test(model->plan, backend, executor, options, err);
     if (status == RN_STATUS_OK) status = add_description(model, backend->describe(executor), err);
@@ -117,7 +119,7 @@ static rn_status prepare(rn_model *model, const rn_backend *backend, const rn_mo
         backend->destroy(executor);
         return status;
     }
-    return rn_replicas_add(model->replicas, executor, err);
+    return rn_replicas_add(model->replicas, executor, device, err);
 }
 
 /* Everything that can fail after the model itself is there. */
@@ -137,6 +139,8 @@ static rn_status start(rn_model *model, const rn_backend *backend, const rn_mode
         if (options->device_count > 0) one.backend.device = options->devices[i];
         RN_TRY(prepare(model, backend, &one, err));
     }
+    for (int32_t i = 0; i < model->plan->signature_count; i++)
+        model->picture_bytes[i] = rn_replicas_picture_bytes(model->replicas, &model->plan->signatures[i]);
     if (widen) RN_TRY(add_description(model, "int8 filters widened", err));
     rn_model_metrics_loaded(options->metrics, model->device);
     model->loaded = true;

@@ -82,6 +82,8 @@ struct rn_request {
     atomic_int pictures_left, first_bad_picture;
     int64_t submitted_us;
     rn_decode *decodes; /* [rows] with pictures */
+    struct rn_picture *decoded;  /* [rows] with pictures that the device resizes: owned until `done`, zeroed where the host did it */
+    rn_picture_window *windows;  /* [rows] of them */
 };
 
 /* Acquires the model. INVALID_ARGUMENT: more rows than may wait, which bounds the memory of a request whatever its text says.

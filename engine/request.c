@@ -1,5 +1,5 @@
-/* The way of one request: pictures are decoded on the workers, one job each, straight into the rows of the input; then the batch queue;
- * then back to whoever asked. */
+/* The way of one request: pictures are decoded on the workers, one job each, straight into the rows of the input, or kept as they are where
+ * the device resizes them; then the batch queue; then back to whoever asked. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +15,15 @@ struct rn_decode {
     rn_error error;
 };
 
-enum { ALIGNMENT = 64 };
+enum {
+    ALIGNMENT = 64,
+    HELD_WINDOWS = 2 /* a decoded picture is kept if all of it is at most so many times what the device takes: it waits in the queue */
+};
+
+static size_t picture_bytes_of(const rn_model *model, const rn_signature *signature)
+{
+    return model->picture_bytes[signature - model->plan->signatures];
+}
 
 static size_t aligned(size_t bytes)
 {
@@ -30,9 +38,10 @@ static void *carve(char *base, size_t *used, size_t bytes)
     return piece;
 }
 
-static size_t lay_out(rn_request *request, char *base, const rn_plan *plan, const rn_signature *signature, size_t rows,
+static size_t lay_out(rn_request *request, char *base, const rn_model *model, const rn_signature *signature, size_t rows,
                       size_t scratch_bytes)
 {
+    const rn_plan *plan = model->plan;
     size_t used = aligned(sizeof *request);
     void *input = carve(base, &used, rows * rn_plan_tensor_bytes(&plan->tensors[signature->feed]));
     void *outputs[RN_PLAN_MAX_OUTPUTS];
@@ -41,12 +50,17 @@ static size_t lay_out(rn_request *request, char *base, const rn_plan *plan, cons
     const size_t pictures = signature->image_op == RN_NONE ? 0 : rows;
     void *encoded = carve(base, &used, pictures * sizeof(rn_encoded_picture));
     void *decodes = carve(base, &used, pictures * sizeof(rn_decode));
+    const size_t windowed = picture_bytes_of(model, signature) ? pictures : 0;
+    void *decoded = carve(base, &used, windowed * sizeof(rn_picture));
+    void *windows = carve(base, &used, windowed * sizeof(rn_picture_window));
     void *scratch = carve(base, &used, scratch_bytes);
     if (!base) return used;
     request->input = input;
     memcpy(request->outputs, outputs, (size_t)signature->output_count * sizeof outputs[0]);
     request->pictures = signature->image_op == RN_NONE ? NULL : encoded;
     request->decodes = decodes;
+    request->decoded = windowed ? decoded : NULL;
+    request->windows = windowed ? windows : NULL;
     request->scratch = scratch;
     return used;
 }
@@ -57,12 +71,11 @@ rn_status rn_request_create(rn_model *model, const rn_signature *signature, int6
     if (rows > model->max_rows)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Task size %lld is larger than maximum input batch size %d", (long long)rows,
                        model->max_rows);
-    const rn_plan *plan = rn_model_plan(model);
-    const size_t bytes = lay_out(NULL, NULL, plan, signature, (size_t)rows, scratch_bytes);
+    const size_t bytes = lay_out(NULL, NULL, model, signature, (size_t)rows, scratch_bytes);
     rn_request *request = aligned_alloc(ALIGNMENT, bytes);
     if (!request) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a request of %lld rows (%zu bytes)", (long long)rows, bytes);
     memset(request, 0, sizeof *request);
-    lay_out(request, (char *)request, plan, signature, (size_t)rows, scratch_bytes);
+    lay_out(request, (char *)request, model, signature, (size_t)rows, scratch_bytes);
     rn_model_acquire(model);
     request->model = model;
     request->signature = signature;
@@ -94,6 +107,7 @@ static void finish(rn_request *request, rn_status status, const rn_error *err)
     request->status = status;
     if (err) request->error = *err;
     if (status == RN_STATUS_OK) count_stages(request);
+    for (int32_t i = 0; request->decoded && i < request->rows; i++) rn_picture_deinit(&request->decoded[i]);
     request->done(request);
 }
 
@@ -138,6 +152,31 @@ static void all_decoded(rn_request *request)
     }
 }
 
+static size_t bytes_of(int32_t h, int32_t w, int32_t c)
+{
+    return (size_t)h * (size_t)w * (size_t)c;
+}
+
+/* Decodes for the device; what is too large for it is resized here. */
+static rn_status decode_window(rn_request *request, const rn_image_op *op, int32_t index, uint8_t *row, rn_error *err)
+{
+    const rn_encoded_picture *encoded = &request->pictures[index];
+    const size_t limit = picture_bytes_of(request->model, request->signature);
+    rn_picture_window *window = &request->windows[index];
+    rn_picture picture;
+    RN_TRY(rn_picture_decode(encoded->bytes, encoded->byte_count, op->decode_channels, &picture, err));
+    rn_status status = rn_picture_crop(op, &picture, window, err);
+    if (status == RN_STATUS_OK && bytes_of(window->h, window->w, picture.c) <= limit &&
+        bytes_of(picture.h, picture.w, picture.c) <= HELD_WINDOWS * limit) {
+        request->decoded[index] = picture;
+        return RN_STATUS_OK;
+    }
+    if (status == RN_STATUS_OK) status = rn_picture_fit(op, &picture, row, err);
+    *window = (rn_picture_window){.pixels = row, .h = op->h, .w = op->w, .row_bytes = (size_t)op->w * (size_t)op->c};
+    rn_picture_deinit(&picture);
+    return status;
+}
+
 static void decode(rn_job *job)
 {
     rn_decode *self = (rn_decode *)job; /* its first member */
@@ -149,7 +188,9 @@ static void decode(rn_job *job)
     uint8_t *row = (uint8_t *)request->input + (size_t)self->index * row_bytes;
 
     self->status = rn_batch_request_check(&request->batch, rn_clock_us(), &self->error);
-    if (self->status == RN_STATUS_OK) self->status = rn_image_run(op, picture->bytes, picture->byte_count, row, &self->error);
+    if (self->status == RN_STATUS_OK)
+        self->status = request->windows ? decode_window(request, op, self->index, row, &self->error)
+                                        : rn_image_run(op, picture->bytes, picture->byte_count, row, &self->error);
     if (self->status != RN_STATUS_OK) note_failure(request, self->index);
     if (atomic_fetch_sub(&request->pictures_left, 1) == 1) all_decoded(request);
 }
@@ -157,7 +198,7 @@ static void decode(rn_job *job)
 static void fill_batch(rn_request *request)
 {
     request->batch = (rn_batch_request){.signature = request->signature,
-                                        .part = {.rows = request->rows, .input = request->input},
+                                        .part = {.rows = request->rows, .input = request->input, .pictures = request->windows},
                                         .priority = request->priority,
                                         .begun_us = request->begun_us ? request->begun_us : request->submitted_us,
                                         .deadline_us = request->deadline_us,
@@ -183,6 +224,7 @@ void rn_request_submit(rn_request *request)
     rn_workers *workers = request->model->workers;
     const int32_t rows = request->rows; /* the last job may end the request before the loop ends */
     rn_decode *decodes = request->decodes;
+    for (int32_t i = 0; request->decoded && i < rows; i++) request->decoded[i] = (rn_picture){0};
     for (int32_t i = 0; i < rows; i++) decodes[i] = (rn_decode){.job.run = decode, .request = request, .index = i};
     for (int32_t i = 0; i < rows; i++) rn_workers_continue(workers, &decodes[i].job);
 }

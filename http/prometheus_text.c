@@ -67,6 +67,11 @@ void rn__page_end_seconds(rn__page *page, int64_t us)
     end(page, text);
 }
 
+void rn__page_end_real(rn__page *page, double value)
+{
+    rn__page_end_seconds(page, (int64_t)(value * 1e6 + 0.5));
+}
+
 void rn__page_labels_write(rn__page *page, const rn__page_labels *labels)
 {
     char version[24] = "";

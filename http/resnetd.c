@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "engine/clock.h"
+#include "engine/device_watch.h"
 #include "http/batching_parameters.h"
 #include "http/commands.h"
 #include "http/config_source.h"
@@ -202,6 +203,7 @@ typedef struct {
     rn_access_log *access_log; /* NULL: not wanted */
     rn_workers *workers;
     rn_config_source source;
+    rn_device_watch *watch; /* NULL: the devices say nothing of themselves */
     rn_serving *serving;
     rn_service service;
     rn_tls *tls; /* NULL: plain text */
@@ -273,6 +275,7 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
     if (strcmp(flags->access_log, "off") != 0)
         RN_TRY(rn_access_log_open(flags->access_log, &c->metrics->log_lines_dropped, &c->access_log, err));
     RN_TRY(rn_workers_create(workers, (int32_t)flags->max_waiting_requests, &c->workers, err));
+    RN_TRY(rn_device_watch_create(&c->device, c->metrics, say_backend_line, NULL, &c->watch, err));
     rn_serving_options serving = {
         .backend = c->device.backend,
         .workers = c->workers,
@@ -426,6 +429,7 @@ static void take_apart(composition *c)
     rn_server_destroy(c->monitoring);
     rn_serving_destroy(c->serving);
     rn_workers_destroy(c->workers);
+    rn_device_watch_destroy(c->watch);
     rn_config_source_deinit(&c->source);
     rn_access_log_close(c->access_log);
     rn_tls_destroy(c->tls);
@@ -520,6 +524,8 @@ int main(int argc, char **argv)
         say("%s", err.message);
         return err.status == RN_STATUS_DEVICE_FAILED ? EXIT_DEVICE : EXIT_USAGE;
     }
+    if (strncmp(flags.device, "auto", 4) == 0)
+        say("--device=%s: %s is used%s%s", flags.device, c.device.backend->name, *c.device.passed_over ? "; " : "", c.device.passed_over);
     raise_file_limit(flags.max_connections);
     const rn_status status = start(&flags, &c, &err);
     if (status != RN_STATUS_OK) rn_log(RN_LOG_ERROR, "%s", err.message);

@@ -276,6 +276,14 @@ static bool runs_int8(const rn_backend_options *options)
     return kernels.conv2d_tile[RN_DTYPE_U8].run != NULL;
 }
 
+static void memory(const rn_executor *e, int64_t bytes[RN_MEMORY_COUNT])
+{
+    bytes[RN_MEMORY_WEIGHTS] = (int64_t)e->weight_bytes;
+    bytes[RN_MEMORY_FEATURE_MAPS] = (int64_t)e->arena_bytes;
+    bytes[RN_MEMORY_WORKSPACE] = (int64_t)e->scratch_bytes * rn__thread_pool_thread_count(e->pool);
+    bytes[RN_MEMORY_STAGING] = 0;
+}
+
 static const char *describe(const rn_executor *e)
 {
     return e->description;
@@ -304,4 +312,6 @@ const rn_backend rn_cpu_backend = {
     .begin = NULL,
     .finish = NULL,
     .device_state = NULL,
+    .picture_bytes = NULL,
+    .memory = memory,
 };

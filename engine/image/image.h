@@ -5,7 +5,7 @@
 #ifndef RN_ENGINE_IMAGE_IMAGE_H
 #define RN_ENGINE_IMAGE_IMAGE_H
 
-#include "engine/plan.h"
+#include "engine/backend.h"
 
 /* Most pixels that a picture may have before it is decoded: a guard against files that claim to be huge. */
 enum { RN_IMAGE_MAX_PIXELS = 100 * 1000 * 1000 };
@@ -21,6 +21,9 @@ typedef struct rn_picture {
  * UNSUPPORTED for JPEG XL. *out is zeroed on failure. */
 rn_status rn_picture_decode(const void *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err);
 void rn_picture_deinit(rn_picture *picture); /* zeroed or decoded */
+
+/* What the crop of `op` leaves of a decoded picture: points into it. INVALID_ARGUMENT when the channels differ. */
+rn_status rn_picture_crop(const rn_image_op *op, const rn_picture *picture, rn_picture_window *out, rn_error *err);
 
 /* All that `op` does to a decoded picture. out: [op->h][op->w][op->c], f32 where op->as_float, else u8. INVALID_ARGUMENT when the channels
  * differ, or the picture is so thin that no size fits. */
