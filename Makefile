@@ -163,8 +163,13 @@ $(B)/obj/%.o: %.c | $(LOADER_PROTO_C) $(HTTP_PROTO_C)
 $(B)/gen/%.o: $(B)/gen/%.c
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-# What is embedded with .incbin, which compilers do not report as a dependency.
+# What is embedded with .incbin, which compilers do not report as a dependency: the description of REST, and that of gRPC, in the form in which
+# clients ask for it.
 $(B)/obj/http/openapi.o: http/openapi.json
+$(B)/obj/http/grpc_descriptors.o: $(B)/gen/http/api.pb
+$(B)/gen/http/api.pb: $(wildcard http/api/*.proto http/api/google/protobuf/*.proto)
+	@mkdir -p $(@D)
+	protoc-c --proto_path=http/api --descriptor_set_out=$@ $^
 
 define isa_rule
 $(call obj,$(wildcard kernels/cpu/$(1)/*.c)): ISA_FLAGS := $(ISA_FLAGS_$(1))

@@ -12,6 +12,7 @@ struct rn_model {
     bool loaded;      /* the metrics know of it */
     char *device;     /* owned: what each executor says of itself, which belongs to a batcher's thread */
     int32_t max_rows; /* of one request */
+    rn_model_scheduling scheduling;
     atomic_int references;
 };
 

@@ -131,6 +131,17 @@ bool rn_serving_knows(rn_serving *serving, rn_text name)
     return known;
 }
 
+rn_status rn_serving_config_of(rn_serving *serving, rn_text name, rn_model_config *out, rn_error *err)
+{
+    pthread_mutex_lock(&serving->lock);
+    const rn__served *model = rn__serving_find(serving, name);
+    const rn_status status = model && model->configured
+                                 ? rn_model_config_copy(&model->config, out, err)
+                                 : RN_FAIL(err, RN_STATUS_NOT_FOUND, "no model of the name \"%.*s\" is configured", RN_TEXT_ARG(name));
+    pthread_mutex_unlock(&serving->lock);
+    return status;
+}
+
 /* ---- listing ---- */
 
 const char *rn_version_state_name(rn_version_state state)
