@@ -24,6 +24,9 @@ typedef struct rn_flags {
  * Kubernetes reference such as $(NAME) that nobody replaced. May be called once a process: getopt is not reentrant. */
 rn_status rn_flags_parse(int argc, char **argv, rn_flags *out, rn_error *err);
 
+/* INVALID_ARGUMENT: a value that there is not, or flags that do not go together. */
+rn_status rn_flags_check(const rn_flags *flags, rn_error *err);
+
 void rn_flags_print_help(FILE *stream);
 
 /* Calls visit with the name of every ignored flag that was given. */

@@ -227,7 +227,7 @@ void rn__metrics_page(rn_exchange *x)
 /* TensorFlow Serving compares the whole path, query included. */
 void rn__metrics_tfs_page(rn_exchange *x)
 {
-    static const char expected[] = "/monitoring/prometheus/metrics";
+    const char *expected = x->service->metrics_path;
     if (rn_text_equals(x->path, expected)) {
         answer_page(x, rn__page_tfs);
         return;

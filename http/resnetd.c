@@ -21,9 +21,9 @@
 #include "http/config_source.h"
 #include "http/flags.h"
 #include "http/grpc_server.h"
+#include "http/monitoring_config.h"
 #include "http/server.h"
 #include "http/text_file.h"
-#include "kernels/base/cpu_features.h"
 #include "kernels/base/version.h"
 
 /* sysexits.h where it has a word for it. */
@@ -178,10 +178,11 @@ typedef struct {
     rn_config_source source;
     rn_serving *serving;
     rn_service service;
-    rn_tls *tls; /* NULL: plain text */
+    char *metrics_path;     /* of --monitoring_config_file; NULL: none */
+    rn_tls *tls, *grpc_tls; /* of both ports, of --ssl_config_file; NULL: plain text, as the other port */
     rn_server *monitoring, *rest;
     rn_server *rest_socket; /* NULL: not wanted */
-    rn_grpc_server *grpc; /* NULL: not wanted */
+    rn_grpc_server *grpc;   /* NULL: not wanted */
 } composition;
 
 /* The process serves on while a device is left. Without one it answers what it has with the reason, drains and ends, so that whoever
@@ -242,6 +243,7 @@ static rn_server_limits limits_of(const rn_flags *flags)
 static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_error *err)
 {
     const int32_t workers = flags->num_workers ? (int32_t)flags->num_workers : usable_processors();
+    if (*flags->monitoring_config_file) RN_TRY(rn_monitoring_config_read(flags->monitoring_config_file, &c->metrics_path, err));
     RN_TRY(rn_metrics_create(&c->metrics, err));
     if (strcmp(flags->access_log, "off") != 0)
         RN_TRY(rn_access_log_open(flags->access_log, &c->metrics->log_lines_dropped, &c->access_log, err));
@@ -268,6 +270,7 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
                               .access_log = c->access_log,
                               .timeout_us = flags->rest_api_timeout_in_ms * 1000,
                               .max_request_bytes = (size_t)flags->max_request_bytes,
+                              .metrics_path = *flags->monitoring_config_file ? c->metrics_path : RN_METRICS_PATH,
                               .cors = flags->rest_api_enable_cors_support,
                               .tensor_content = flags->enable_serialization_as_tensor_content};
     const rn_server_options options = {.port = (uint16_t)flags->monitoring_port,
@@ -304,7 +307,7 @@ static rn_status start_grpc(const rn_flags *flags, composition *c, rn_error *err
     const rn_grpc_server_options options = {
         .port = flags->port < 0 ? 0 : (uint16_t)flags->port,
         .socket_path = *flags->grpc_socket_path ? flags->grpc_socket_path : NULL,
-        .tls = c->tls,
+        .tls = c->grpc_tls ? c->grpc_tls : c->tls,
         .loop_count = GRPC_LOOPS,
         .service = &c->service,
     };
@@ -335,14 +338,19 @@ static rn_status start_rest(const rn_flags *flags, composition *c, rn_error *err
     return RN_STATUS_OK;
 }
 
+static rn_status read_certificates(const rn_flags *flags, composition *c, rn_error *err)
+{
+    const rn_tls_options files = {
+        .config = "", .certificate = flags->tls_certificate, .key = flags->tls_key, .client_ca = flags->tls_client_ca, .log = say_line};
+    const rn_tls_options config = {.config = flags->ssl_config_file, .log = say_line};
+    if (*flags->tls_certificate) RN_TRY(rn_tls_create(&files, &c->tls, err));
+    return *flags->ssl_config_file ? rn_tls_create(&config, &c->grpc_tls, err) : RN_STATUS_OK;
+}
+
 static rn_status start(const rn_flags *flags, composition *c, rn_error *err)
 {
     RN_TRY(start_signals(err));
-    if (*flags->tls_certificate) {
-        const rn_tls_options tls = {
-            .certificate = flags->tls_certificate, .key = flags->tls_key, .client_ca = flags->tls_client_ca, .log = say_line};
-        RN_TRY(rn_tls_create(&tls, &c->tls, err));
-    }
+    RN_TRY(read_certificates(flags, c, err));
     RN_TRY(start_monitoring(flags, c, err));
     RN_TRY(load_models(flags, c, err));
     RN_TRY(start_grpc(flags, c, err));
@@ -401,17 +409,10 @@ static void take_apart(composition *c)
     rn_workers_destroy(c->workers);
     rn_config_source_deinit(&c->source);
     rn_access_log_close(c->access_log);
+    rn_tls_destroy(c->grpc_tls);
     rn_tls_destroy(c->tls);
+    free(c->metrics_path);
     rn_metrics_destroy(c->metrics);
-}
-
-/* Of any device. */
-static bool is_precision(const char *name)
-{
-    static const char *const names[] = {"fp32", "tf32", "fp16", "bf16", "auto"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(names[i], name) == 0) return true;
-    return false;
 }
 
 /* The connections to the REST port, and something for probes, gRPC, models and logs. */
@@ -430,34 +431,6 @@ static void raise_file_limit(int64_t max_connections)
 static void say_ignored(const char *name)
 {
     say("--%s has no effect here", name);
-}
-
-/* What no single flag can tell. */
-static rn_status check_usage(const rn_flags *flags, rn_error *err)
-{
-    if (*flags->batching_parameters_file && !flags->enable_batching)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--batching_parameters_file does not go with --enable_batching=false");
-    rn_isa isa;
-    if (*flags->isa && !rn_isa_by_name(flags->isa, &isa))
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--isa: expected one of%s, found \"%s\"", rn_isa_names, flags->isa);
-    if (!*flags->tls_certificate != !*flags->tls_key)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--tls_certificate and --tls_key are needed together");
-    if (*flags->tls_client_ca && !*flags->tls_certificate)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--tls_client_ca needs --tls_certificate");
-    if (*flags->precision && !is_precision(flags->precision))
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--precision: expected fp32, tf32, fp16, bf16 or auto, found \"%s\"", flags->precision);
-    if (flags->prefer_tflite_model)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--prefer_tflite_model: TensorFlow Lite models are not served");
-    if (flags->use_alts_credentials) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--use_alts_credentials: ALTS is not spoken");
-    if (strcmp(flags->saved_model_tags, "serve") != 0)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--saved_model_tags: expected \"serve\", found \"%s\"", flags->saved_model_tags);
-    if (*flags->model_config_file) return RN_STATUS_OK;
-    if (!*flags->model_base_path)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
-                       "--model_base_path is needed, or --model_config_file: where is the model? resnetd --help lists all flags");
-    const rn_status status = rn_model_config_check_name(rn_text_of(flags->model_name), err);
-    if (status != RN_STATUS_OK) rn_error_prefix(err, "--model_name");
-    return status;
 }
 
 int main(int argc, char **argv)
@@ -479,7 +452,7 @@ int main(int argc, char **argv)
         printf("resnetd %s (%s)\n", rn_version, rn_commit);
         return EXIT_SUCCESS;
     }
-    if (check_usage(&flags, &err) != RN_STATUS_OK) {
+    if (rn_flags_check(&flags, &err) != RN_STATUS_OK) {
         say("%s", err.message);
         return EXIT_USAGE;
     }

@@ -161,6 +161,29 @@ def test_path_of_tensorflow_serving_takes_no_query(server):
     assert requests.get(f"{server.url}/metrics?x=1").status_code == 200
 
 
+def test_monitoring_config_file(start_server, launch, tmp_path):
+    """Section 3.5: the page is where the file says, and nowhere else; /metrics and the monitoring port are not its business."""
+    file = tmp_path / "monitoring.config"
+    file.write_text('prometheus_config { enable: true, path: "/v1/page" }')
+    server = start_server(MODEL, f"--monitoring_config_file={file}")
+    for base in (server.url, server.monitoring_url):
+        assert ":tensorflow:serving:request_count" in Page(base, "/v1/page").text
+        assert requests.get(base + TFS_PATH).status_code == 404
+        assert requests.get(base + "/metrics").status_code == 200
+    assert requests.get(f"{server.url}/v1/page?x").text == "Unexpected path: /v1/page?x. Should be /v1/page"
+    assert server.stop() == 0
+    for text, code in (("prometheus_config { enable: true }", 200), ("prometheus_config { path: '/page' }", 404), ("", 404)):
+        file.write_text(text)
+        server = start_server(MODEL, f"--monitoring_config_file={file}")
+        assert requests.get(server.url + TFS_PATH).status_code == code
+        assert server.stop() == 0
+    for text, words in (("prometheus_config { enable: true path: 'page' }", "expected a path that begins with '/' and has no query, found \"page\""),
+                        ("prometheus: 1", ":1:1: MonitoringConfig has no field \"prometheus\"")):
+        file.write_text(text)
+        server = launch(f"--model_base_path={MODEL}", "--monitoring_port=0", f"--monitoring_config_file={file}")
+        assert server.wait() == 65 and str(file) in server.log and words in server.log
+
+
 def test_what_runs_where(fresh, build_dir):
     page = Page(fresh.url)
     info = next(s for s in page.samples if s.name == "resnetd_info")
