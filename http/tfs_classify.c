@@ -4,19 +4,6 @@
 
 #include "http/tfs.h"
 
-static rn_status check_examples(const rn__tfs_document *document, rn_error *err)
-{
-    const rn_json_member *examples = &document->members[RN__TFS_EXAMPLES];
-    const char *root = document->root, *limit = document->limit;
-    if (!examples->value)
-        return rn__tfs_format_error(root, limit, "When method is classify, key 'examples' is expected and was not found", err);
-    if (*examples->value != '[') return rn__tfs_format_error(root, limit, "Expecting 'examples' value to be an list/array", err);
-    if (examples->count == 0) return rn__tfs_format_error(root, limit, "'examples' value is an empty array", err);
-    for (const char *e = rn_json_first(examples->value); e; e = rn_json_next(rn_json_skip(e, limit)))
-        if (*e != '{') return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Example must be JSON object but got JSON %s", rn_json_kind_name(e));
-    return RN_STATUS_OK;
-}
-
 static rn_status refuse(rn_exchange *x, const char *kind, rn_error *err)
 {
     rn_text body;
@@ -26,7 +13,7 @@ static rn_status refuse(rn_exchange *x, const char *kind, rn_error *err)
     int64_t version;
     RN_TRY(rn__tfs_body(x, &body, &inflated, err));
     rn_status status = rn__tfs_parse(body, &document, err);
-    if (status == RN_STATUS_OK) status = check_examples(&document, err);
+    if (status == RN_STATUS_OK) status = rn__tfs_check_examples(&document, err);
     free(inflated);
     RN_TRY(status);
     RN_TRY(rn__tfs_acquire(x, &model, &version, err));
