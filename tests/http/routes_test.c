@@ -75,7 +75,7 @@ static void test_handlers(void **state)
         {"OPTIONS", "/v1/anything", rn__tfs_preflight},
         {"HEAD", "/v1/models/m", rn__tfs_malformed},
         {"GET", "/healthz", rn__health_live},
-        {"GET", "/v2/health/ready?verbose", rn__health_ready},
+        {"GET", "/v2/health/ready?verbose", rn__v2_ready},
         {"POST", "/healthz", rn__not_found},
         {"GET", "", rn__not_found},
         {"GET", "*", rn__not_found},

@@ -64,6 +64,8 @@ REASONS = {
     "infer, sequence": "nothing here has a state: an answer would pretend that it had",
     "infer, bad header": "a header that is no number is refused; Triton takes it for 0",
     "server": "name and extensions are ours",
+    "live": "a body, which KServe's client reads",
+    "ready": "a body, which KServe's client reads",
     "configuration": "what has no meaning here (optimisation, files, ensembles) is left out",
     "metadata": "the platform is the format that models come in",
     "statistics": "no cache here; batch sizes are rounded up to powers of two",
