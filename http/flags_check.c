@@ -28,6 +28,8 @@ rn_status rn_flags_check(const rn_flags *flags, rn_error *err)
     if (*flags->precision && !is_precision(flags->precision))
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--precision: expected fp32, tf32, fp16, bf16 or auto, found \"%s\"",
                        flags->precision);
+    if (strcmp(flags->log_format, "text") != 0 && strcmp(flags->log_format, "json") != 0)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--log_format: expected text or json, found \"%s\"", flags->log_format);
     if (flags->prefer_tflite_model)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--prefer_tflite_model: TensorFlow Lite models are not served");
     if (flags->use_alts_credentials) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--use_alts_credentials: ALTS is not spoken");
