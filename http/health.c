@@ -10,7 +10,16 @@ void rn__health_live(rn_exchange *x)
 
 void rn__health_ready(rn_exchange *x)
 {
-    rn_exchange_answer_empty(x, rn_serving_is_ready(x->service->serving) ? 200 : 503);
+    const char *reason = rn_serving_why_not_ready(x->service->serving);
+    if (!reason) {
+        rn_exchange_answer_empty(x, 200);
+        return;
+    }
+    x->answer.compact = true;
+    rn_json_begin_object(&x->answer);
+    rn_json_string_member(&x->answer, "reason", reason);
+    rn_json_end_object(&x->answer);
+    rn_exchange_answer_code(x, 503);
 }
 
 static void answer_body(rn_exchange *x, const char *key, bool value)

@@ -380,8 +380,8 @@ static rn_status start(const rn_flags *flags, composition *c, rn_error *err)
     RN_TRY(read_certificates(flags, c, err));
     RN_TRY(start_monitoring(flags, c, err));
     RN_TRY(load_models(flags, c, err));
-    RN_TRY(start_grpc(flags, c, err));
-    return start_rest(flags, c, err);
+    RN_TRY(start_rest(flags, c, err));
+    return start_grpc(flags, c, err); /* last: what probes by connecting asks here, and means both */
 }
 
 /* Waits for news, or for the time to look at the configuration file. */

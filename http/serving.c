@@ -228,16 +228,23 @@ rn_status rn_serving_list(rn_serving *serving, rn_text name, bool idle, rn_versi
 
 /* ---- readiness ---- */
 
-bool rn_serving_is_ready(rn_serving *serving)
+const char *rn_serving_why_not_ready(rn_serving *serving)
 {
-    if (!atomic_load(&serving->ready)) return false;
+    const bool ready = atomic_load(&serving->ready);
+    if (!ready) return atomic_load(&serving->was_ready) ? "draining" : "starting: models are loaded, tested and warmed";
     pthread_mutex_lock(&serving->lock);
     const bool any = serving->available > 0;
     pthread_mutex_unlock(&serving->lock);
-    return any;
+    return any ? NULL : "no version of any model is available";
+}
+
+bool rn_serving_is_ready(rn_serving *serving)
+{
+    return !rn_serving_why_not_ready(serving);
 }
 
 void rn_serving_set_ready(rn_serving *serving, bool ready)
 {
     atomic_store(&serving->ready, ready);
+    if (ready) atomic_store(&serving->was_ready, true);
 }
