@@ -57,24 +57,24 @@ uint64_t rn_histogram_count(const rn_histogram *histogram);
     X(GRPC, "grpc")
 
 /* What calls ask for. */
-#define RN_METHOD_LIST(X)              \
-    X(PREDICT, "predict")              \
-    X(INFER, "infer")                  \
-    X(CLASSIFY, "classify")            \
-    X(REGRESS, "regress")              \
-    X(MULTI_INFERENCE, "multi_infer")  \
-    X(METADATA, "metadata")            \
-    X(STATUS, "status")                \
-    X(REPOSITORY, "repository")        \
-    X(HEALTH, "health")                \
-    X(METRICS, "metrics")              \
+#define RN_METHOD_LIST(X)             \
+    X(PREDICT, "predict")             \
+    X(INFER, "infer")                 \
+    X(CLASSIFY, "classify")           \
+    X(REGRESS, "regress")             \
+    X(MULTI_INFERENCE, "multi_infer") \
+    X(METADATA, "metadata")           \
+    X(STATUS, "status")               \
+    X(REPOSITORY, "repository")       \
+    X(HEALTH, "health")               \
+    X(METRICS, "metrics")             \
     X(OTHER, "other")
 
 /* Where the time of a call goes. */
-#define RN_STAGE_LIST(X)                                                                \
-    X(PARSE, "parse")   /* from the body to numbers and encoded pictures */             \
-    X(DECODE, "decode") /* until all pictures are pixels */                             \
-    X(QUEUE, "queue")   /* waiting for the device */                                    \
+#define RN_STAGE_LIST(X)                                                                  \
+    X(PARSE, "parse")   /* from the body to numbers and encoded pictures */               \
+    X(DECODE, "decode") /* until all pictures are pixels */                               \
+    X(QUEUE, "queue")   /* waiting for the device */                                      \
     X(RUN, "run")       /* on the device, together with whatever ran in the same batch */ \
     X(WRITE, "write")   /* from numbers to the answer's body */
 
@@ -108,16 +108,18 @@ struct rn_model_metrics {
 
     /* Guarded by the registry's lock. */
     int32_t loaded;        /* how many models in memory are this version: two for a moment when it is loaded again */
+    int64_t load_us;       /* how long the latest load took */
+    char sha256[65];       /* of the latest one's converted file; empty: it was none */
     char description[128]; /* of the latest one's device: see describe in engine/backend.h */
     struct rn_metrics *registry;
 };
 
 /* The registry. */
 typedef struct rn_metrics {
-    rn_model_metrics no_model;   /* calls that name no model that exists */
+    rn_model_metrics no_model; /* calls that name no model that exists */
     rn_gauge in_flight[RN_PROTOCOL_COUNT];
-    rn_gauge connections;        /* HTTP only */
-    rn_gauge body_bytes;         /* of HTTP requests that have not been answered */
+    rn_gauge connections;           /* HTTP only */
+    rn_gauge body_bytes;            /* of HTTP requests that have not been answered */
     rn_counter refused_connections; /* HTTP: there were as many as there may be */
     rn_counter slow_requests;       /* HTTP: ended because they did not arrive in time */
     rn_counter dropped_bodies;      /* HTTP: ended because bodies held as much memory as they may */
@@ -135,6 +137,7 @@ rn_status rn_metrics_model(rn_metrics *metrics, const char *name, int64_t versio
 
 /* What the engine reports. NULL for the record: nobody counts. Thread-safe. */
 void rn_model_metrics_loaded(rn_model_metrics *model, const char *description);
+void rn_model_metrics_origin(rn_model_metrics *model, const char *sha256, int64_t load_us);
 void rn_model_metrics_unloaded(rn_model_metrics *model);
 void rn_model_metrics_queued(rn_model_metrics *model, int64_t requests, int64_t rows); /* negative: taken out of the queue */
 void rn_model_metrics_ran(rn_model_metrics *model, int64_t rows, int64_t run_us);

@@ -22,6 +22,8 @@ typedef struct rn_service {
     int64_t timeout_us;       /* of a predict call; 0: none */
     size_t max_request_bytes; /* of a body, also once inflated */
     const char *metrics_path; /* of TensorFlow Serving's page of metrics; NULL: there is none */
+    const char *mlflow_run_id; /* shown in metrics; empty: not known */
+    bool device_required;      /* --device names one */
     bool cors;                /* answer pages of other origins */
     bool tensor_content;      /* gRPC answers hold raw bytes instead of lists of values */
 } rn_service;

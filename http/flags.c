@@ -86,7 +86,8 @@ static rn_status set_from_environment(const flag *f, rn_flags *out, rn_error *er
     return status;
 }
 
-/* The image of TensorFlow Serving starts with a script of this name, which makes flags out of two variables. Here it is a link to the program. */
+/* The image of TensorFlow Serving starts with a script of this name, which makes flags out of two variables. Here it is a link to the
+ * program. */
 static rn_status set_from_entrypoint(const char *program, rn_flags *out, rn_error *err)
 {
     static char path[4096];
@@ -135,9 +136,8 @@ rn_status rn_flags_parse(int argc, char **argv, rn_flags *out, rn_error *err)
 
 void rn_flags_print_help(FILE *stream)
 {
-    fprintf(
-        stream,
-        "resnetd --model_base_path=DIRECTORY [flags]\n\nEach flag is also read from the environment: RESNETD_MODEL_NAME and so on. An empty variable is as good as none.\n\n");
+    fprintf(stream, "resnetd --model_base_path=DIRECTORY [flags]\n\nEach flag is also read from the environment: RESNETD_MODEL_NAME and so "
+                    "on. An empty variable is as good as none.\n\n");
     for (int i = 0; i < FLAG_COUNT; i++) {
         if (table[i].kind == IGNORED) continue;
         char left[64];

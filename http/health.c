@@ -1,6 +1,6 @@
-/* Whether the process lives and whether it will answer predict calls: 503 rather than 400 when not ready, as KServe's own servers have it and
- * every probe understands. The paths of the Open Inference Protocol say the same in a body. Triton and the first drafts of the protocol have
- * none; KServe's client reads it, and clients that go by the code do not mind. */
+/* Whether the process lives and whether it will answer predict calls: 503 rather than 400 when not ready, as KServe's own servers have it
+ * and every probe understands. The paths of the Open Inference Protocol say the same in a body. Triton and the first drafts of the protocol
+ * have none; KServe's client reads it, and clients that go by the code do not mind. */
 #include "http/exchange.h"
 
 void rn__health_live(rn_exchange *x)

@@ -212,6 +212,7 @@ static void answer_page(rn_exchange *x, void (*more)(rn__page *page, const rn_me
     x->content_type = "text/plain; version=0.0.4; charset=utf-8";
     pthread_mutex_lock(&metrics->lock);
     rn__page_own(&page, metrics);
+    rn__page_models(&page, metrics, x->service->mlflow_run_id, x->service->device_required);
     rn__page_triton(&page, metrics);
     if (more) more(&page, metrics);
     pthread_mutex_unlock(&metrics->lock);

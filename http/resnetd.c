@@ -22,8 +22,8 @@
 #include "http/config_source.h"
 #include "http/flags.h"
 #include "http/grpc_server.h"
-#include "http/monitoring_config.h"
 #include "http/log.h"
+#include "http/monitoring_config.h"
 #include "http/server.h"
 #include "http/state_report.h"
 #include "http/text_file.h"
@@ -100,12 +100,12 @@ static const char *const phase_names[] = {"loading", "serving", "draining"};
 static struct {
     atomic_int phase;
     atomic_int endings, hangups, questions; /* signals that nobody has looked at yet */
-    atomic_int number;           /* of the latest one that ends the process */
-    sem_t arrived;               /* posted by the handler: all that a handler may do */
-    atomic_int code;             /* to exit with when everything is drained */
-    sem_t news;                  /* for the main thread while it serves: the phase has changed, or the configuration is to be read */
-    pthread_mutex_t asking;      /* guards metrics */
-    rn_metrics *metrics;         /* for whoever asks for the state; NULL: there are none */
+    atomic_int number;                      /* of the latest one that ends the process */
+    sem_t arrived;                          /* posted by the handler: all that a handler may do */
+    atomic_int code;                        /* to exit with when everything is drained */
+    sem_t news;             /* for the main thread while it serves: the phase has changed, or the configuration is to be read */
+    pthread_mutex_t asking; /* guards metrics */
+    rn_metrics *metrics;    /* for whoever asks for the state; NULL: there are none */
 } process = {.asking = PTHREAD_MUTEX_INITIALIZER};
 
 static void show_metrics(rn_metrics *metrics)
@@ -298,6 +298,8 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
                               .timeout_us = flags->rest_api_timeout_in_ms * 1000,
                               .max_request_bytes = (size_t)flags->max_request_bytes,
                               .metrics_path = *flags->monitoring_config_file ? c->metrics_path : RN_METRICS_PATH,
+                              .mlflow_run_id = flags->mlflow_run_id,
+                              .device_required = strcmp(flags->device, "auto") != 0,
                               .cors = flags->rest_api_enable_cors_support,
                               .tensor_content = flags->enable_serialization_as_tensor_content};
     const rn_server_options options = {.port = (uint16_t)flags->monitoring_port,

@@ -1,4 +1,5 @@
-/* The table of models. It is read once for each request, so that its lock is held for a few comparisons only; the keeper alone writes it. */
+/* The table of models. It is read once for each request, so that its lock is held for a few comparisons only; the keeper alone writes it.
+ */
 #include "http/serving_private.h"
 
 #include <stdlib.h>
@@ -114,12 +115,10 @@ rn_status rn_serving_acquire(rn_serving *serving, rn_text name, int64_t version,
     *out = resolved ? acquire(model, version, found) : NULL;
     pthread_mutex_unlock(&serving->lock);
     if (*out) return RN_STATUS_OK;
-    if (!resolved)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Unrecognized servable version label: %.*s", RN_TEXT_ARG(label));
+    if (!resolved) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Unrecognized servable version label: %.*s", RN_TEXT_ARG(label));
     if (version == RN_LATEST_VERSION)
         return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Servable not found for request: Latest(%.*s)", RN_TEXT_ARG(name));
-    return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Servable not found for request: Specific(%.*s, %lld)", RN_TEXT_ARG(name),
-                   (long long)version);
+    return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Servable not found for request: Specific(%.*s, %lld)", RN_TEXT_ARG(name), (long long)version);
 }
 
 bool rn_serving_knows(rn_serving *serving, rn_text name)
