@@ -6,10 +6,11 @@
 #include <string.h>
 #include <time.h>
 
-const int64_t rn_histogram_us[RN_HISTOGRAM_BOUNDS] = {100,    250,    500,    1000,    2500,    5000,    10000,    25000,   50000,
+const int64_t rn_histogram_us[RN_HISTOGRAM_BOUNDS] = {100,   250,    500,    1000,   2500,    5000,    10000,   25000,   50000,
                                                       100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000, 30000000};
 
-const int64_t rn_histogram_rows[RN_HISTOGRAM_BOUNDS] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536};
+const int64_t rn_histogram_rows[RN_HISTOGRAM_BOUNDS] = {1,   2,   4,    8,    16,   32,   64,    128,   256,
+                                                        512, 1024, 2048, 4096, 8192, 16384, 32768, 65536};
 
 void rn_histogram_observe(rn_histogram *histogram, const int64_t bounds[RN_HISTOGRAM_BOUNDS], int64_t value)
 {

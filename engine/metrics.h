@@ -57,24 +57,24 @@ uint64_t rn_histogram_count(const rn_histogram *histogram);
     X(GRPC, "grpc")
 
 /* What calls ask for. */
-#define RN_METHOD_LIST(X)             \
-    X(PREDICT, "predict")             \
-    X(INFER, "infer")                 \
-    X(CLASSIFY, "classify")           \
-    X(REGRESS, "regress")             \
-    X(MULTI_INFERENCE, "multi_infer") \
-    X(METADATA, "metadata")           \
-    X(STATUS, "status")               \
-    X(REPOSITORY, "repository")       \
-    X(HEALTH, "health")               \
-    X(METRICS, "metrics")             \
+#define RN_METHOD_LIST(X)              \
+    X(PREDICT, "predict")              \
+    X(INFER, "infer")                  \
+    X(CLASSIFY, "classify")            \
+    X(REGRESS, "regress")              \
+    X(MULTI_INFERENCE, "multi_infer")  \
+    X(METADATA, "metadata")            \
+    X(STATUS, "status")                \
+    X(REPOSITORY, "repository")        \
+    X(HEALTH, "health")                \
+    X(METRICS, "metrics")              \
     X(OTHER, "other")
 
 /* Where the time of a call goes. */
-#define RN_STAGE_LIST(X)                                                                  \
-    X(PARSE, "parse")   /* from the body to numbers and encoded pictures */               \
-    X(DECODE, "decode") /* until all pictures are pixels */                               \
-    X(QUEUE, "queue")   /* waiting for the device */                                      \
+#define RN_STAGE_LIST(X)                                                                \
+    X(PARSE, "parse")   /* from the body to numbers and encoded pictures */             \
+    X(DECODE, "decode") /* until all pictures are pixels */                             \
+    X(QUEUE, "queue")   /* waiting for the device */                                    \
     X(RUN, "run")       /* on the device, together with whatever ran in the same batch */ \
     X(WRITE, "write")   /* from numbers to the answer's body */
 
@@ -116,10 +116,10 @@ struct rn_model_metrics {
 
 /* The registry. */
 typedef struct rn_metrics {
-    rn_model_metrics no_model; /* calls that name no model that exists */
+    rn_model_metrics no_model;   /* calls that name no model that exists */
     rn_gauge in_flight[RN_PROTOCOL_COUNT];
-    rn_gauge connections;           /* HTTP only */
-    rn_gauge body_bytes;            /* of HTTP requests that have not been answered */
+    rn_gauge connections;        /* HTTP only */
+    rn_gauge body_bytes;         /* of HTTP requests that have not been answered */
     rn_counter refused_connections; /* HTTP: there were as many as there may be */
     rn_counter slow_requests;       /* HTTP: ended because they did not arrive in time */
     rn_counter dropped_bodies;      /* HTTP: ended because bodies held as much memory as they may */
