@@ -28,6 +28,8 @@ rn_status rn_flags_check(const rn_flags *flags, rn_error *err)
     if (*flags->precision && !is_precision(flags->precision))
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--precision: expected fp32, tf32, fp16, bf16 or auto, found \"%s\"",
                        flags->precision);
+    if (*flags->mixed_precision && strcmp(flags->mixed_precision, "bfloat16") != 0)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--mixed_precision: expected bfloat16, found \"%s\"", flags->mixed_precision);
     if (strcmp(flags->log_format, "text") != 0 && strcmp(flags->log_format, "json") != 0)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--log_format: expected text or json, found \"%s\"", flags->log_format);
     if (flags->prefer_tflite_model)

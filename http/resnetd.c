@@ -230,6 +230,14 @@ static int32_t usable_processors(void)
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
+/* TensorFlow's mixed precision is a wish: what a processor lacks is no error. */
+static const char *precision_of(const rn_flags *flags, const composition *c)
+{
+    if (*flags->precision) return flags->precision;
+    if (!*flags->mixed_precision) return NULL;
+    return strcmp(c->device.backend->name, "cpu") == 0 ? "auto" : "bf16";
+}
+
 static rn_status read_model_options(const rn_flags *flags, composition *c, rn_model_options *out, rn_error *err)
 {
     const int64_t threads[] = {flags->num_threads, flags->tensorflow_session_parallelism, flags->tensorflow_intra_op_parallelism};
@@ -238,7 +246,7 @@ static rn_status read_model_options(const rn_flags *flags, composition *c, rn_mo
                                           .thread_count = (int32_t)thread_count,
                                           .isa = *flags->isa ? flags->isa : NULL,
                                           .deterministic = flags->deterministic,
-                                          .precision = *flags->precision ? flags->precision : NULL,
+                                          .precision = precision_of(flags, c),
                                           .memory_limit_bytes = (size_t)flags->gpu_memory_limit << 20,
                                           .cache_directory = *flags->cuda_cache_dir ? flags->cuda_cache_dir : NULL,
                                           .log = say_backend_line},
@@ -300,6 +308,7 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
                               .metrics_path = *flags->monitoring_config_file ? c->metrics_path : RN_METRICS_PATH,
                               .mlflow_run_id = flags->mlflow_run_id,
                               .device_required = strcmp(flags->device, "auto") != 0,
+                              .checks_method_names = flags->enable_signature_method_name_check,
                               .cors = flags->rest_api_enable_cors_support,
                               .tensor_content = flags->enable_serialization_as_tensor_content};
     const rn_server_options options = {.port = (uint16_t)flags->monitoring_port,

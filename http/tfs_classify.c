@@ -4,7 +4,7 @@
 
 #include "http/tfs.h"
 
-static rn_status refuse(rn_exchange *x, const char *kind, rn_error *err)
+static rn_status refuse(rn_exchange *x, const char *kind, const char *method, rn_error *err)
 {
     rn_text body;
     char *inflated;
@@ -17,8 +17,11 @@ static rn_status refuse(rn_exchange *x, const char *kind, rn_error *err)
     free(inflated);
     RN_TRY(status);
     RN_TRY(rn__tfs_acquire(x, &model, &version, err));
-    if (!rn_plan_signature(rn_model_plan(model), document.signature_name))
+    const rn_signature *signature = rn_plan_signature(rn_model_plan(model), document.signature_name);
+    if (!signature)
         status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "No signature was found with the name: %s", document.signature_name);
+    else if (x->service->checks_method_names)
+        status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, RN__TFS_METHOD_NAME_ERROR, kind, method, signature->method_name);
     else
         status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
                          "No %s inputs found in SignatureDef: %s takes no serialized Examples. Send pictures or pixels to :predict.", kind,
@@ -30,13 +33,13 @@ static rn_status refuse(rn_exchange *x, const char *kind, rn_error *err)
 void rn__tfs_classify(rn_exchange *x)
 {
     rn_error err = {.status = RN_STATUS_INTERNAL};
-    refuse(x, "classification", &err);
+    refuse(x, "classification", RN__TFS_CLASSIFY_METHOD, &err);
     rn_exchange_fail(x, err.status, "%s", err.message);
 }
 
 void rn__tfs_regress(rn_exchange *x)
 {
     rn_error err = {.status = RN_STATUS_INTERNAL};
-    refuse(x, "regression", &err);
+    refuse(x, "regression", RN__TFS_REGRESS_METHOD, &err);
     rn_exchange_fail(x, err.status, "%s", err.message);
 }
