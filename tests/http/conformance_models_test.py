@@ -124,7 +124,7 @@ def test_r30_r32_words_for_states(models):
     watch(lambda now: all(now.get(version) == "AVAILABLE" for version in range(5, 9)))
     assert {"START", "LOADING", "AVAILABLE"} <= seen
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        rows = 100
+        rows = 10
         while "UNLOADING" not in seen:  # a request that lasts long enough to be seen
             assert rows < 100000
             rows *= 4
