@@ -60,6 +60,8 @@ TEST_SUPPORT := $(if $(TEST_SUPPORT_SRC),$(B)/libtestsupport.a)
 
 TOOLS := $(patsubst tools/%.c,%,$(wildcard tools/resnet_*.c))
 PROGRAMS := $(if $(wildcard http/resnetd.c),$(B)/resnetd) $(foreach t,$(TOOLS),$(B)/$(subst _,-,$(t)))
+# Names by which TensorFlow Serving's image starts its server.
+LINKS := $(addprefix $(B)/,tensorflow_model_server tf_serving_entrypoint.sh)
 TESTS := $(TEST_SRC:%.c=$(B)/%)
 # Fuzz targets: `make check` replays each one's corpus, `make fuzz` links them with libFuzzer.
 FUZZ_SRC := $(wildcard tests/fuzz/*_fuzz.c)
@@ -124,7 +126,7 @@ CUDA_FOUND := $(if $(PLUGIN_SKIP),no plug-in$(comma) $(PLUGIN_SKIP),\
 
 .PHONY: all check tests asan tsan clean help format detected
 .SECONDARY:
-all: detected $(PROGRAMS) $(if $(PLUGIN_SKIP),,$(PLUGIN))
+all: detected $(PROGRAMS) $(LINKS) $(if $(PLUGIN_SKIP),,$(PLUGIN))
 
 detected:
 	@echo "compiler    $$($(CC) --version | head -n 1)"
@@ -187,8 +189,13 @@ $(B)/obj/%.o: %.c | $(LOADER_PROTO_C) $(HTTP_PROTO_C)
 $(B)/gen/%.o: $(B)/gen/%.c
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-# What is embedded with .incbin, which compilers do not report as a dependency.
+# What is embedded with .incbin, which compilers do not report as a dependency: the description of REST, and that of gRPC, in the form in which
+# clients ask for it.
 $(B)/obj/http/openapi.o: http/openapi.json
+$(B)/obj/http/grpc_descriptors.o: $(B)/gen/http/api.pb
+$(B)/gen/http/api.pb: $(wildcard http/api/*.proto http/api/google/protobuf/*.proto)
+	@mkdir -p $(@D)
+	protoc-c --proto_path=http/api --descriptor_set_out=$@ $^
 
 define isa_rule
 $(call obj,$(wildcard kernels/cpu/$(1)/*.c)): ISA_FLAGS := $(ISA_FLAGS_$(1))
@@ -215,6 +222,8 @@ $(TEST_SUPPORT): $(call obj,$(TEST_SUPPORT_SRC))
 
 $(B)/resnetd: $(call obj,http/resnetd.c) $(HTTP) $(LOADER) $(ENGINE) $(KERNELS)
 	$(CC) $(LDFLAGS) -o $@ $^ $(HTTP_LDLIBS) $(LDLIBS)
+$(LINKS): $(B)/resnetd
+	ln -sf resnetd $@
 # tools/resnet_NAME.c is a program; what else it consists of lies in tools/NAME/.
 define tool_rule
 $(B)/$(subst _,-,$(1)): $(call obj,tools/$(1).c $(wildcard $(1:resnet_%=tools/%)/*.c)) $(HTTP) $(LOADER) $(ENGINE) $(KERNELS)

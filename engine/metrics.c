@@ -93,6 +93,15 @@ void rn_model_metrics_loaded(rn_model_metrics *model, const char *description)
     pthread_mutex_unlock(&model->registry->lock);
 }
 
+void rn_model_metrics_origin(rn_model_metrics *model, const char *sha256, int64_t load_us)
+{
+    if (!model) return;
+    pthread_mutex_lock(&model->registry->lock);
+    model->load_us = load_us;
+    snprintf(model->sha256, sizeof model->sha256, "%s", sha256);
+    pthread_mutex_unlock(&model->registry->lock);
+}
+
 void rn_model_metrics_unloaded(rn_model_metrics *model)
 {
     if (!model) return;

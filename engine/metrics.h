@@ -108,6 +108,8 @@ struct rn_model_metrics {
 
     /* Guarded by the registry's lock. */
     int32_t loaded;        /* how many models in memory are this version: two for a moment when it is loaded again */
+    int64_t load_us;       /* how long the latest load took */
+    char sha256[65];       /* of the latest one's converted file; empty: it was none */
     char description[128]; /* of the latest one's device: see describe in engine/backend.h */
     struct rn_metrics *registry;
 };
@@ -136,6 +138,7 @@ rn_status rn_metrics_model(rn_metrics *metrics, const char *name, int64_t versio
 
 /* What the engine reports. NULL for the record: nobody counts. Thread-safe. */
 void rn_model_metrics_loaded(rn_model_metrics *model, const char *description);
+void rn_model_metrics_origin(rn_model_metrics *model, const char *sha256, int64_t load_us);
 void rn_model_metrics_unloaded(rn_model_metrics *model);
 void rn_model_metrics_queued(rn_model_metrics *model, int64_t requests, int64_t rows); /* negative: taken out of the queue */
 void rn_model_metrics_ran(rn_model_metrics *model, int64_t rows, int64_t run_us);

@@ -159,6 +159,11 @@ rn_status rn_model_create(rn_plan *plan, const rn_backend *backend, const rn_mod
     model->workers = workers;
     model->metrics = options->metrics;
     model->max_rows = options->max_request_rows ? options->max_request_rows : options->max_waiting_rows;
+    model->scheduling = (rn_model_scheduling){.backend = backend->name,
+                                              .device_count = options->device_count > 0 ? options->device_count : 1,
+                                              .max_batch = options->backend.max_batch,
+                                              .one_at_a_time = options->one_at_a_time,
+                                              .gather_us = options->gather_us};
     atomic_init(&model->references, 1);
     const rn_status status = start(model, backend, options, err);
     if (status != RN_STATUS_OK) {
@@ -192,6 +197,11 @@ const rn_plan *rn_model_plan(const rn_model *model)
 const char *rn_model_device(const rn_model *model)
 {
     return model->device;
+}
+
+rn_model_scheduling rn_model_scheduling_of(const rn_model *model)
+{
+    return model->scheduling;
 }
 
 rn_model_metrics *rn_model_metrics_of(const rn_model *model)

@@ -42,6 +42,16 @@ bool rn_model_is_shared(const rn_model *model);
 
 const rn_plan *rn_model_plan(const rn_model *model);
 const char *rn_model_device(const rn_model *model);           /* one line for people */
+
+/* How it runs, for people and for clients that ask. */
+typedef struct rn_model_scheduling {
+    const char *backend; /* its name: static */
+    int32_t device_count, max_batch;
+    bool one_at_a_time;
+    int64_t gather_us;
+} rn_model_scheduling;
+
+rn_model_scheduling rn_model_scheduling_of(const rn_model *model);
 rn_model_metrics *rn_model_metrics_of(const rn_model *model); /* outlives the model; NULL: nobody counts */
 int32_t rn_model_waiting_rows(rn_model *model);
 

@@ -213,6 +213,7 @@ static void answer_page(rn_exchange *x, void (*more)(rn__page *page, const rn_me
     pthread_mutex_lock(&metrics->lock);
     rn__page_own(&page, metrics);
     rn__page_devices(&page, metrics);
+    rn__page_models(&page, metrics, x->service->mlflow_run_id, x->service->device_required);
     rn__page_triton(&page, metrics);
     if (more) more(&page, metrics);
     pthread_mutex_unlock(&metrics->lock);
@@ -228,7 +229,7 @@ void rn__metrics_page(rn_exchange *x)
 /* TensorFlow Serving compares the whole path, query included. */
 void rn__metrics_tfs_page(rn_exchange *x)
 {
-    static const char expected[] = "/monitoring/prometheus/metrics";
+    const char *expected = x->service->metrics_path;
     if (rn_text_equals(x->path, expected)) {
         answer_page(x, rn__page_tfs);
         return;

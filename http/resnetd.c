@@ -24,10 +24,10 @@
 #include "http/flags.h"
 #include "http/grpc_server.h"
 #include "http/log.h"
+#include "http/monitoring_config.h"
 #include "http/server.h"
 #include "http/state_report.h"
 #include "http/text_file.h"
-#include "kernels/base/cpu_features.h"
 
 /* sysexits.h where it has a word for it. */
 enum {
@@ -101,12 +101,12 @@ static const char *const phase_names[] = {"loading", "serving", "draining"};
 static struct {
     atomic_int phase;
     atomic_int endings, hangups, questions; /* signals that nobody has looked at yet */
-    atomic_int number;           /* of the latest one that ends the process */
-    sem_t arrived;               /* posted by the handler: all that a handler may do */
-    atomic_int code;             /* to exit with when everything is drained */
-    sem_t news;                  /* for the main thread while it serves: the phase has changed, or the configuration is to be read */
-    pthread_mutex_t asking;      /* guards metrics */
-    rn_metrics *metrics;         /* for whoever asks for the state; NULL: there are none */
+    atomic_int number;                      /* of the latest one that ends the process */
+    sem_t arrived;                          /* posted by the handler: all that a handler may do */
+    atomic_int code;                        /* to exit with when everything is drained */
+    sem_t news;             /* for the main thread while it serves: the phase has changed, or the configuration is to be read */
+    pthread_mutex_t asking; /* guards metrics */
+    rn_metrics *metrics;    /* for whoever asks for the state; NULL: there are none */
 } process = {.asking = PTHREAD_MUTEX_INITIALIZER};
 
 static void show_metrics(rn_metrics *metrics)
@@ -206,10 +206,11 @@ typedef struct {
     rn_device_watch *watch; /* NULL: the devices say nothing of themselves */
     rn_serving *serving;
     rn_service service;
-    rn_tls *tls; /* NULL: plain text */
+    char *metrics_path;     /* of --monitoring_config_file; NULL: none */
+    rn_tls *tls, *grpc_tls; /* of both ports, of --ssl_config_file; NULL: plain text, as the other port */
     rn_server *monitoring, *rest;
     rn_server *rest_socket; /* NULL: not wanted */
-    rn_grpc_server *grpc; /* NULL: not wanted */
+    rn_grpc_server *grpc;   /* NULL: not wanted */
 } composition;
 
 /* The process serves on while a device is left. Without one it answers what it has with the reason, drains and ends, so that whoever
@@ -231,6 +232,14 @@ static int32_t usable_processors(void)
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
+/* TensorFlow's mixed precision is a wish: what a processor lacks is no error. */
+static const char *precision_of(const rn_flags *flags, const composition *c)
+{
+    if (*flags->precision) return flags->precision;
+    if (!*flags->mixed_precision) return NULL;
+    return strcmp(c->device.backend->name, "cpu") == 0 ? "auto" : "bf16";
+}
+
 static rn_status read_model_options(const rn_flags *flags, composition *c, rn_model_options *out, rn_error *err)
 {
     const int64_t threads[] = {flags->num_threads, flags->tensorflow_session_parallelism, flags->tensorflow_intra_op_parallelism};
@@ -239,7 +248,7 @@ static rn_status read_model_options(const rn_flags *flags, composition *c, rn_mo
                                           .thread_count = (int32_t)thread_count,
                                           .isa = *flags->isa ? flags->isa : NULL,
                                           .deterministic = flags->deterministic,
-                                          .precision = *flags->precision ? flags->precision : NULL,
+                                          .precision = precision_of(flags, c),
                                           .memory_limit_bytes = (size_t)flags->gpu_memory_limit << 20,
                                           .cache_directory = *flags->cuda_cache_dir ? flags->cuda_cache_dir : NULL,
                                           .log = say_backend_line},
@@ -270,6 +279,7 @@ static rn_server_limits limits_of(const rn_flags *flags)
 static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_error *err)
 {
     const int32_t workers = flags->num_workers ? (int32_t)flags->num_workers : usable_processors();
+    if (*flags->monitoring_config_file) RN_TRY(rn_monitoring_config_read(flags->monitoring_config_file, &c->metrics_path, err));
     RN_TRY(rn_metrics_create(&c->metrics, err));
     show_metrics(c->metrics);
     if (strcmp(flags->access_log, "off") != 0)
@@ -298,6 +308,10 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
                               .access_log = c->access_log,
                               .timeout_us = flags->rest_api_timeout_in_ms * 1000,
                               .max_request_bytes = (size_t)flags->max_request_bytes,
+                              .metrics_path = *flags->monitoring_config_file ? c->metrics_path : RN_METRICS_PATH,
+                              .mlflow_run_id = flags->mlflow_run_id,
+                              .device_required = strcmp(flags->device, "auto") != 0,
+                              .checks_method_names = flags->enable_signature_method_name_check,
                               .cors = flags->rest_api_enable_cors_support,
                               .tensor_content = flags->enable_serialization_as_tensor_content};
     const rn_server_options options = {.port = (uint16_t)flags->monitoring_port,
@@ -334,7 +348,7 @@ static rn_status start_grpc(const rn_flags *flags, composition *c, rn_error *err
     const rn_grpc_server_options options = {
         .port = flags->port < 0 ? 0 : (uint16_t)flags->port,
         .socket_path = *flags->grpc_socket_path ? flags->grpc_socket_path : NULL,
-        .tls = c->tls,
+        .tls = c->grpc_tls ? c->grpc_tls : c->tls,
         .loop_count = GRPC_LOOPS,
         .service = &c->service,
     };
@@ -365,18 +379,23 @@ static rn_status start_rest(const rn_flags *flags, composition *c, rn_error *err
     return RN_STATUS_OK;
 }
 
+static rn_status read_certificates(const rn_flags *flags, composition *c, rn_error *err)
+{
+    const rn_tls_options files = {
+        .config = "", .certificate = flags->tls_certificate, .key = flags->tls_key, .client_ca = flags->tls_client_ca, .log = say_line};
+    const rn_tls_options config = {.config = flags->ssl_config_file, .log = say_line};
+    if (*flags->tls_certificate) RN_TRY(rn_tls_create(&files, &c->tls, err));
+    return *flags->ssl_config_file ? rn_tls_create(&config, &c->grpc_tls, err) : RN_STATUS_OK;
+}
+
 static rn_status start(const rn_flags *flags, composition *c, rn_error *err)
 {
     RN_TRY(start_signals(err));
-    if (*flags->tls_certificate) {
-        const rn_tls_options tls = {
-            .certificate = flags->tls_certificate, .key = flags->tls_key, .client_ca = flags->tls_client_ca, .log = say_line};
-        RN_TRY(rn_tls_create(&tls, &c->tls, err));
-    }
+    RN_TRY(read_certificates(flags, c, err));
     RN_TRY(start_monitoring(flags, c, err));
     RN_TRY(load_models(flags, c, err));
-    RN_TRY(start_grpc(flags, c, err));
-    return start_rest(flags, c, err);
+    RN_TRY(start_rest(flags, c, err));
+    return start_grpc(flags, c, err); /* last: what probes by connecting asks here, and means both */
 }
 
 /* Waits for news, or for the time to look at the configuration file. */
@@ -432,18 +451,11 @@ static void take_apart(composition *c)
     rn_device_watch_destroy(c->watch);
     rn_config_source_deinit(&c->source);
     rn_access_log_close(c->access_log);
+    rn_tls_destroy(c->grpc_tls);
     rn_tls_destroy(c->tls);
     show_metrics(NULL);
+    free(c->metrics_path);
     rn_metrics_destroy(c->metrics);
-}
-
-/* Of any device. */
-static bool is_precision(const char *name)
-{
-    static const char *const names[] = {"fp32", "tf32", "fp16", "bf16", "auto"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(names[i], name) == 0) return true;
-    return false;
 }
 
 /* The connections to the REST port, and something for probes, gRPC, models and logs. */
@@ -462,36 +474,6 @@ static void raise_file_limit(int64_t max_connections)
 static void say_ignored(const char *name)
 {
     say("--%s has no effect here", name);
-}
-
-/* What no single flag can tell. */
-static rn_status check_usage(const rn_flags *flags, rn_error *err)
-{
-    if (*flags->batching_parameters_file && !flags->enable_batching)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--batching_parameters_file does not go with --enable_batching=false");
-    rn_isa isa;
-    if (*flags->isa && !rn_isa_by_name(flags->isa, &isa))
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--isa: expected one of%s, found \"%s\"", rn_isa_names, flags->isa);
-    if (!*flags->tls_certificate != !*flags->tls_key)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--tls_certificate and --tls_key are needed together");
-    if (*flags->tls_client_ca && !*flags->tls_certificate)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--tls_client_ca needs --tls_certificate");
-    if (*flags->precision && !is_precision(flags->precision))
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--precision: expected fp32, tf32, fp16, bf16 or auto, found \"%s\"", flags->precision);
-    if (strcmp(flags->log_format, "text") != 0 && strcmp(flags->log_format, "json") != 0)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--log_format: expected text or json, found \"%s\"", flags->log_format);
-    if (flags->prefer_tflite_model)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--prefer_tflite_model: TensorFlow Lite models are not served");
-    if (flags->use_alts_credentials) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--use_alts_credentials: ALTS is not spoken");
-    if (strcmp(flags->saved_model_tags, "serve") != 0)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--saved_model_tags: expected \"serve\", found \"%s\"", flags->saved_model_tags);
-    if (*flags->model_config_file) return RN_STATUS_OK;
-    if (!*flags->model_base_path)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
-                       "--model_base_path is needed, or --model_config_file: where is the model? resnetd --help lists all flags");
-    const rn_status status = rn_model_config_check_name(rn_text_of(flags->model_name), err);
-    if (status != RN_STATUS_OK) rn_error_prefix(err, "--model_name");
-    return status;
 }
 
 int main(int argc, char **argv)
@@ -513,7 +495,7 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     }
     if (flags.version) return rn_command_version(argc, argv);
-    if (check_usage(&flags, &err) != RN_STATUS_OK) {
+    if (rn_flags_check(&flags, &err) != RN_STATUS_OK) {
         say("%s", err.message);
         return EXIT_USAGE;
     }

@@ -71,8 +71,12 @@ rn_status rn_serving_list(rn_serving *serving, rn_text name, bool idle, rn_versi
 /* Whether the configuration has a model of that name. */
 bool rn_serving_knows(rn_serving *serving, rn_text name);
 
+/* A copy of the configuration of model `name`, which the caller deinits. NOT_FOUND: it has none. */
+rn_status rn_serving_config_of(rn_serving *serving, rn_text name, rn_model_config *out, rn_error *err);
+
 /* Whether predict calls will be answered: set_ready was called with true, and a version is available. */
 bool rn_serving_is_ready(rn_serving *serving);
+const char *rn_serving_why_not_ready(rn_serving *serving); /* a few words, for people; NULL when it is: static */
 void rn_serving_set_ready(rn_serving *serving, bool ready);
 
 /* ---- changing ---- */

@@ -62,7 +62,7 @@ struct rn__retired {
 
 struct rn_serving {
     rn_serving_options options;
-    atomic_bool ready;
+    atomic_bool ready, was_ready; /* as set last; ever set */
     pthread_t keeper;
 
     pthread_mutex_t lock; /* guards what follows, and of the table what is said above */

@@ -226,13 +226,20 @@ static rn_status load_unnamed(const rn_serving *serving, const rn__served *serve
 {
     rn_model_options options = serving->options.model;
     rn_plan *plan;
+    const int64_t begin_us = rn_clock_us();
     RN_TRY(rn_metrics_model(serving->options.metrics, served->config.name, v->number, &options.metrics, err));
     if (serving->options.per_model_batching) RN_TRY(read_batching(v->path, &options, err));
     RN_TRY(rn_repository_load(v->path, NULL, &plan, err));
     RN_TRY(rn_model_create(plan, serving->options.backend, &options, serving->options.workers, out, err));
     const rn_status status = warm_up(serving, served, v, *out, err);
-    if (status != RN_STATUS_OK) rn_model_release(*out);
-    return status;
+    if (status != RN_STATUS_OK) {
+        rn_model_release(*out);
+        return status;
+    }
+    char sha256[RN_SHA256_TEXT_BYTES];
+    rn_repository_sha256(v->path, sha256);
+    rn_model_metrics_origin(options.metrics, sha256, rn_clock_us() - begin_us);
+    return RN_STATUS_OK;
 }
 
 static rn_status load(const rn_serving *serving, const rn__served *served, const rn__version *v, rn_model **out, rn_error *err)

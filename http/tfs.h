@@ -6,7 +6,7 @@
 #include "http/exchange.h"
 #include "http/json_reader.h"
 
-/* The model that a URL names, with a reference for the caller. NOT_FOUND, or INVALID_ARGUMENT for a label: no label is ever assigned. */
+/* The model that a URL names, with a reference for the caller. NOT_FOUND, or INVALID_ARGUMENT for a label that is not assigned. */
 rn_status rn__tfs_acquire(rn_exchange *x, rn_model **out, int64_t *version, rn_error *err);
 
 /* The body, inflated if need be: into *inflated, which the caller frees. */
@@ -35,7 +35,12 @@ rn_status rn__tfs_read_input(const rn__tfs_document *document, rn_model *model, 
 /* The position of the string in {"b64": string} without other members; NULL for anything else. */
 const char *rn__tfs_base64_string(const char *at, const char *limit);
 
-/* tfs_input_error.c: what TensorFlow Serving says about an input that tfs_input.c could not read. Always an error. */
+/* tfs_examples.c: whether the document holds Examples and nothing else where they belong. */
+rn_status rn__tfs_check_examples(const rn__tfs_document *document, rn_error *err);
+
+/* tfs_input_error.c: whether the string in such an object is base64. */
+rn_status rn__tfs_check_base64(const char *at, const char *limit, rn_error *err);
+/* What TensorFlow Serving says about an input that tfs_input.c could not read. Always an error. */
 rn_status rn__tfs_explain_input(const rn__tfs_document *document, const rn_signature *signature, rn_error *err);
 
 /* tfs_output.c: the answer of a finished request. */

@@ -206,3 +206,14 @@ rn_status rn_repository_load(const char *path, const rn_progress *progress, rn_p
     free(versions);
     return RN_FAIL(err, RN_STATUS_NOT_FOUND, "%s: a directory of versions, expected one of them, such as %s/%s", path, path, highest.name);
 }
+
+void rn_repository_sha256(const char *path, char out[RN_SHA256_TEXT_BYTES])
+{
+    char converted[PATH_BYTES];
+    struct stat info;
+    rn_model_file_origin origin;
+    *out = '\0';
+    if (stat(path, &info) != 0 || join(path, model_names[CONVERTED], converted, NULL) != RN_STATUS_OK) return;
+    const char *file = S_ISDIR(info.st_mode) ? converted : path;
+    if (may_exist(file) && rn_model_file_read_origin(file, &origin, NULL) == RN_STATUS_OK) memcpy(out, origin.sha256, RN_SHA256_TEXT_BYTES);
+}

@@ -31,4 +31,8 @@ uint64_t rn_repository_stamp(const char *path);
  * checksums. Failures name the path. */
 rn_status rn_repository_load(const char *path, const rn_progress *progress, rn_plan **out, rn_error *err);
 
+/* The SHA-256 of the data that a converted file at `path` says of itself, in hexadecimal; empty for a SavedModel and for what is no model. */
+enum { RN_SHA256_TEXT_BYTES = 65 };
+void rn_repository_sha256(const char *path, char out[RN_SHA256_TEXT_BYTES]);
+
 #endif

@@ -330,6 +330,7 @@ def test_reload_of_nothing(management):
     reload()
     eventually(lambda: states(server) == {2: ENDED}, "nothing")
     assert requests.get(f"{server.url}/readyz").status_code == 503
+    assert requests.get(f"{server.url}/healthz/ready").json() == {"reason": "no version of any model is available"}
     reload(described("m", base, (1,)))
     assert states(server) == {2: ENDED, 1: AVAILABLE}
     assert requests.get(f"{server.url}/readyz").status_code == 200

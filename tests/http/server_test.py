@@ -348,6 +348,9 @@ def test_drain_delay_serves_but_is_not_ready(start_server):
     server.wait_for(r"(draining)")
     time.sleep(0.2)
     assert requests.get(f"{server.monitoring_url}/readyz").status_code == 503
+    assert requests.get(f"{server.monitoring_url}/v2/health/ready").json() == {"ready": False}
+    assert requests.get(f"{server.monitoring_url}/healthz/ready").json() == {"reason": "draining"}
+    assert requests.get(f"{server.monitoring_url}/healthz/live").status_code == 200
     assert requests.get(f"{server.monitoring_url}/healthz").status_code == 200
     assert requests.post(server.url + PREDICT, data=PIXELS).status_code == 200
     assert server.wait() == 0
