@@ -19,12 +19,14 @@
 #include "engine/clock.h"
 #include "http/batching_parameters.h"
 #include "http/config_source.h"
+#include "http/fetch_command.h"
 #include "http/flags.h"
 #include "http/grpc_server.h"
 #include "http/server.h"
 #include "http/text_file.h"
 #include "kernels/base/cpu_features.h"
 #include "kernels/base/version.h"
+#include "loader/storage.h"
 
 /* sysexits.h where it has a word for it. */
 enum {
@@ -176,6 +178,7 @@ typedef struct {
     rn_access_log *access_log; /* NULL: not wanted */
     rn_workers *workers;
     rn_config_source source;
+    rn_storage *storage;
     rn_serving *serving;
     rn_service service;
     rn_tls *tls; /* NULL: plain text */
@@ -246,10 +249,17 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
     if (strcmp(flags->access_log, "off") != 0)
         RN_TRY(rn_access_log_open(flags->access_log, &c->metrics->log_lines_dropped, &c->access_log, err));
     RN_TRY(rn_workers_create(workers, (int32_t)flags->max_waiting_requests, &c->workers, err));
+    const rn_storage_options storage = {.cache_directory = flags->model_cache_dir,
+                                        .cache_max_bytes = (uint64_t)flags->model_cache_max_bytes,
+                                        .max_retries = (int32_t)flags->storage_max_retries,
+                                        .timeout_ms = flags->storage_timeout_in_ms,
+                                        .log = say_line};
+    RN_TRY(rn_storage_create(&storage, &c->storage, err));
     rn_serving_options serving = {
         .backend = c->device.backend,
         .workers = c->workers,
         .metrics = c->metrics,
+        .storage = c->storage,
         .poll_us = flags->file_system_poll_wait_seconds * 1000000,
         .max_retries = (int32_t)flags->max_num_load_retries,
         .retry_us = flags->load_retry_interval_micros,
@@ -398,6 +408,7 @@ static void take_apart(composition *c)
     rn_server_destroy(c->rest);
     rn_server_destroy(c->monitoring);
     rn_serving_destroy(c->serving);
+    rn_storage_destroy(c->storage);
     rn_workers_destroy(c->workers);
     rn_config_source_deinit(&c->source);
     rn_access_log_close(c->access_log);
@@ -455,9 +466,28 @@ static rn_status check_usage(const rn_flags *flags, rn_error *err)
     if (!*flags->model_base_path)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
                        "--model_base_path is needed, or --model_config_file: where is the model? resnetd --help lists all flags");
+    if (rn_storage_is_url(flags->model_base_path)) RN_TRY(rn_storage_check_url(flags->model_base_path, err));
     const rn_status status = rn_model_config_check_name(rn_text_of(flags->model_name), err);
     if (status != RN_STATUS_OK) rn_error_prefix(err, "--model_name");
     return status;
+}
+
+/* A subcommand. */
+static int fetch(int argc, char **argv)
+{
+    rn_fetch_options options;
+    rn_error err;
+    if (rn_fetch_parse(argc, argv, &options, &err) != RN_STATUS_OK) {
+        say("%s", err.message);
+        return EXIT_USAGE;
+    }
+    if (options.help) {
+        printf("%s", rn_fetch_help);
+        return EXIT_SUCCESS;
+    }
+    const rn_status status = rn_fetch_run(&options, say_line, &err);
+    if (status != RN_STATUS_OK) say("%s", err.message);
+    return exit_code(status);
 }
 
 int main(int argc, char **argv)
@@ -467,6 +497,7 @@ int main(int argc, char **argv)
     composition c = {0};
     setvbuf(stderr, NULL, _IOLBF, 0);
     mallopt(M_ARENA_MAX, HEAPS);
+    if (argc > 1 && strcmp(argv[1], "fetch") == 0) return fetch(argc - 1, argv + 1);
     if (rn_flags_parse(argc, argv, &flags, &err) != RN_STATUS_OK) {
         say("%s", err.message);
         return EXIT_USAGE;

@@ -12,7 +12,7 @@ ALLOWED = {
     "loader": ["loader/", "engine/plan.h", "engine/passes.h", "kernels/base/"],
     "http": ["http/", "kernels/base/", "kernels/text/"],
 }
-LOADER_USERS = {"http/serving_sync.c", "http/warmup.c", "http/resnetd.c"}
+LOADER_USERS = {"http/fetch_command.c", "http/serving_sync.c", "http/warmup.c", "http/resnetd.c"}
 
 # Header of an outside library -> the only places that may include it.
 VENDOR = {
@@ -22,6 +22,7 @@ VENDOR = {
     r"grpc/.*": ["http/grpc_"],
     r"h2o(/.*|\.h)": ["http/"],
     r"curl/.*": ["loader/storage_"],
+    r"expat\.h": ["loader/storage_xml.c"],
     r"(cudnn|cublas|cuda).*\.h": ["engine/cuda/", "kernels/cuda/"],
 }
 
