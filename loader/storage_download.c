@@ -307,12 +307,14 @@ static rn_status hand_out(job *j, int *busy, int64_t *wait_ms, rn_error *err)
     return RN_STATUS_OK;
 }
 
-static rn_status take_finished(job *j, rn_error *err)
+static rn_status take_finished(job *j, bool *any, rn_error *err)
 {
     int left;
+    *any = false;
     for (CURLMsg *message; (message = curl_multi_info_read(j->store->http->multi, &left)) != NULL;) {
         transfer *t;
         if (message->msg != CURLMSG_DONE) continue;
+        *any = true;
         const CURLcode code = message->data.result;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&t);
         RN_TRY(take_outcome(t, code, err));
@@ -328,13 +330,14 @@ static rn_status transfer_all(job *j, rn_error *err)
 {
     for (;;) {
         int busy, running;
+        bool any;
         int64_t wait_ms;
         RN_TRY(rn__http_check_cancelled(j->store->http, err));
         RN_TRY(hand_out(j, &busy, &wait_ms, err));
         if (!busy) return RN_STATUS_OK;
         curl_multi_perform(j->store->http->multi, &running);
-        RN_TRY(take_finished(j, err));
-        rn__http_wait(j->store->http, wait_ms < 50 || running ? wait_ms : 50);
+        RN_TRY(take_finished(j, &any, err));
+        if (!any) rn__http_wait(j->store->http, wait_ms);
     }
 }
 

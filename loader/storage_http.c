@@ -1,4 +1,4 @@
-/* One libcurl multi handle serves both single requests and parallel downloads, so that connections are kept and no thread is needed.
+/* libcurl's multi handles serve both single requests and parallel downloads, so that connections are kept and no thread is needed.
  *
  * Messages hold libcurl's words for a failure and not its details ("after 132 ms"), because a look at a storage that does not answer is logged when its
  * message changes. */
@@ -16,6 +16,7 @@
 
 enum {
     CONNECT_MS = 10000,
+    MOST_WAIT_MS = 1000,
     MOST_HEADER_BYTES = 32 << 10,
     FIRST_DELAY_MS = 200, /* doubled with every failure, and half of it left to chance so that replicas do not return together */
     MOST_DELAY_MS = 10000,
@@ -25,8 +26,11 @@ enum {
 
 rn_status rn__http_client_init(rn__http_client *client, rn_error *err)
 {
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK) client->multi = curl_multi_init();
-    if (!client->multi) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "libcurl cannot be started");
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK) {
+        client->multi = curl_multi_init();
+        client->single = curl_multi_init();
+    }
+    if (!client->multi || !client->single) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "libcurl cannot be started");
     if (RAND_bytes((unsigned char *)&client->random, sizeof client->random) != 1) client->random = (uint64_t)time(NULL);
     client->random |= 1;
     return RN_STATUS_OK;
@@ -34,9 +38,10 @@ rn_status rn__http_client_init(rn__http_client *client, rn_error *err)
 
 void rn__http_client_deinit(rn__http_client *client)
 {
-    if (!client->multi) return;
+    if (!client->multi && !client->single) return;
     curl_multi_cleanup(client->multi);
-    client->multi = NULL;
+    curl_multi_cleanup(client->single);
+    client->multi = client->single = NULL;
     curl_global_cleanup();
 }
 
@@ -44,6 +49,7 @@ void rn__http_cancel(rn__http_client *client)
 {
     atomic_store(&client->cancelled, true);
     curl_multi_wakeup(client->multi);
+    curl_multi_wakeup(client->single);
 }
 
 rn_status rn__http_check_cancelled(const rn__http_client *client, rn_error *err)
@@ -54,7 +60,7 @@ rn_status rn__http_check_cancelled(const rn__http_client *client, rn_error *err)
 
 void rn__http_wait(rn__http_client *client, int64_t most_ms)
 {
-    if (most_ms > 0) curl_multi_poll(client->multi, NULL, 0, (int)(most_ms < 1000 ? most_ms : 1000), NULL);
+    if (most_ms > 0) curl_multi_poll(client->multi, NULL, 0, (int)(most_ms < MOST_WAIT_MS ? most_ms : MOST_WAIT_MS), NULL);
 }
 
 int64_t rn__http_now_ms(void)
@@ -350,13 +356,13 @@ rn__http_verdict rn__http_judge(rn__http_client *client, const rn__http_request 
 static CURLcode perform(rn__http_client *client, CURL *easy)
 {
     int running = 1, left;
-    if (curl_multi_add_handle(client->multi, easy) != CURLM_OK) return CURLE_OUT_OF_MEMORY;
-    while (running && !atomic_load(&client->cancelled) && curl_multi_perform(client->multi, &running) == CURLM_OK)
-        if (running) rn__http_wait(client, 1000);
+    if (curl_multi_add_handle(client->single, easy) != CURLM_OK) return CURLE_OUT_OF_MEMORY;
+    while (running && !atomic_load(&client->cancelled) && curl_multi_perform(client->single, &running) == CURLM_OK)
+        if (running) curl_multi_poll(client->single, NULL, 0, MOST_WAIT_MS, NULL);
     CURLcode code = CURLE_ABORTED_BY_CALLBACK;
-    for (CURLMsg *message; (message = curl_multi_info_read(client->multi, &left)) != NULL;)
-        if (message->msg == CURLMSG_DONE && message->easy_handle == easy) code = message->data.result;
-    curl_multi_remove_handle(client->multi, easy);
+    for (CURLMsg *message; (message = curl_multi_info_read(client->single, &left)) != NULL;)
+        if (message->msg == CURLMSG_DONE) code = message->data.result;
+    curl_multi_remove_handle(client->single, easy);
     return code;
 }
 

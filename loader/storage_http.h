@@ -8,7 +8,7 @@
 #include "loader/storage_text.h"
 
 typedef struct rn__http_client {
-    CURLM *multi; /* keeps connections alive between requests */
+    CURLM *single, *multi; /* for rn__http_run, which may be called while others are under way, and for those; both keep connections alive */
     atomic_bool cancelled;
     int32_t max_retries;
     int64_t timeout_ms;
