@@ -211,5 +211,6 @@ rn_status rn_repository_load(const char *path, const rn_progress *progress, rn_p
     if (status != RN_STATUS_NOT_FOUND || rn_repository_versions(path, &versions, &count, NULL) != RN_STATUS_OK) return status;
     const rn_repository_version highest = versions[0];
     free(versions);
+    if (!highest.name[0]) return status; /* a version that lacks another file than the first */
     return RN_FAIL(err, RN_STATUS_NOT_FOUND, "%s: a directory of versions, expected one of them, such as %s/%s", path, path, highest.name);
 }

@@ -246,7 +246,7 @@ rn_status rn__google_credentials_get(rn__google_credentials *c, const char **out
 {
     const char *path = rn__env("GOOGLE_APPLICATION_CREDENTIALS");
     const int64_t now = time(NULL);
-    if (!path && !c->identity[0] && rn__env("STORAGE_EMULATOR_HOST")) {
+    if (!path && !c->identity[0] && rn__env("STORAGE_EMULATOR_HOST") && !rn__env("GCE_METADATA_HOST")) {
         c->anonymous = true;
         snprintf(c->identity, sizeof c->identity, "without credentials, as emulators are");
     }

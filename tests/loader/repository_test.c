@@ -140,8 +140,8 @@ static void test_no_base(void **state)
 {
     const base *b = *state;
     assert_no_versions(at(b, "absent"), RN_STATUS_NOT_FOUND, "No such file");
-    assert_no_versions("gs://bucket/resnet", RN_STATUS_UNSUPPORTED, "object storage is not served yet");
-    assert_no_versions("s3://bucket/resnet", RN_STATUS_UNSUPPORTED, "object storage is not served yet");
+    assert_no_versions("gs://bucket/resnet", RN_STATUS_UNSUPPORTED, "expected a directory; `resnetd fetch` brings models");
+    assert_no_versions("s3://bucket/resnet", RN_STATUS_UNSUPPORTED, "expected a directory; `resnetd fetch` brings models");
 }
 
 /* What a base path that is a model itself counts as. */

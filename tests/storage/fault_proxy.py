@@ -5,6 +5,7 @@ A rule is (matches, action, times): the first rule whose `matches(request)` hold
 """
 import http.client
 import http.server
+import re
 import socket
 import socketserver
 import threading
@@ -33,6 +34,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def handle_one(self):
         proxy = self.server.proxy
+        if self.server.dead:
+            self.reply(None)
+            return
         length = int(self.headers.get("Content-Length") or 0)
         self.request_body = self.rfile.read(length) if length else b""
         with proxy.lock:
@@ -79,6 +83,7 @@ class Proxy:
 
     def __init__(self, upstream):
         self.upstream = upstream  # "127.0.0.1:port", or None: rules alone answer
+        self.rewrite = None  # path -> what the emulator is asked for
         self.rules, self.requests, self.lock = [], [], threading.Lock()
         self.start()
 
@@ -93,6 +98,7 @@ class Proxy:
 
         self.server = Server(("127.0.0.1", port), Handler)
         self.server.proxy = self
+        self.server.dead = False
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -102,6 +108,7 @@ class Proxy:
 
     def stop(self):
         """Nobody listens any more, as when the emulator were killed."""
+        self.server.dead = True  # for connections that are open
         self.server.shutdown()
         self.server.server_close()
 
@@ -124,7 +131,9 @@ class Proxy:
         connection = http.client.HTTPConnection(host, int(port), timeout=60)
         try:
             headers = {k: v for k, v in request.headers.items() if k.lower() not in ("connection", "accept-encoding")}
-            connection.request(request.command, request.path, body=request.request_body or None, headers=headers)
+            path = re.sub(r"^http://[^/]+", "", request.path)  # asked as a proxy
+            path = self.rewrite(path) if self.rewrite else path
+            connection.request(request.command, path, body=request.request_body or None, headers=headers)
             answer = connection.getresponse()
             body = answer.read()
             drop = ("transfer-encoding", "connection", "date", "server") + (() if request.command == "HEAD" else ("content-length",))
@@ -147,10 +156,6 @@ class Proxy:
 def to(text, method="GET"):
     """Requests of the method whose decoded path and query hold `text`."""
     return lambda request: request.command == method and text in urllib.parse.unquote(request.path)
-
-
-def anything(_):
-    return True
 
 
 # ---- what happens to them ----
