@@ -232,6 +232,13 @@ static void test_load(void **state)
     assert_int_equal(rn_repository_load(b->path, NULL, &loaded, &err), RN_STATUS_NOT_FOUND);
     assert_non_null(strstr(err.message, "a directory of versions"));
     assert_non_null(strstr(err.message, at(b, "1")));
+    /* Half-copied: what is said is which file is not there. */
+    char *saved_model = realpath("tests/data/fashion_resnet101/1/saved_model.pb", NULL);
+    mkdir(at(b, "4"), 0777);
+    assert_true(saved_model && symlink(saved_model, at(b, "4/saved_model.pb")) == 0);
+    free(saved_model);
+    assert_int_equal(rn_repository_load(at(b, "4"), NULL, &loaded, &err), RN_STATUS_NOT_FOUND);
+    assert_non_null(strstr(err.message, "4/variables/variables.index"));
     mkdir(at(b, "3"), 0777);
     assert_int_equal(rn_repository_load(at(b, "3"), NULL, &loaded, &err), RN_STATUS_NOT_FOUND);
     assert_non_null(strstr(err.message, at(b, "3")));
