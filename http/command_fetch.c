@@ -1,16 +1,26 @@
-/* A base path with versions gives its highest, into a directory of that name below --to, so that what is made can be served as a base path again. A URL that is one
+/* `resnetd fetch`: a model from object storage into a directory, for init containers and for checks before a roll-out.
+ *
+ * A base path with versions gives its highest, into a directory of that name below --to, so that what is made can be served as a base path again. A URL that is one
  * version gives its files. */
-#include "http/fetch_command.h"
-
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/commands.h"
+#include "http/exit_code.h"
+#include "http/flags.h"
+#include "http/log.h"
 #include "loader/storage.h"
 
 enum { PATH_BYTES = 4096, MOST_PASSED_ON = 32 };
 
-const char rn_fetch_help[] =
+typedef struct {
+    const char *from, *to; /* borrowed from argv */
+    bool verify, dry_run, help;
+    rn_flags flags; /* the server's, of which those about storage, cache and log may be given */
+} options;
+
+static const char help_text[] =
     "resnetd fetch --from=URL --to=DIRECTORY [--verify] [--dry-run] [flags]\n\n"
     "Brings the highest version below a gs://, s3:// or http(s):// URL, or the one that it is, into a directory. Checksums that the storage\n"
     "knows are always compared.\n\n"
@@ -18,8 +28,8 @@ const char rn_fetch_help[] =
     "  --to=DIRECTORY   gets <version>/..., or the files of a URL that is one version; what is there and right stays\n"
     "  --verify         also load the model, with all checks that loading makes\n"
     "  --dry-run        leave nothing behind: say what would be fetched; with --verify, fetch and load it from the cache directory\n\n"
-    "The server's --model_cache_dir, --model_cache_max_bytes, --storage_max_retries and --storage_timeout_in_ms are taken too, also from the\n"
-    "environment. Exit codes: 0 done, 2 usage, 65 corrupt or no model, 66 not found, 69 storage unreachable, 77 permission denied.\n";
+    "The server's --model_cache_dir, --model_cache_max_bytes, --storage_max_retries, --storage_timeout_in_ms and --log_format are taken too, also\n"
+    "from the environment. Exit codes: 0 done, 2 usage, 65 corrupt or no model, 66 not found, 69 storage unreachable, 77 permission denied.\n";
 
 /* ---- arguments ---- */
 
@@ -46,10 +56,10 @@ static bool take_switch(const char *argument, const char *name, bool *out)
 
 static bool is_servers(const char *argument)
 {
-    return strncmp(argument, "--model_cache_", 14) == 0 || strncmp(argument, "--storage_", 10) == 0;
+    return strncmp(argument, "--model_cache_", 14) == 0 || strncmp(argument, "--storage_", 10) == 0 || strncmp(argument, "--log_format", 12) == 0;
 }
 
-static rn_status check(const rn_fetch_options *o, rn_error *err)
+static rn_status check(const options *o, rn_error *err)
 {
     if (o->help) return RN_STATUS_OK;
     if (!o->from || !*o->from) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "fetch: --from is needed: the URL of a model");
@@ -62,11 +72,11 @@ static rn_status check(const rn_fetch_options *o, rn_error *err)
     return status;
 }
 
-rn_status rn_fetch_parse(int argc, char **argv, rn_fetch_options *out, rn_error *err)
+static rn_status parse_arguments(int argc, char **argv, options *out, rn_error *err)
 {
     char *passed_on[MOST_PASSED_ON + 1] = {argv[0]};
     int count = 1;
-    *out = (rn_fetch_options){0};
+    *out = (options){0};
     for (int i = 1; i < argc; i++) {
         if (take_text(argc, argv, &i, "--from", &out->from) || take_text(argc, argv, &i, "--to", &out->to)) continue;
         if (take_switch(argv[i], "--verify", &out->verify) || take_switch(argv[i], "--dry-run", &out->dry_run)) continue;
@@ -82,18 +92,12 @@ rn_status rn_fetch_parse(int argc, char **argv, rn_fetch_options *out, rn_error 
 
 /* ---- doing it ---- */
 
-static void tell(void (*say)(const char *), const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void tell(void (*say)(const char *), const char *format, ...)
+static void say_line(const char *line)
 {
-    char line[RN_ERROR_MESSAGE_BYTES];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    say(line);
+    rn_log(RN_LOG_INFO, "%s", line);
 }
 
-static rn_status load(const char *path, const char *url, void (*say)(const char *), rn_error *err)
+static rn_status load(const char *path, const char *url, rn_error *err)
 {
     rn_plan *plan;
     const rn_status status = rn_repository_load(path, NULL, &plan, err);
@@ -101,42 +105,42 @@ static rn_status load(const char *path, const char *url, void (*say)(const char 
         rn_error_prefix(err, "%s", url);
         return status;
     }
-    tell(say, "%s: %s; loads", url, plan->architecture);
+    rn_log(RN_LOG_INFO, "%s: %s; loads", url, plan->architecture);
     rn_plan_destroy(plan);
     return RN_STATUS_OK;
 }
 
-static void tell_summary(void (*say)(const char *), const char *url, const char *done, const rn_storage_summary *s)
+static void tell_summary(const char *url, const char *done, const rn_storage_summary *s)
 {
     char unchecked[96] = "";
     if (s->unchecked) snprintf(unchecked, sizeof unchecked, "; the storage has no checksum of %d, only a size", s->unchecked);
-    tell(say, "%s: %d objects, %llu bytes%s%s", url, s->objects, (unsigned long long)s->bytes, done, unchecked);
+    rn_log(RN_LOG_INFO, "%s: %d objects, %llu bytes%s%s", url, s->objects, (unsigned long long)s->bytes, done, unchecked);
 }
 
-static rn_status rehearse(rn_storage *storage, const rn_fetch_options *o, const char *url, void (*say)(const char *), rn_error *err)
+static rn_status rehearse(rn_storage *storage, const options *o, const char *url, rn_error *err)
 {
     rn_storage_summary summary;
     rn_storage_files files;
     RN_TRY(rn_storage_describe(storage, url, &summary, err));
-    tell_summary(say, url, " to fetch", &summary);
+    tell_summary(url, " to fetch", &summary);
     if (!o->verify) return RN_STATUS_OK;
     RN_TRY(rn_storage_fetch(storage, url, &files, err));
-    const rn_status status = load(files.path, url, say, err);
+    const rn_status status = load(files.path, url, err);
     rn_storage_release(&files, true);
     return status;
 }
 
-static rn_status copy(rn_storage *storage, const rn_fetch_options *o, const char *url, const char *folder, void (*say)(const char *), rn_error *err)
+static rn_status copy(rn_storage *storage, const options *o, const char *url, const char *folder, rn_error *err)
 {
     rn_storage_summary summary;
     char done[PATH_BYTES + 16];
     RN_TRY(rn_storage_copy(storage, url, folder, &summary, err));
     snprintf(done, sizeof done, " in %s", folder);
-    tell_summary(say, url, done, &summary);
-    return o->verify ? load(folder, url, say, err) : RN_STATUS_OK;
+    tell_summary(url, done, &summary);
+    return o->verify ? load(folder, url, err) : RN_STATUS_OK;
 }
 
-static rn_status fetch(rn_storage *storage, const rn_fetch_options *o, void (*say)(const char *), rn_error *err)
+static rn_status fetch(rn_storage *storage, const options *o, rn_error *err)
 {
     rn_repository_version *versions;
     int32_t count;
@@ -149,22 +153,40 @@ static rn_status fetch(rn_storage *storage, const rn_fetch_options *o, void (*sa
     while (length && o->from[length - 1] == '/') length--;
     snprintf(base, sizeof base, "%.*s", (int)length, o->from);
     RN_TRY(rn_repository_version_path(base, &highest, url, sizeof url, err));
-    if (o->dry_run) return rehearse(storage, o, url, say, err);
+    if (o->dry_run) return rehearse(storage, o, url, err);
     RN_TRY(rn_repository_version_path(o->to, &highest, folder, sizeof folder, err));
-    return copy(storage, o, url, folder, say, err);
+    return copy(storage, o, url, folder, err);
 }
 
-rn_status rn_fetch_run(const rn_fetch_options *options, void (*say)(const char *), rn_error *err)
+static rn_status run(const options *o, rn_error *err)
 {
-    const rn_flags *flags = &options->flags;
+    const rn_flags *flags = &o->flags;
     const rn_storage_options storage_options = {.cache_directory = flags->model_cache_dir,
                                                 .cache_max_bytes = (uint64_t)flags->model_cache_max_bytes,
                                                 .max_retries = (int32_t)flags->storage_max_retries,
                                                 .timeout_ms = flags->storage_timeout_in_ms,
-                                                .log = say};
+                                                .log = say_line};
     rn_storage *storage;
     RN_TRY(rn_storage_create(&storage_options, &storage, err));
-    const rn_status status = fetch(storage, options, say, err);
+    const rn_status status = fetch(storage, o, err);
     rn_storage_destroy(storage);
     return status;
+}
+
+int rn_command_fetch(int argc, char **argv)
+{
+    options o;
+    rn_error err;
+    if (parse_arguments(argc, argv, &o, &err) != RN_STATUS_OK) {
+        rn_log(RN_LOG_ERROR, "%s", err.message);
+        return EXIT_USAGE;
+    }
+    if (o.help) {
+        printf("%s", help_text);
+        return EXIT_SUCCESS;
+    }
+    rn_log_as_json(strcmp(o.flags.log_format, "json") == 0);
+    const rn_status status = run(&o, &err);
+    if (status != RN_STATUS_OK) rn_log(RN_LOG_ERROR, "%s", err.message);
+    return rn_exit_code(status);
 }
