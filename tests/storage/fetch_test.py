@@ -252,7 +252,7 @@ def test_wrong_bytes(storage, fetch):
 def test_killed_in_mid_download(storage, fetch):
     """Nobody listens any more: tried again, then given up with one line; later only the rest is fetched."""
     name = "big/1/assets"
-    storage.proxy.rule(to(name), lambda request, answer: (storage.proxy.stop(), cut(5 * MIB)(request, answer))[1])
+    storage.proxy.rule(to(name), lambda request, answer: (storage.proxy.stop(), cut(MIB)(request, answer))[1])
     log = fetch(storage, storage.url("big"), code=69)
     port = storage.proxy.port
     assert re.search(rf"assets/a b\+c%2F.bin: http://127.0.0.1:{port}: Couldn't connect to server; 3 attempts\n$", log), log
