@@ -1,7 +1,7 @@
 /* `resnetd fetch`: a model from object storage into a directory, for init containers and for checks before a roll-out.
  *
- * A base path with versions gives its highest, into a directory of that name below --to, so that what is made can be served as a base path again. A URL that is one
- * version gives its files. */
+ * A base path with versions gives its highest, into a directory of that name below --to, so that what is made can be served as a base path
+ * again. A URL that is one version gives its files. */
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,14 +22,17 @@ typedef struct {
 
 static const char help_text[] =
     "resnetd fetch --from=URL --to=DIRECTORY [--verify] [--dry-run] [flags]\n\n"
-    "Brings the highest version below a gs://, s3:// or http(s):// URL, or the one that it is, into a directory. Checksums that the storage\n"
+    "Brings the highest version below a gs://, s3:// or http(s):// URL, or the one that it is, into a directory. Checksums that the "
+    "storage\n"
     "knows are always compared.\n\n"
     "  --from=URL       as --model_base_path\n"
     "  --to=DIRECTORY   gets <version>/..., or the files of a URL that is one version; what is there and right stays\n"
     "  --verify         also load the model, with all checks that loading makes\n"
     "  --dry-run        leave nothing behind: say what would be fetched; with --verify, fetch and load it from the cache directory\n\n"
-    "The server's --model_cache_dir, --model_cache_max_bytes, --storage_max_retries, --storage_timeout_in_ms and --log_format are taken too, also\n"
-    "from the environment. Exit codes: 0 done, 2 usage, 65 corrupt or no model, 66 not found, 69 storage unreachable, 77 permission denied.\n";
+    "The server's --model_cache_dir, --model_cache_max_bytes, --storage_max_retries, --storage_timeout_in_ms and --log_format are taken "
+    "too, also\n"
+    "from the environment. Exit codes: 0 done, 2 usage, 65 corrupt or no model, 66 not found, 69 storage unreachable, 77 permission "
+    "denied.\n";
 
 /* ---- arguments ---- */
 
@@ -56,7 +59,8 @@ static bool take_switch(const char *argument, const char *name, bool *out)
 
 static bool is_servers(const char *argument)
 {
-    return strncmp(argument, "--model_cache_", 14) == 0 || strncmp(argument, "--storage_", 10) == 0 || strncmp(argument, "--log_format", 12) == 0;
+    return strncmp(argument, "--model_cache_", 14) == 0 || strncmp(argument, "--storage_", 10) == 0 ||
+           strncmp(argument, "--log_format", 12) == 0;
 }
 
 static rn_status check(const options *o, rn_error *err)
@@ -64,8 +68,10 @@ static rn_status check(const options *o, rn_error *err)
     if (o->help) return RN_STATUS_OK;
     if (!o->from || !*o->from) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "fetch: --from is needed: the URL of a model");
     if (strstr(o->from, "$(") || (o->to && strstr(o->to, "$(")))
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "fetch: \"%s\" holds a reference that was not replaced", strstr(o->from, "$(") ? o->from : o->to);
-    if (!rn_storage_is_url(o->from)) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "fetch: --from: expected a URL, found \"%s\"", o->from);
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "fetch: \"%s\" holds a reference that was not replaced",
+                       strstr(o->from, "$(") ? o->from : o->to);
+    if (!rn_storage_is_url(o->from))
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "fetch: --from: expected a URL, found \"%s\"", o->from);
     if (!o->dry_run && (!o->to || !*o->to)) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "fetch: --to is needed, or --dry-run");
     const rn_status status = rn_storage_check_url(o->from, err);
     if (status != RN_STATUS_OK) rn_error_prefix(err, "fetch: --from");

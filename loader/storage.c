@@ -1,7 +1,8 @@
 /* Versions in object storage: what there is, and how it gets here.
  *
- * Half-written versions are noticed in the same ways as in a directory: a version without its model file is none yet, and one that lacks another file
- * cannot be loaded and is watched until it changes. One that changes while it is fetched is not taken: it is listed once more in the end. */
+ * Half-written versions are noticed in the same ways as in a directory: a version without its model file is none yet, and one that lacks
+ * another file cannot be loaded and is watched until it changes. One that changes while it is fetched is not taken: it is listed once more
+ * in the end. */
 #include "loader/storage.h"
 
 #include <inttypes.h>
@@ -37,8 +38,10 @@ rn_status rn_storage_create(const rn_storage_options *options, rn_storage **out,
     if (snprintf(storage->cache.directory, sizeof storage->cache.directory, "%s", directory) >= (int)sizeof storage->cache.directory)
         status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--model_cache_dir: %.100s...: the path is too long", directory);
     if (status == RN_STATUS_OK) status = rn__http_client_init(&storage->http, err);
-    if (status == RN_STATUS_OK) *out = storage;
-    else free(storage);
+    if (status == RN_STATUS_OK)
+        *out = storage;
+    else
+        free(storage);
     return status;
 }
 
@@ -130,7 +133,8 @@ static rn_status find_versions(const char *base, const rn__objects *objects, rn_
     if (out->count > 0) return rn_repository_list_sort(base, out, err);
     version = (rn_repository_version){.number = 1};
     if (is_model) return rn_repository_list_add(out, &version, err);
-    return RN_FAIL(err, RN_STATUS_NOT_FOUND, "%s: no versions among %d objects, expected such as %s/1/saved_model.pb or model.safetensors", base, objects->count, base);
+    return RN_FAIL(err, RN_STATUS_NOT_FOUND, "%s: no versions among %d objects, expected such as %s/1/saved_model.pb or model.safetensors",
+                   base, objects->count, base);
 }
 
 rn_status rn_storage_versions(rn_storage *storage, const char *base, rn_repository_version **out, int32_t *count, rn_error *err)
@@ -192,8 +196,10 @@ static void name_entry(const char *path, uint64_t stamp, char out[ENTRY_BYTES])
     size_t length = strlen(path), used = 0;
     for (const char *c = path + (length > MOST_WORD ? length - MOST_WORD : 0); *c && used < MOST_WORD; c++) {
         const bool plain = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || *c == '.' || *c == '_';
-        if (plain) word[used++] = *c;
-        else if (used && word[used - 1] != '-') word[used++] = '-';
+        if (plain)
+            word[used++] = *c;
+        else if (used && word[used - 1] != '-')
+            word[used++] = '-';
     }
     word[used] = '\0';
     const rn__object whole = {.size = stamp, .tag = ""};
@@ -205,12 +211,13 @@ static void log_fetched(rn_storage *storage, const char *path, const rn__objects
     char line[URL_BYTES + 128];
     const double seconds = 1e-3 * (double)(rn__http_now_ms() - begin_ms);
     if (!storage->http.log) return;
-    snprintf(line, sizeof line, "%s: fetched %d objects, %.1f MB in %.2f s", path, objects->count, 1e-6 * (double)bytes_of(objects), seconds);
+    snprintf(line, sizeof line, "%s: fetched %d objects, %.1f MB in %.2f s", path, objects->count, 1e-6 * (double)bytes_of(objects),
+             seconds);
     storage->http.log(line);
 }
 
-static rn_status make_entry(rn_storage *storage, rn__store *store, const rn__location *location, rn__objects *objects, const char *entry, uint64_t stamp,
-                            const char *path, int fd, rn_error *err)
+static rn_status make_entry(rn_storage *storage, rn__store *store, const rn__location *location, rn__objects *objects, const char *entry,
+                            uint64_t stamp, const char *path, int fd, rn_error *err)
 {
     char folder[4096];
     const int64_t begin_ms = rn__http_now_ms();
@@ -240,8 +247,10 @@ static rn_status fetch_listed(rn_storage *storage, rn__store *store, const rn__l
         rn__http_pause(&storage->http, WAIT_MS); /* another process that shares the cache is at it */
     }
     const rn_status status = make_entry(storage, store, location, objects, entry, stamp, path, incoming, err);
-    if (status == RN_STATUS_OK) out->lock_fd = incoming;
-    else close(incoming);
+    if (status == RN_STATUS_OK)
+        out->lock_fd = incoming;
+    else
+        close(incoming);
     return status;
 }
 

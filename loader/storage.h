@@ -1,8 +1,8 @@
 /* Models in object storage: gs://bucket/path, s3://bucket/path, http(s)://host/path.
  *
- * A URL stands where a base path stands: <URL>/<version>/ holds a SavedModel or a converted model.safetensors, a URL that holds one itself is
- * version 1, and so is a URL that ends in .safetensors. Versions are brought into a cache directory and loaded from there. What a plain web
- * server offers it says in <URL>/SHA256SUMS, a file in the format of sha256sum.
+ * A URL stands where a base path stands: <URL>/<version>/ holds a SavedModel or a converted model.safetensors, a URL that holds one itself
+ * is version 1, and so is a URL that ends in .safetensors. Versions are brought into a cache directory and loaded from there. What a plain
+ * web server offers it says in <URL>/SHA256SUMS, a file in the format of sha256sum.
  *
  * Credentials come from the environment and the platform; docs/storage.md has the order in which they are tried. Neither they nor tokens
  * appear in a message.
@@ -10,9 +10,9 @@
  * Every function that takes a path or base takes local ones too and hands them to loader/repository, for which `storage` may be NULL. One
  * thread at a time may use an rn_storage, except for rn_storage_cancel.
  *
- * Statuses: NOT_FOUND no such bucket, object or version. PERMISSION_DENIED names the identity that was used. UNAVAILABLE the storage did not
- * answer, or not usefully, after all retries. DATA_LOSS names the object whose checksum is wrong. FAILED_PRECONDITION it changed while it
- * was being read. CANCELLED.
+ * Statuses: NOT_FOUND no such bucket, object or version. PERMISSION_DENIED names the identity that was used. UNAVAILABLE the storage did
+ * not answer, or not usefully, after all retries. DATA_LOSS names the object whose checksum is wrong. FAILED_PRECONDITION it changed while
+ * it was being read. CANCELLED.
  */
 #ifndef RN_LOADER_STORAGE_H
 #define RN_LOADER_STORAGE_H
@@ -68,8 +68,8 @@ typedef struct rn_storage_summary {
 /* What the version at URL `path` consists of. */
 rn_status rn_storage_describe(rn_storage *storage, const char *path, rn_storage_summary *out, rn_error *err);
 
-/* Brings the version at URL `path` into `folder`, which is made where it is missing. Files that are there with the right checksum stay; others
- * are replaced one by one, the file that makes it a version last. */
+/* Brings the version at URL `path` into `folder`, which is made where it is missing. Files that are there with the right checksum stay;
+ * others are replaced one by one, the file that makes it a version last. */
 rn_status rn_storage_copy(rn_storage *storage, const char *path, const char *folder, rn_storage_summary *out, rn_error *err);
 
 #endif

@@ -1,5 +1,6 @@
-/* The cache: one directory an entry, which appears by a rename when it is complete. "<entry>.incoming" is where it is made, kept for the next try when that
- * fails. Whoever uses a directory holds a lock on it (flock), so that several processes may share the cache; the kernel drops it with the process. */
+/* The cache: one directory an entry, which appears by a rename when it is complete. "<entry>.incoming" is where it is made, kept for the
+ * next try when that fails. Whoever uses a directory holds a lock on it (flock), so that several processes may share the cache; the kernel
+ * drops it with the process. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +22,8 @@ static const char incoming_ending[] = ".incoming", preferred[] = "/var/cache/res
 rn_status rn__make_directory(const char *path, mode_t mode, rn_error *err)
 {
     char part[PATH_BYTES];
-    if (snprintf(part, sizeof part, "%s", path) >= (int)sizeof part) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%.100s...: the path is too long", path);
+    if (snprintf(part, sizeof part, "%s", path) >= (int)sizeof part)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%.100s...: the path is too long", path);
     for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         if (mkdir(part, 0755) != 0 && errno != EEXIST && errno != EROFS && errno != EACCES) return rn__io_error(part, err);
@@ -37,7 +39,8 @@ static rn_status check_owner(const char *path, rn_error *err)
     struct stat info;
     if (lstat(path, &info) != 0) return rn__io_error(path, err);
     if (S_ISDIR(info.st_mode) && info.st_uid == geteuid() && (info.st_mode & 022) == 0) return RN_STATUS_OK;
-    return RN_FAIL(err, RN_STATUS_PERMISSION_DENIED, "%s: expected a directory of this user that nobody else can write; --model_cache_dir names another", path);
+    return RN_FAIL(err, RN_STATUS_PERMISSION_DENIED,
+                   "%s: expected a directory of this user that nobody else can write; --model_cache_dir names another", path);
 }
 
 rn_status rn__cache_open(rn__cache *cache, rn_error *err)
@@ -57,8 +60,10 @@ rn_status rn__cache_open(rn__cache *cache, rn_error *err)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "TMPDIR: the path is too long");
     rn_status status = rn__make_directory(path, 0700, err);
     if (status == RN_STATUS_OK) status = check_owner(path, err);
-    if (status == RN_STATUS_OK) strcpy(cache->directory, path);
-    else rn_error_prefix(err, "no directory for models from object storage: %s cannot be written, and", preferred);
+    if (status == RN_STATUS_OK)
+        strcpy(cache->directory, path);
+    else
+        rn_error_prefix(err, "no directory for models from object storage: %s cannot be written, and", preferred);
     return status;
 }
 
@@ -75,8 +80,8 @@ static bool is_same(int fd, const char *path)
     return fstat(fd, &opened) == 0 && stat(path, &there) == 0 && opened.st_ino == there.st_ino && opened.st_dev == there.st_dev;
 }
 
-/* Opens and locks. -1: it is not there, or (errno EWOULDBLOCK) it is in use in a way that does not go together. A file system without locks has one
- * user, and is taken at its word. */
+/* Opens and locks. -1: it is not there, or (errno EWOULDBLOCK) it is in use in a way that does not go together. A file system without locks
+ * has one user, and is taken at its word. */
 static int open_locked(const char *path, int how)
 {
     const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -189,7 +194,9 @@ static rn_status read_entries(const rn__cache *cache, entry **out, size_t *count
     for (struct dirent *found; (found = readdir(folder)) != NULL;) {
         char path[PATH_BYTES];
         struct stat info;
-        if (!is_entry(found->d_name) || snprintf(path, sizeof path, "%s/%s", cache->directory, found->d_name) >= (int)sizeof path || stat(path, &info) != 0) continue;
+        if (!is_entry(found->d_name) || snprintf(path, sizeof path, "%s/%s", cache->directory, found->d_name) >= (int)sizeof path ||
+            stat(path, &info) != 0)
+            continue;
         entry *grown = realloc(list, (used + 1) * sizeof *list);
         if (!grown) break;
         list = grown;
@@ -220,7 +227,8 @@ rn_status rn__cache_make_room(const rn__cache *cache, const char *name, uint64_t
     size_t count;
     uint64_t total = bytes;
     if (bytes > cache->most_bytes)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%llu bytes, and --model_cache_max_bytes is %llu", (unsigned long long)bytes, (unsigned long long)cache->most_bytes);
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%llu bytes, and --model_cache_max_bytes is %llu", (unsigned long long)bytes,
+                       (unsigned long long)cache->most_bytes);
     RN_TRY(read_entries(cache, &entries, &count, err));
     const size_t name_bytes = strlen(name);
     for (size_t i = 0; i < count; i++) {

@@ -9,11 +9,11 @@
 #include "kernels/base/error.h"
 
 /* Name, size, and how good: an object that has several is checked by the last of these. CRCs are big-endian in digests, as in headers. */
-#define RN__CHECK_LIST(X)       \
-    X(MD5, "MD5", 16)           \
-    X(CRC32, "CRC32", 4)        \
-    X(CRC32C, "CRC32C", 4)      \
-    X(CRC64, "CRC64NVME", 8)    \
+#define RN__CHECK_LIST(X)    \
+    X(MD5, "MD5", 16)        \
+    X(CRC32, "CRC32", 4)     \
+    X(CRC32C, "CRC32C", 4)   \
+    X(CRC64, "CRC64NVME", 8) \
     X(SHA256, "SHA-256", 32)
 
 typedef enum {

@@ -1,5 +1,6 @@
-/* Keys for AWS, from the first source that the environment names: keys in variables, a web identity that STS exchanges (IRSA), the container
- * endpoint (EKS Pod Identity, ECS), the instance's metadata service (version 2). Where there is none, requests go out unsigned, for public buckets. */
+/* Keys for AWS, from the first source that the environment names: keys in variables, a web identity that STS exchanges (IRSA), the
+ * container endpoint (EKS Pod Identity, ECS), the instance's metadata service (version 2). Where there is none, requests go out unsigned,
+ * for public buckets. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,7 +83,8 @@ static rn_status from_variables(rn__aws_credentials *c, rn__aws_keys *out, rn_er
 
 static void put_sts_url(rn__buffer *out)
 {
-    const char *endpoint = rn__env("AWS_ENDPOINT_URL_STS"), *region = rn__env("AWS_REGION"), *regional = rn__env("AWS_STS_REGIONAL_ENDPOINTS");
+    const char *endpoint = rn__env("AWS_ENDPOINT_URL_STS"), *region = rn__env("AWS_REGION"),
+               *regional = rn__env("AWS_STS_REGIONAL_ENDPOINTS");
     if (!endpoint) endpoint = rn__env("AWS_ENDPOINT_URL");
     if (!region) region = rn__env("AWS_DEFAULT_REGION");
     if (endpoint)
@@ -129,7 +131,8 @@ static rn_status from_web_identity(rn__aws_credentials *c, rn__aws_keys *out, rn
 
 /* ---- endpoints on the machine ---- */
 
-static rn_status ask_local(rn__aws_credentials *c, const char *method, const char *url, const char *header, const char *what, rn__http_answer *answer, rn_error *err)
+static rn_status ask_local(rn__aws_credentials *c, const char *method, const char *url, const char *header, const char *what,
+                           rn__http_answer *answer, rn_error *err)
 {
     rn__http_request request = {.site = &c->site, .method = method, .what = what, .connect_ms = METADATA_CONNECT_MS, .direct = true};
     rn_status status = copy_text(url, &request.url, err);
@@ -143,7 +146,8 @@ static rn_status ask_local(rn__aws_credentials *c, const char *method, const cha
 /* Keys go over plain HTTP to this machine and to the addresses of EKS and ECS alone, as in the SDKs. */
 static bool may_be_plain(const char *url)
 {
-    static const char *const hosts[] = {"http://localhost", "http://127.0.0.1", "http://[::1]", "http://169.254.170.2", "http://169.254.170.23", "http://[fd00:ec2::23]"};
+    static const char *const hosts[] = {"http://localhost",     "http://127.0.0.1",      "http://[::1]",
+                                        "http://169.254.170.2", "http://169.254.170.23", "http://[fd00:ec2::23]"};
     for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
         const size_t length = strlen(hosts[i]);
         if (strncmp(url, hosts[i], length) == 0 && (url[length] == '/' || url[length] == ':' || !url[length])) return true;
@@ -173,12 +177,15 @@ static rn_status from_container(rn__aws_credentials *c, rn__aws_keys *out, rn_er
     char url[2048], *header = NULL;
     rn__http_answer answer = {0};
     snprintf(c->identity, sizeof c->identity, "with the container's credentials");
-    if (snprintf(url, sizeof url, "%s%s", relative ? "http://169.254.170.2" : "", relative ? relative : full) >= (int)sizeof url || !may_be_plain(url))
-        return RN_FAIL(err, RN_STATUS_PERMISSION_DENIED, "AWS_CONTAINER_CREDENTIALS_FULL_URI: expected https:// or an address of this machine, found \"%.200s\"", url);
+    if (snprintf(url, sizeof url, "%s%s", relative ? "http://169.254.170.2" : "", relative ? relative : full) >= (int)sizeof url ||
+        !may_be_plain(url))
+        return RN_FAIL(err, RN_STATUS_PERMISSION_DENIED,
+                       "AWS_CONTAINER_CREDENTIALS_FULL_URI: expected https:// or an address of this machine, found \"%.200s\"", url);
     RN_TRY(container_header(&header, err));
     rn_status status = ask_local(c, "GET", url, header, what, &answer, err);
     if (status == RN_STATUS_OK) status = rn__aws_parse_keys_json(answer.body.at, answer.body.bytes, out, err);
-    if (status == RN_STATUS_OK && out->identity[0]) snprintf(c->identity, sizeof c->identity, "as role %.400s, by the container's credentials", out->identity);
+    if (status == RN_STATUS_OK && out->identity[0])
+        snprintf(c->identity, sizeof c->identity, "as role %.400s, by the container's credentials", out->identity);
     rn__http_answer_deinit(&answer);
     rn__secret_free(header);
     return status;
@@ -224,7 +231,8 @@ static rn_status from_instance(rn__aws_credentials *c, rn__aws_keys *out, rn_err
         status = RN_FAIL(err, RN_STATUS_UNAVAILABLE, "the instance's metadata service answered without a token");
     if (status == RN_STATUS_OK) {
         rn__buffer_format(&header, "x-aws-ec2-metadata-token: %s", answer.body.at);
-        status = header.failed ? RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for credentials") : read_instance(c, base, header.at, out, err);
+        status = header.failed ? RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for credentials")
+                               : read_instance(c, base, header.at, out, err);
     }
     rn__http_answer_deinit(&answer);
     rn__buffer_deinit(&header);
@@ -257,8 +265,8 @@ static void choose(rn__aws_credentials *c)
     if (!disabled || strcmp(disabled, "true") != 0) c->source = from_instance;
 }
 
-/* Without a machine's metadata service there is nobody to be: a laptop that reads a public bucket. Its answer that there is no role comes to the
- * same. It is asked once, and briefly. */
+/* Without a machine's metadata service there is nobody to be: a laptop that reads a public bucket. Its answer that there is no role comes
+ * to the same. It is asked once, and briefly. */
 static rn_status ask_instance_first(rn__aws_credentials *c, rn__aws_keys *out, rn_error *err)
 {
     rn_error why;
@@ -272,7 +280,8 @@ static rn_status ask_instance_first(rn__aws_credentials *c, rn__aws_keys *out, r
     }
     c->source = NULL;
     snprintf(c->identity, sizeof c->identity,
-             "without credentials: none of AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE, AWS_CONTAINER_CREDENTIALS_* is set; %.200s", why.message);
+             "without credentials: none of AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE, AWS_CONTAINER_CREDENTIALS_* is set; %.200s",
+             why.message);
     return RN_STATUS_OK;
 }
 

@@ -1,5 +1,5 @@
-/* Tokens for Google Cloud Storage: of the service account whose key file GOOGLE_APPLICATION_CREDENTIALS names, or of the machine's or Kubernetes workload's
- * service account, from the metadata server. Where there is neither, requests go out without one, for public buckets.
+/* Tokens for Google Cloud Storage: of the service account whose key file GOOGLE_APPLICATION_CREDENTIALS names, or of the machine's or
+ * Kubernetes workload's service account, from the metadata server. Where there is neither, requests go out without one, for public buckets.
  *
  * GKE's metadata server may start after the pod that asks it, so that its failures are not believed in the first half minute. */
 #include <fcntl.h>
@@ -17,7 +17,8 @@
 
 enum {
     RENEW_BEFORE_S = 300,
-    LATE_MS = 30000, /* cloud.google.com/kubernetes-engine/docs/concepts/workload-identity: "the first few seconds", asked for with retries */
+    LATE_MS =
+        30000, /* cloud.google.com/kubernetes-engine/docs/concepts/workload-identity: "the first few seconds", asked for with retries */
     LATE_PAUSE_MS = 1000,
     METADATA_CONNECT_MS = 1000,
     MOST_ANSWER_BYTES = 64 << 10,
@@ -74,9 +75,10 @@ static bool sign_rs256(const char *pem, rn__buffer *text)
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     unsigned char *signature = NULL;
     size_t bytes = 0;
-    bool good = key && EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA && context && EVP_DigestSignInit(context, NULL, EVP_sha256(), NULL, key) == 1 &&
-                EVP_DigestSign(context, NULL, &bytes, (const unsigned char *)text->at, text->bytes) == 1 && (signature = malloc(bytes)) != NULL &&
-                EVP_DigestSign(context, signature, &bytes, (const unsigned char *)text->at, text->bytes) == 1;
+    bool good =
+        key && EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA && context && EVP_DigestSignInit(context, NULL, EVP_sha256(), NULL, key) == 1 &&
+        EVP_DigestSign(context, NULL, &bytes, (const unsigned char *)text->at, text->bytes) == 1 && (signature = malloc(bytes)) != NULL &&
+        EVP_DigestSign(context, signature, &bytes, (const unsigned char *)text->at, text->bytes) == 1;
     if (good) {
         rn__buffer_put(text, ".");
         rn__buffer_base64url(text, signature, bytes);
@@ -91,8 +93,10 @@ static bool sign_rs256(const char *pem, rn__buffer *text)
 static void put_part(rn__buffer *out, json_t *part)
 {
     char *text = part ? json_dumps(part, JSON_COMPACT) : NULL;
-    if (text) rn__buffer_base64url(out, text, strlen(text));
-    else out->failed = true;
+    if (text)
+        rn__buffer_base64url(out, text, strlen(text));
+    else
+        out->failed = true;
     free(text);
     json_decref(part);
 }
@@ -102,8 +106,8 @@ static rn_status make_assertion(const json_t *file, const char *path, rn__buffer
     const json_int_t now = time(NULL);
     put_part(out, json_pack("{s:s, s:s, s:s}", "alg", "RS256", "typ", "JWT", "kid", field(file, "private_key_id")));
     rn__buffer_put(out, ".");
-    put_part(out, json_pack("{s:s, s:s, s:s, s:I, s:I}", "iss", field(file, "client_email"), "scope", scope, "aud", field(file, "token_uri"), "iat", now, "exp",
-                            now + ASSERTION_S));
+    put_part(out, json_pack("{s:s, s:s, s:s, s:I, s:I}", "iss", field(file, "client_email"), "scope", scope, "aud",
+                            field(file, "token_uri"), "iat", now, "exp", now + ASSERTION_S));
     if (out->failed) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for credentials");
     if (sign_rs256(field(file, "private_key"), out)) return RN_STATUS_OK;
     return RN_FAIL(err, RN_STATUS_PERMISSION_DENIED, "GOOGLE_APPLICATION_CREDENTIALS: %s: its private_key is no RSA key in PEM", path);
@@ -113,9 +117,11 @@ static rn_status check_file(const json_t *file, const char *path, rn_error *err)
 {
     const char *type = field(file, "type"), *uri = field(file, "token_uri");
     if (strcmp(type, "service_account") != 0)
-        return RN_FAIL(err, RN_STATUS_PERMISSION_DENIED, "GOOGLE_APPLICATION_CREDENTIALS: %s: expected \"type\": \"service_account\", found \"%.40s\"", path, type);
+        return RN_FAIL(err, RN_STATUS_PERMISSION_DENIED,
+                       "GOOGLE_APPLICATION_CREDENTIALS: %s: expected \"type\": \"service_account\", found \"%.40s\"", path, type);
     if (strncmp(uri, "https://", 8) != 0 && strncmp(uri, "http://127.0.0.1:", 17) != 0 && strncmp(uri, "http://localhost:", 17) != 0)
-        return RN_FAIL(err, RN_STATUS_PERMISSION_DENIED, "GOOGLE_APPLICATION_CREDENTIALS: %s: expected a token_uri with https://, found \"%.100s\"", path, uri);
+        return RN_FAIL(err, RN_STATUS_PERMISSION_DENIED,
+                       "GOOGLE_APPLICATION_CREDENTIALS: %s: expected a token_uri with https://, found \"%.100s\"", path, uri);
     return RN_STATUS_OK;
 }
 
@@ -174,7 +180,8 @@ static rn_status from_file(rn__google_credentials *c, const char *path, rn_error
 static rn_status ask_metadata(rn__google_credentials *c, const char *name, rn__http_answer *answer, rn_error *err)
 {
     const char *host = rn__env("GCE_METADATA_HOST");
-    rn__http_request request = {.site = &c->site, .method = "GET", .what = "the metadata server", .connect_ms = METADATA_CONNECT_MS, .direct = true};
+    rn__http_request request = {
+        .site = &c->site, .method = "GET", .what = "the metadata server", .connect_ms = METADATA_CONNECT_MS, .direct = true};
     rn__buffer url = {0};
     rn__buffer_format(&url, "http://%s/computeMetadata/v1/instance/service-accounts/default/%s", host ? host : "169.254.169.254", name);
     rn_status status = rn__buffer_take(&url, &request.url, err);

@@ -1,7 +1,8 @@
-/* Objects become files. Large ones are cut into parts; a few transfers run side by side, each with a part of its own, and write where the bytes belong.
+/* Objects become files. Large ones are cut into parts; a few transfers run side by side, each with a part of its own, and write where the
+ * bytes belong.
  *
- * While it is incomplete, NAME is NAME.resnetd-part, and NAME.resnetd-progress says how far each of its parts has come, so that neither a lost connection nor a
- * process that ends has to fetch bytes twice. What is complete is checked and renamed. */
+ * While it is incomplete, NAME is NAME.resnetd-part, and NAME.resnetd-progress says how far each of its parts has come, so that neither a
+ * lost connection nor a process that ends has to fetch bytes twice. What is complete is checked and renamed. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,8 +17,8 @@
 
 enum {
     TRANSFERS = 8,
-    MOST_OBJECTS = 10000, /* in one version */
-    NOTE_BYTES = 1 << 20, /* between two notes of a part's progress */
+    MOST_OBJECTS = 10000,    /* in one version */
+    NOTE_BYTES = 1 << 20,    /* between two notes of a part's progress */
     ENOUGH_BYTES = 64 << 10, /* of progress, for an attempt to count as no failure */
     REASON_BYTES = 16 << 10,
     MOST_DOWNLOADS = 2, /* of an object whose checksum was wrong: once may be the network's fault */
@@ -61,8 +62,8 @@ static bool is_range(const transfer *t, uint64_t size)
 {
     char range[96], expected[96];
     rn__http_header(&t->answer, "content-range", range, sizeof range);
-    snprintf(expected, sizeof expected, "bytes %llu-%llu/%llu", (unsigned long long)(t->begin + t->done), (unsigned long long)(t->begin + t->length - 1),
-             (unsigned long long)size);
+    snprintf(expected, sizeof expected, "bytes %llu-%llu/%llu", (unsigned long long)(t->begin + t->done),
+             (unsigned long long)(t->begin + t->length - 1), (unsigned long long)size);
     return strcmp(range, expected) == 0;
 }
 
@@ -187,7 +188,8 @@ static rn_status take_outcome(transfer *t, CURLcode code, rn_error *err)
         return rn__io_error(t->file->path, err);
     }
     if (t->changed && (code == CURLE_OK || code == CURLE_WRITE_ERROR))
-        return RN_FAIL(err, RN_STATUS_FAILED_PRECONDITION, "%s: changed while it was being read: expected %llu bytes, found an answer of another size", t->what,
+        return RN_FAIL(err, RN_STATUS_FAILED_PRECONDITION,
+                       "%s: changed while it was being read: expected %llu bytes, found an answer of another size", t->what,
                        (unsigned long long)t->file->object->size);
     if (t->done == t->length) return RN_STATUS_OK;
     if (t->done - t->before >= ENOUGH_BYTES) t->tries = (rn__http_tries){0};
@@ -238,7 +240,8 @@ static rn_status look_for(job *j, rn__part_file *file, bool *found, rn_error *er
     *found = false;
     RN_TRY(path_of(j, file->object, path, sizeof path, err));
     if (stat(path, &info) != 0 || !S_ISREG(info.st_mode) || (uint64_t)info.st_size != file->object->size) return RN_STATUS_OK;
-    if (j->verify && (file->object->check.kind == RN__CHECK_NONE || rn__check_file(path, &file->object->check, path, NULL) != RN_STATUS_OK)) return RN_STATUS_OK;
+    if (j->verify && (file->object->check.kind == RN__CHECK_NONE || rn__check_file(path, &file->object->check, path, NULL) != RN_STATUS_OK))
+        return RN_STATUS_OK;
     *found = true;
     return RN_STATUS_OK;
 }
@@ -301,8 +304,10 @@ static rn_status hand_out(job *j, int *busy, int64_t *wait_ms, rn_error *err)
         ++*busy;
         if (t->easy) continue;
         const int64_t left = t->not_before_ms - rn__http_now_ms();
-        if (left <= 0) RN_TRY(start(t, err));
-        else if (left < *wait_ms) *wait_ms = left;
+        if (left <= 0)
+            RN_TRY(start(t, err));
+        else if (left < *wait_ms)
+            *wait_ms = left;
     }
     return RN_STATUS_OK;
 }

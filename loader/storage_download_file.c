@@ -1,5 +1,5 @@
-/* The notes are a header and one number a part. They may be behind the file after a crash, never ahead of it in a way that matters: the checksum of the whole
- * is compared when it is complete. */
+/* The notes are a header and one number a part. They may be behind the file after a crash, never ahead of it in a way that matters: the
+ * checksum of the whole is compared when it is complete. */
 #include "loader/storage_download_file.h"
 
 #include <errno.h>
@@ -20,7 +20,8 @@ typedef struct {
 
 static header header_of(const rn__part_file *file)
 {
-    header h = {.magic = "rnpart1", .stamp = rn__object_stamp(file->object, ""), .size = file->object->size, .part_bytes = file->part_bytes};
+    header h = {
+        .magic = "rnpart1", .stamp = rn__object_stamp(file->object, ""), .size = file->object->size, .part_bytes = file->part_bytes};
     return h;
 }
 
@@ -72,7 +73,8 @@ static void read_notes(rn__part_file *file)
     struct stat info;
     const size_t bytes = (size_t)file->part_count * sizeof *file->progress;
     const bool known = fstat(file->fd, &info) == 0 && (uint64_t)info.st_size == file->object->size &&
-                       pread(file->progress_fd, &found, sizeof found, 0) == (ssize_t)sizeof found && memcmp(&found, &expected, sizeof found) == 0 &&
+                       pread(file->progress_fd, &found, sizeof found, 0) == (ssize_t)sizeof found &&
+                       memcmp(&found, &expected, sizeof found) == 0 &&
                        pread(file->progress_fd, file->progress, bytes, sizeof found) == (ssize_t)bytes;
     for (int32_t i = 0; i < file->part_count; i++)
         if (!known || file->progress[i] > rn__part_file_length(file, i)) file->progress[i] = 0;
@@ -83,7 +85,8 @@ static rn_status write_notes(rn__part_file *file, rn_error *err)
     const header h = header_of(file);
     const size_t bytes = (size_t)file->part_count * sizeof *file->progress;
     if (ftruncate(file->fd, (off_t)file->object->size) != 0) return rn__io_error(file->path, err);
-    if (pwrite(file->progress_fd, &h, sizeof h, 0) != (ssize_t)sizeof h || pwrite(file->progress_fd, file->progress, bytes, sizeof h) != (ssize_t)bytes)
+    if (pwrite(file->progress_fd, &h, sizeof h, 0) != (ssize_t)sizeof h ||
+        pwrite(file->progress_fd, file->progress, bytes, sizeof h) != (ssize_t)bytes)
         return rn__io_error(file->progress_path, err);
     return RN_STATUS_OK;
 }

@@ -16,7 +16,8 @@ typedef struct rn__part_file {
     bool renamed;
 } rn__part_file;
 
-/* Makes folders, opens both files and reads how far an earlier download came, if it was of the same object. path: what the file will be called. */
+/* Makes folders, opens both files and reads how far an earlier download came, if it was of the same object. path: what the file will be
+ * called. */
 rn_status rn__part_file_open(rn__part_file *file, const char *folder, const char *path, rn_error *err);
 void rn__part_file_close(rn__part_file *file);
 

@@ -49,7 +49,8 @@ static void put_bucket_url(rn__buffer *url, const rn__store *store)
 {
     const char *emulator = rn__env("STORAGE_EMULATOR_HOST");
     if (emulator)
-        rn__buffer_format(url, "%s%.*s", strstr(emulator, "://") ? "" : "http://", (int)(strlen(emulator) - (emulator[strlen(emulator) - 1] == '/')), emulator);
+        rn__buffer_format(url, "%s%.*s", strstr(emulator, "://") ? "" : "http://",
+                          (int)(strlen(emulator) - (emulator[strlen(emulator) - 1] == '/')), emulator);
     else
         rn__buffer_put(url, "https://storage.googleapis.com");
     rn__buffer_format(url, "/storage/v1/b/%s/o", store->bucket);

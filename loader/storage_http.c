@@ -1,7 +1,7 @@
 /* libcurl's multi handles serve both single requests and parallel downloads, so that connections are kept and no thread is needed.
  *
- * Messages hold libcurl's words for a failure and not its details ("after 132 ms"), because a look at a storage that does not answer is logged when its
- * message changes. */
+ * Messages hold libcurl's words for a failure and not its details ("after 132 ms"), because a look at a storage that does not answer is
+ * logged when its message changes. */
 #include "loader/storage_http.h"
 
 #include <ctype.h>
@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
 
 enum {
     CONNECT_MS = 10000,
@@ -73,7 +72,8 @@ int64_t rn__http_now_ms(void)
 void rn__http_pause(rn__http_client *client, int64_t delay_ms)
 {
     const int64_t until = rn__http_now_ms() + delay_ms;
-    for (int64_t left = delay_ms; left > 0 && !atomic_load(&client->cancelled); left = until - rn__http_now_ms()) rn__http_wait(client, left);
+    for (int64_t left = delay_ms; left > 0 && !atomic_load(&client->cancelled); left = until - rn__http_now_ms())
+        rn__http_wait(client, left);
 }
 
 /* ---- requests and answers ---- */
@@ -191,7 +191,9 @@ static bool set_options(rn__http_client *client, const rn__http_request *request
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_USERAGENT, "resnetd");
-    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)(request->connect_ms ? request->connect_ms : client->timeout_ms < CONNECT_MS ? client->timeout_ms : CONNECT_MS));
+    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)(request->connect_ms               ? request->connect_ms
+                                          : client->timeout_ms < CONNECT_MS ? client->timeout_ms
+                                                                            : CONNECT_MS));
     SET(CURLOPT_LOW_SPEED_LIMIT, (long)SLOWEST_BYTES);
     SET(CURLOPT_LOW_SPEED_TIME, (long)((client->timeout_ms + 999) / 1000));
     SET(CURLOPT_HTTPHEADER, request->headers);
@@ -199,8 +201,10 @@ static bool set_options(rn__http_client *client, const rn__http_request *request
     SET(CURLOPT_HEADERDATA, answer);
     SET(CURLOPT_PATH_AS_IS, 1L);
     if (client->ca_file) SET(CURLOPT_CAINFO, client->ca_file);
-    if (request->direct) SET(CURLOPT_NOPROXY, "*");
-    else if (proxy_of(request)) SET(CURLOPT_PROXY, proxy_of(request));
+    if (request->direct)
+        SET(CURLOPT_NOPROXY, "*");
+    else if (proxy_of(request))
+        SET(CURLOPT_PROXY, proxy_of(request));
     if (strcmp(request->method, "HEAD") == 0) {
         SET(CURLOPT_NOBODY, 1L);
     } else if (strcmp(request->method, "GET") != 0) {
@@ -310,11 +314,12 @@ static void describe_refusal(const rn__http_request *request, const rn__http_ans
                        : status == RN_STATUS_NOT_FOUND           ? "not found"
                        : status == RN_STATUS_FAILED_PRECONDITION ? "changed while it was being read"
                                                                  : "the storage does not serve it";
-    RN_FAIL(err, status, "%s: %s: HTTP %ld%s%s%s%s%s", request->what, text, answer->code, *reason ? " " : "", reason, *who ? " (asked " : "", who,
-            *who ? ")" : "");
+    RN_FAIL(err, status, "%s: %s: HTTP %ld%s%s%s%s%s", request->what, text, answer->code, *reason ? " " : "", reason,
+            *who ? " (asked " : "", who, *who ? ")" : "");
 }
 
-static rn__http_verdict failed_for_now(rn__http_client *client, const rn__http_answer *answer, rn__http_tries *tries, int64_t *delay_ms, rn_error *err)
+static rn__http_verdict failed_for_now(rn__http_client *client, const rn__http_answer *answer, rn__http_tries *tries, int64_t *delay_ms,
+                                       rn_error *err)
 {
     if (tries->failed++ < client->max_retries) {
         *delay_ms = next_delay(client, tries->failed, answer);

@@ -8,7 +8,8 @@
 #include "loader/storage_text.h"
 
 typedef struct rn__http_client {
-    CURLM *single, *multi; /* for rn__http_run, which may be called while others are under way, and for those; both keep connections alive */
+    CURLM *single,
+        *multi; /* for rn__http_run, which may be called while others are under way, and for those; both keep connections alive */
     atomic_bool cancelled;
     int32_t max_retries;
     int64_t timeout_ms;
@@ -27,7 +28,8 @@ typedef struct rn__http_answer rn__http_answer;
 typedef struct rn__http_site {
     /* Adds headers just before an attempt; may change the URL. */
     rn_status (*sign)(void *context, rn__http_request *request, rn_error *err);
-    /* An attempt was refused: whether another one may do better, because credentials (or the region) were out of date and have been dropped. */
+    /* An attempt was refused: whether another one may do better, because credentials (or the region) were out of date and have been
+     * dropped. */
     bool (*renew)(void *context, const rn__http_answer *answer);
     /* Whether a refusal that is neither 401 nor 403 is about who asks all the same. */
     bool (*denies)(void *context, const rn__http_answer *answer);

@@ -1,5 +1,5 @@
-/* The JSON that storages and metadata services answer with: GCS's listings, tokens, keys. Field names: cloud.google.com/storage/docs/json_api/v1/objects
- * and docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html. */
+/* The JSON that storages and metadata services answer with: GCS's listings, tokens, keys. Field names:
+ * cloud.google.com/storage/docs/json_api/v1/objects and docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html. */
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -61,7 +61,8 @@ static rn_status add_item(const json_t *item, const char *prefix, rn__objects *o
     rn__check check = {0};
     uint64_t size;
     if (!name || !size_of(item, &size) || strncmp(name, prefix, strlen(prefix)) != 0)
-        return RN_FAIL(err, RN_STATUS_UNAVAILABLE, "the storage answered with a listing that has an object without name or size, or one that was not asked for");
+        return RN_FAIL(err, RN_STATUS_UNAVAILABLE,
+                       "the storage answered with a listing that has an object without name or size, or one that was not asked for");
     rn__check_improve_base64(&check, RN__CHECK_MD5, text_of(item, "md5Hash"));
     rn__check_improve_base64(&check, RN__CHECK_CRC32C, text_of(item, "crc32c"));
     return rn__objects_add(out, name + strlen(prefix), size, generation ? generation : "", &check, err);
@@ -75,10 +76,12 @@ rn_status rn__gs_parse_page(const char *bytes, size_t count, const char *prefix,
     RN_TRY(parse(bytes, count, &root, err));
     const json_t *items = json_object_get(root, "items");
     const char *token = text_of(root, "nextPageToken");
-    rn_status status = items && !json_is_array(items) ? RN_FAIL(err, RN_STATUS_UNAVAILABLE, "the storage answered with a listing whose items are no list") : RN_STATUS_OK;
-    json_array_foreach(items, i, item)
-        if (status == RN_STATUS_OK) status = add_item(item, prefix, out, err);
-    if (status == RN_STATUS_OK && token && !(*next = strdup(token))) status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for the storage's answer");
+    rn_status status = items && !json_is_array(items)
+                           ? RN_FAIL(err, RN_STATUS_UNAVAILABLE, "the storage answered with a listing whose items are no list")
+                           : RN_STATUS_OK;
+    json_array_foreach(items, i, item) if (status == RN_STATUS_OK) status = add_item(item, prefix, out, err);
+    if (status == RN_STATUS_OK && token && !(*next = strdup(token)))
+        status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for the storage's answer");
     json_decref(root);
     return status;
 }

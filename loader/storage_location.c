@@ -24,7 +24,8 @@ static rn_status check_bucket(const rn__location *location, const char *url, rn_
     const char *bucket = location->bucket;
     const size_t length = strlen(bucket);
     if (length >= 3 && length <= 222 && !bucket[strspn(bucket, letters)] && bucket[0] != '.' && !strstr(bucket, "..")) return RN_STATUS_OK;
-    return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%.*s: expected %s://bucket/path, found the bucket \"%.*s\"", SHOWN, url, location->kind->scheme, SHOWN, bucket);
+    return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%.*s: expected %s://bucket/path, found the bucket \"%.*s\"", SHOWN, url,
+                   location->kind->scheme, SHOWN, bucket);
 }
 
 /* A password in a URL would stand in every message about it, which must not begin here. */
@@ -32,10 +33,12 @@ static rn_status check_web(const char *url, const char *rest, rn_error *err)
 {
     const size_t authority = strcspn(rest, "/?#");
     if (memchr(rest, '@', authority))
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "a URL with a name and password before its host: expected none, they would be in every log");
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
+                       "a URL with a name and password before its host: expected none, they would be in every log");
     if (authority == 0) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%.*s: expected a host", SHOWN, url);
     if (rest[strcspn(rest, "?#")])
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%.*s: expected a path that ends with it, found a query or fragment", (int)(rest - url + strcspn(rest, "?#")), url);
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%.*s: expected a path that ends with it, found a query or fragment",
+                       (int)(rest - url + strcspn(rest, "?#")), url);
     return RN_STATUS_OK;
 }
 
@@ -50,8 +53,10 @@ rn_status rn__location_parse(const char *url, rn__location *out, rn_error *err)
     const char *rest = strstr(url, "://") + 3;
     *out = (rn__location){0};
     for (int i = 0; i < KIND_COUNT; i++)
-        if (strlen(kinds[i]->scheme) == (size_t)(rest - 3 - url) && strncmp(url, kinds[i]->scheme, (size_t)(rest - 3 - url)) == 0) out->kind = kinds[i];
-    if (!out->kind) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%.*s: expected a directory, gs://, s3://, http:// or https://", SHOWN, url);
+        if (strlen(kinds[i]->scheme) == (size_t)(rest - 3 - url) && strncmp(url, kinds[i]->scheme, (size_t)(rest - 3 - url)) == 0)
+            out->kind = kinds[i];
+    if (!out->kind)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%.*s: expected a directory, gs://, s3://, http:// or https://", SHOWN, url);
     if (is_web(out->kind)) RN_TRY(check_web(url, rest, err));
     const char *bucket = is_web(out->kind) ? url : rest;
     const size_t bucket_bytes = (size_t)(rest - bucket) + strcspn(rest, "/");
@@ -76,8 +81,8 @@ rn_status rn_storage_check_url(const char *url, rn_error *err)
 void rn__location_url(const rn__location *location, const char *name, char *out, size_t out_bytes)
 {
     const bool below = name && *name && !location->file;
-    snprintf(out, out_bytes, "%s%s%s%s%s%s%s", is_web(location->kind) ? "" : location->kind->scheme, is_web(location->kind) ? "" : "://", location->bucket,
-             *location->key ? "/" : "", location->key, below ? "/" : "", below ? name : "");
+    snprintf(out, out_bytes, "%s%s%s%s%s%s%s", is_web(location->kind) ? "" : location->kind->scheme, is_web(location->kind) ? "" : "://",
+             location->bucket, *location->key ? "/" : "", location->key, below ? "/" : "", below ? name : "");
 }
 
 rn_status rn__location_key(const rn__location *location, const char *name, char out[RN__OBJECT_NAME_BYTES], rn_error *err)
@@ -86,7 +91,8 @@ rn_status rn__location_key(const rn__location *location, const char *name, char 
         strcpy(out, location->key);
         return RN_STATUS_OK;
     }
-    if (snprintf(out, RN__OBJECT_NAME_BYTES, "%s%s%s", location->key, *location->key ? "/" : "", name) < RN__OBJECT_NAME_BYTES) return RN_STATUS_OK;
+    if (snprintf(out, RN__OBJECT_NAME_BYTES, "%s%s%s", location->key, *location->key ? "/" : "", name) < RN__OBJECT_NAME_BYTES)
+        return RN_STATUS_OK;
     return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%.100s...: the object's name is too long", location->key);
 }
 

@@ -12,7 +12,8 @@ static bool is_file_name(const char *name)
     if (strlen(name) >= RN__OBJECT_NAME_BYTES) return false;
     for (const char *part = name;;) {
         const size_t length = strcspn(part, "/");
-        if (length == 0 || length > MOST_PART || strncmp(part, ".", length) == 0 || (length == 2 && strncmp(part, "..", 2) == 0)) return false;
+        if (length == 0 || length > MOST_PART || strncmp(part, ".", length) == 0 || (length == 2 && strncmp(part, "..", 2) == 0))
+            return false;
         if (!part[length]) return true;
         part += length + 1;
     }
@@ -21,7 +22,8 @@ static bool is_file_name(const char *name)
 static rn_status reserve(rn__objects *objects, rn_error *err)
 {
     if (objects->count == RN__MOST_OBJECTS)
-        return RN_FAIL(err, RN_STATUS_UNAVAILABLE, "more than %d objects: expected the path of one model, not of a whole bucket", RN__MOST_OBJECTS);
+        return RN_FAIL(err, RN_STATUS_UNAVAILABLE, "more than %d objects: expected the path of one model, not of a whole bucket",
+                       RN__MOST_OBJECTS);
     if ((objects->count & (objects->count - 1)) != 0) return RN_STATUS_OK; /* full at every power of two */
     rn__object *grown = realloc(objects->at, (objects->count ? 2 * (size_t)objects->count : 1) * sizeof *grown);
     if (!grown) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a listing");

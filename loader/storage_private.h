@@ -42,7 +42,8 @@ uint64_t rn__objects_stamp(const rn__objects *objects);
 
 typedef struct rn__store_kind rn__store_kind;
 
-/* A URL taken apart. key: without slash in front or at the end; empty: the whole bucket. file: the key is one object, a model.safetensors. */
+/* A URL taken apart. key: without slash in front or at the end; empty: the whole bucket. file: the key is one object, a model.safetensors.
+ */
 typedef struct rn__location {
     const rn__store_kind *kind;
     char bucket[512]; /* of http(s): scheme, host and port */
@@ -78,9 +79,10 @@ extern const rn__store_kind rn__store_s3, rn__store_gs, rn__store_http, rn__stor
 
 /* ---- downloading: storage_download.c ---- */
 
-/* Brings objects of `location` into `folder`: in parts and side by side, resumed where an earlier call left off; the file that makes it a version
- * comes last. Files that are there with the right size (verify: and checksum) stay. */
-rn_status rn__download(rn__store *store, const rn__location *location, rn__objects *objects, const char *folder, bool verify, rn_error *err);
+/* Brings objects of `location` into `folder`: in parts and side by side, resumed where an earlier call left off; the file that makes it a
+ * version comes last. Files that are there with the right size (verify: and checksum) stay. */
+rn_status rn__download(rn__store *store, const rn__location *location, rn__objects *objects, const char *folder, bool verify,
+                       rn_error *err);
 
 /* ---- the cache: storage_cache.c ---- */
 
@@ -93,8 +95,8 @@ typedef struct rn__cache {
 rn_status rn__cache_open(rn__cache *cache, rn_error *err);
 /* The entry `name`, locked against removal: *fd -1 when there is none. */
 rn_status rn__cache_find(const rn__cache *cache, const char *name, int *fd, rn_error *err);
-/* A directory in which the entry `name` can be made, locked for this process alone: the same one as last time, with what is in it. *fd -1: somebody
- * else is making it. */
+/* A directory in which the entry `name` can be made, locked for this process alone: the same one as last time, with what is in it. *fd -1:
+ * somebody else is making it. */
 rn_status rn__cache_begin(const rn__cache *cache, const char *name, int *fd, rn_error *err);
 /* Removes entries used longest ago until `bytes` more fit, except `name` and what is locked. INVALID_ARGUMENT: they never will. */
 rn_status rn__cache_make_room(const rn__cache *cache, const char *name, uint64_t bytes, rn_error *err);

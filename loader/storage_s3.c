@@ -1,5 +1,5 @@
-/* s3://bucket/key: Amazon S3 and what speaks its protocol. The bucket is in the host's name with AWS, where its name can be in a certificate, and in the
- * path everywhere else. A wrong region is corrected by what S3 answers to the first request. */
+/* s3://bucket/key: Amazon S3 and what speaks its protocol. The bucket is in the host's name with AWS, where its name can be in a
+ * certificate, and in the path everywhere else. A wrong region is corrected by what S3 answers to the first request. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,8 +54,10 @@ static rn_status correct_host(const rn__store *store, rn__http_request *r, rn_er
     rn__buffer url = {0};
     const char *domain = strstr(r->url, ".amazonaws.com");
     if (!domain) return RN_STATUS_OK;
-    if (in_host_name(store)) rn__buffer_format(&url, "https://%s.s3.%s%s", store->bucket, s->region, domain);
-    else rn__buffer_format(&url, "https://s3.%s%s", s->region, domain);
+    if (in_host_name(store))
+        rn__buffer_format(&url, "https://%s.s3.%s%s", store->bucket, s->region, domain);
+    else
+        rn__buffer_format(&url, "https://s3.%s%s", s->region, domain);
     free(r->url);
     r->url = NULL;
     return rn__buffer_take(&url, &r->url, err);
@@ -69,10 +71,12 @@ static rn_status add_signature(const s3 *s, const rn__aws_keys *keys, rn__http_r
     strftime(time_text, sizeof time_text, "%Y%m%dT%H%M%SZ", gmtime_r(&now, &parts));
     const char *authority = strstr(r->url, "://") + 3, *query = strchr(r->url, '?');
     const size_t authority_bytes = strcspn(authority, "/?"), path_bytes = strcspn(authority + authority_bytes, "?");
-    if (authority_bytes >= sizeof host || path_bytes >= sizeof path) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%s: the URL is too long", r->what);
+    if (authority_bytes >= sizeof host || path_bytes >= sizeof path)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%s: the URL is too long", r->what);
     snprintf(host, sizeof host, "%.*s", (int)authority_bytes, authority);
     snprintf(path, sizeof path, "%.*s", (int)path_bytes, authority + authority_bytes);
-    const rn__aws_header headers[] = {{"host", host}, {"x-amz-content-sha256", empty_sha256}, {"x-amz-date", time_text}, {"x-amz-security-token", keys->token}};
+    const rn__aws_header headers[] = {
+        {"host", host}, {"x-amz-content-sha256", empty_sha256}, {"x-amz-date", time_text}, {"x-amz-security-token", keys->token}};
     const rn__aws_signing signing = {.method = r->method,
                                      .path = path,
                                      .query = query ? query + 1 : "",
@@ -120,7 +124,8 @@ static bool correct_region(s3 *s, const rn__http_answer *answer)
 
 static bool is_out_of_date(const rn__http_answer *answer)
 {
-    static const char *const codes[] = {"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired", "RequestExpired", "InvalidAccessKeyId"};
+    static const char *const codes[] = {"ExpiredToken",         "ExpiredTokenException", "InvalidToken",
+                                        "TokenRefreshRequired", "RequestExpired",        "InvalidAccessKeyId"};
     char code[64], message[8];
     rn__s3_parse_error(answer->body.at, answer->body.bytes, code, sizeof code, message, sizeof message);
     if (answer->code == 401) return true;
@@ -179,7 +184,8 @@ static rn_status open_store(rn__store *store, rn_error *err)
     s->endpoint = endpoint ? endpoint : rn__env("AWS_ENDPOINT_URL");
     if (s->endpoint && strncmp(s->endpoint, "http://", 7) != 0 && strncmp(s->endpoint, "https://", 8) != 0)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "AWS_ENDPOINT_URL: expected http://... or https://..., found \"%s\"", s->endpoint);
-    store->site = (rn__http_site){.sign = sign, .renew = renew, .denies = denies, .explain = explain, .identify = identify, .context = store};
+    store->site =
+        (rn__http_site){.sign = sign, .renew = renew, .denies = denies, .explain = explain, .identify = identify, .context = store};
     return rn__aws_credentials_create(store->http, &s->credentials, err);
 }
 
@@ -270,4 +276,5 @@ static rn_status get(rn__store *store, const char *key, const rn__object *object
     return object->tag[0] ? rn__http_set_condition(out, "If-Match: ", object->tag, err) : RN_STATUS_OK;
 }
 
-const rn__store_kind rn__store_s3 = {.scheme = "s3", .open = open_store, .close = close_store, .list_page = list_page, .examine = examine, .get = get};
+const rn__store_kind rn__store_s3 = {
+    .scheme = "s3", .open = open_store, .close = close_store, .list_page = list_page, .examine = examine, .get = get};

@@ -77,7 +77,8 @@ rn_status rn__s3_parse_page(const char *bytes, size_t count, const char *prefix,
 {
     page p = {.prefix = prefix, .out = out};
     rn_status status = rn__xml_read(bytes, count, on_element, &p, err);
-    if (status == RN_STATUS_OK && !p.listing) status = RN_FAIL(err, RN_STATUS_UNAVAILABLE, "the storage answered with XML that is no listing");
+    if (status == RN_STATUS_OK && !p.listing)
+        status = RN_FAIL(err, RN_STATUS_UNAVAILABLE, "the storage answered with XML that is no listing");
     if (status == RN_STATUS_OK && p.truncated && (!p.next || !*p.next)) status = damaged("more pages and no token for them", err);
     if (status != RN_STATUS_OK || !p.truncated) {
         free(p.next);

@@ -66,7 +66,8 @@ static bool derive_key(const rn__aws_signing *s, uint8_t key[HASH_BYTES])
     rn__buffer first = {0};
     rn__buffer_format(&first, "AWS4%s", s->secret);
     const bool good = !first.failed && hmac(first.at, first.bytes, s->time, DATE_BYTES, key) &&
-                      hmac(key, HASH_BYTES, s->region, strlen(s->region), key) && hmac(key, HASH_BYTES, s->service, strlen(s->service), key) &&
+                      hmac(key, HASH_BYTES, s->region, strlen(s->region), key) &&
+                      hmac(key, HASH_BYTES, s->service, strlen(s->service), key) &&
                       hmac(key, HASH_BYTES, "aws4_request", strlen("aws4_request"), key);
     rn__buffer_deinit(&first);
     return good;
@@ -84,7 +85,8 @@ rn_status rn__aws_sign(const rn__aws_signing *s, char **out, rn_error *err)
     rn__buffer_deinit(&text);
     if (!good) return RN_FAIL(err, RN_STATUS_INTERNAL, "no HMAC-SHA-256 for a signature");
     rn__hex_encode(digest, HASH_BYTES, signature);
-    rn__buffer_format(&value, "AWS4-HMAC-SHA256 Credential=%s/%.8s/%s/%s/aws4_request, SignedHeaders=", s->id, s->time, s->region, s->service);
+    rn__buffer_format(&value, "AWS4-HMAC-SHA256 Credential=%s/%.8s/%s/%s/aws4_request, SignedHeaders=", s->id, s->time, s->region,
+                      s->service);
     put_names(&value, s);
     rn__buffer_format(&value, ", Signature=%s", signature);
     return rn__buffer_take(&value, out, err);

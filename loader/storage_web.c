@@ -1,5 +1,5 @@
-/* http://host/path and https://host/path: a plain web server, which cannot list. <path>/SHA256SUMS says what there is, in the format of sha256sum: made
- * last, when everything that it names has been put there. No credentials. */
+/* http://host/path and https://host/path: a plain web server, which cannot list. <path>/SHA256SUMS says what there is, in the format of
+ * sha256sum: made last, when everything that it names has been put there. No credentials. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +51,8 @@ rn_status rn__http_parse_sums(const char *bytes, size_t count, rn__objects *out,
                 rn__check_improve_hex(&check, RN__CHECK_SHA256, hash);
             }
             if (!check.kind || length - NAME_AT >= sizeof name || memchr(line, '\0', length))
-                return RN_FAIL(err, RN_STATUS_DATA_LOSS, "%s: line %d: expected 64 hexadecimal digits, two spaces and a name", sums_name, number);
+                return RN_FAIL(err, RN_STATUS_DATA_LOSS, "%s: line %d: expected 64 hexadecimal digits, two spaces and a name", sums_name,
+                               number);
             snprintf(name, sizeof name, "%.*s", (int)(length - NAME_AT), line + NAME_AT);
             RN_TRY(rn__objects_add(out, strncmp(name, "./", 2) == 0 ? name + 2 : name, 0, hash, &check, err));
         }
@@ -110,7 +111,8 @@ static rn_status examine(rn__store *store, const char *key, const char *what, rn
         if (!*length || *end || object->size > INT64_MAX)
             status = RN_FAIL(err, RN_STATUS_UNAVAILABLE, "%s: the server does not tell its size: expected Content-Length", what);
     }
-    if (status == RN_STATUS_OK && !object->tag && !(object->tag = strdup(tag))) status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a listing");
+    if (status == RN_STATUS_OK && !object->tag && !(object->tag = strdup(tag)))
+        status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a listing");
     rn__http_answer_deinit(&answer);
     rn__http_request_deinit(&request);
     return status;
@@ -161,5 +163,7 @@ static rn_status get(rn__store *store, const char *key, const rn__object *object
     return make_url(store, key, out, err);
 }
 
-const rn__store_kind rn__store_http = {.scheme = "http", .open = open_store, .close = close_store, .list_page = list_page, .examine = examine, .get = get};
-const rn__store_kind rn__store_https = {.scheme = "https", .open = open_store, .close = close_store, .list_page = list_page, .examine = examine, .get = get};
+const rn__store_kind rn__store_http = {
+    .scheme = "http", .open = open_store, .close = close_store, .list_page = list_page, .examine = examine, .get = get};
+const rn__store_kind rn__store_https = {
+    .scheme = "https", .open = open_store, .close = close_store, .list_page = list_page, .examine = examine, .get = get};

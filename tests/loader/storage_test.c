@@ -23,8 +23,8 @@ static void expect_signature(const rn__aws_signing *signing, const char *names, 
     char *value, expected[1024];
     rn_error err;
     assert_int_equal(rn__aws_sign(signing, &value, &err), RN_STATUS_OK);
-    snprintf(expected, sizeof expected, "AWS4-HMAC-SHA256 Credential=%s/%.8s/%s/%s/aws4_request, SignedHeaders=%s, Signature=%s", signing->id, signing->time,
-             signing->region, signing->service, names, signature);
+    snprintf(expected, sizeof expected, "AWS4-HMAC-SHA256 Credential=%s/%.8s/%s/%s/aws4_request, SignedHeaders=%s, Signature=%s",
+             signing->id, signing->time, signing->region, signing->service, names, signature);
     assert_string_equal(value, expected);
     free(value);
 }
@@ -34,8 +34,16 @@ static void test_signature_suite(void **state)
 {
     (void)state;
     const rn__aws_header headers[] = {{"host", "example.amazonaws.com"}, {"x-amz-date", "20150830T123600Z"}};
-    const rn__aws_signing base = {.method = "GET", .path = "/", .query = "", .headers = headers, .header_count = 2, .payload_sha256 = EMPTY_SHA256,
-                                  .time = "20150830T123600Z", .region = "us-east-1", .service = "service", .id = "AKIDEXAMPLE",
+    const rn__aws_signing base = {.method = "GET",
+                                  .path = "/",
+                                  .query = "",
+                                  .headers = headers,
+                                  .header_count = 2,
+                                  .payload_sha256 = EMPTY_SHA256,
+                                  .time = "20150830T123600Z",
+                                  .region = "us-east-1",
+                                  .service = "service",
+                                  .id = "AKIDEXAMPLE",
                                   .secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"};
     rn__aws_signing signing = base;
     static const char names[] = "host;x-amz-date";
@@ -51,12 +59,24 @@ static void test_signature_suite(void **state)
 static void test_signature_s3(void **state)
 {
     (void)state;
-    const rn__aws_header with_range[] = {{"host", "examplebucket.s3.amazonaws.com"}, {"range", "bytes=0-9"}, {"x-amz-content-sha256", EMPTY_SHA256}, {"x-amz-date", "20130524T000000Z"}};
+    const rn__aws_header with_range[] = {{"host", "examplebucket.s3.amazonaws.com"},
+                                         {"range", "bytes=0-9"},
+                                         {"x-amz-content-sha256", EMPTY_SHA256},
+                                         {"x-amz-date", "20130524T000000Z"}};
     const rn__aws_header plain[] = {with_range[0], with_range[2], with_range[3]};
-    rn__aws_signing signing = {.method = "GET", .path = "/test.txt", .query = "", .headers = with_range, .header_count = COUNT(with_range),
-                               .payload_sha256 = EMPTY_SHA256, .time = "20130524T000000Z", .region = "us-east-1", .service = "s3",
-                               .id = "AKIAIOSFODNN7EXAMPLE", .secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"};
-    expect_signature(&signing, "host;range;x-amz-content-sha256;x-amz-date", "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41");
+    rn__aws_signing signing = {.method = "GET",
+                               .path = "/test.txt",
+                               .query = "",
+                               .headers = with_range,
+                               .header_count = COUNT(with_range),
+                               .payload_sha256 = EMPTY_SHA256,
+                               .time = "20130524T000000Z",
+                               .region = "us-east-1",
+                               .service = "s3",
+                               .id = "AKIAIOSFODNN7EXAMPLE",
+                               .secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"};
+    expect_signature(&signing, "host;range;x-amz-content-sha256;x-amz-date",
+                     "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41");
     signing.path = "/";
     signing.query = "lifecycle";
     signing.headers = plain;
@@ -206,12 +226,15 @@ static void test_names(void **state)
 
 /* ---- listings ---- */
 
-static const char page[] = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b</Name><Prefix>m/</Prefix>"
-                           "<EncodingType>url</EncodingType><IsTruncated>true</IsTruncated><NextContinuationToken>a&amp;b=</NextContinuationToken>"
-                           "<Contents><Key>m/</Key><Size>0</Size></Contents>"
-                           "<Contents><Key>m/1/a+b%2Bc</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>&quot;25f9e794323b453885f5181f1b624d0b&quot;</ETag><Size>12</Size>"
-                           "<Owner><ID>x</ID></Owner><StorageClass>STANDARD</StorageClass></Contents>"
-                           "<Contents><Key>m/1/saved_model.pb</Key><ETag>\"x-2\"</ETag><Size>9223372036854775807</Size></Contents></ListBucketResult>";
+static const char page[] =
+    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult "
+    "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b</Name><Prefix>m/</Prefix>"
+    "<EncodingType>url</EncodingType><IsTruncated>true</IsTruncated><NextContinuationToken>a&amp;b=</NextContinuationToken>"
+    "<Contents><Key>m/</Key><Size>0</Size></Contents>"
+    "<Contents><Key>m/1/a+b%2Bc</Key><LastModified>2026-01-01T00:00:00.000Z</"
+    "LastModified><ETag>&quot;25f9e794323b453885f5181f1b624d0b&quot;</ETag><Size>12</Size>"
+    "<Owner><ID>x</ID></Owner><StorageClass>STANDARD</StorageClass></Contents>"
+    "<Contents><Key>m/1/saved_model.pb</Key><ETag>\"x-2\"</ETag><Size>9223372036854775807</Size></Contents></ListBucketResult>";
 
 static rn_status parse(const char *text, size_t bytes, rn__objects *objects, char **next, rn_error *err)
 {
@@ -285,7 +308,8 @@ static void test_refused_s3_pages(void **state)
     expect_refused("<!DOCTYPE x [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;\">]><ListBucketResult>&b;</ListBucketResult>", "a document type");
     expect_refused("<ListBucketResult><Contents><Key>m/a</Key></Contents></ListBucketResult>", "without name or size");
     expect_refused("<ListBucketResult><Contents><Key>m/a</Key><Size>-1</Size></Contents></ListBucketResult>", "size that is no number");
-    expect_refused("<ListBucketResult><Contents><Key>m/a</Key><Size>99999999999999999999</Size></Contents></ListBucketResult>", "size that is no number");
+    expect_refused("<ListBucketResult><Contents><Key>m/a</Key><Size>99999999999999999999</Size></Contents></ListBucketResult>",
+                   "size that is no number");
     expect_refused("<ListBucketResult><Contents><Key>m/%zz</Key><Size>1</Size></Contents></ListBucketResult>", "not well encoded");
     expect_refused("<ListBucketResult><Contents><Key>other</Key><Size>1</Size></Contents></ListBucketResult>", "not asked for");
     expect_refused("<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>", "no token");
@@ -302,8 +326,11 @@ static void test_refused_s3_pages(void **state)
 static void test_s3_error(void **state)
 {
     (void)state;
-    static const char text[] = "<Error><Code>ExpiredToken</Code><Message>The provided token\nhas expired.</Message><Token-0>SECRET</Token-0></Error>";
-    static const char sts[] = "<ErrorResponse xmlns=\"x\"><Error><Type>Sender</Type><Code>InvalidIdentityToken</Code><Message>m</Message></Error></ErrorResponse>";
+    static const char text[] =
+        "<Error><Code>ExpiredToken</Code><Message>The provided token\nhas expired.</Message><Token-0>SECRET</Token-0></Error>";
+    static const char sts[] =
+        "<ErrorResponse "
+        "xmlns=\"x\"><Error><Type>Sender</Type><Code>InvalidIdentityToken</Code><Message>m</Message></Error></ErrorResponse>";
     char code[32], message[64];
     rn__s3_parse_error(text, strlen(text), code, sizeof code, message, sizeof message);
     assert_string_equal(code, "ExpiredToken");
@@ -319,8 +346,10 @@ static void test_s3_error(void **state)
 static void test_sts(void **state)
 {
     (void)state;
-    static const char text[] = "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>A</AccessKeyId><SecretAccessKey>B</SecretAccessKey>"
-                               "<SessionToken>C</SessionToken><Expiration>2030-01-01T00:00:00.5Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>";
+    static const char text[] = "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>A</"
+                               "AccessKeyId><SecretAccessKey>B</SecretAccessKey>"
+                               "<SessionToken>C</SessionToken><Expiration>2030-01-01T00:00:00.5Z</Expiration></Credentials></"
+                               "AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>";
     rn__aws_keys keys;
     rn_error err;
     assert_int_equal(rn__aws_parse_sts(text, strlen(text), &keys, &err), RN_STATUS_OK);
@@ -336,8 +365,10 @@ static void test_sts(void **state)
     }
 }
 
-static const char json[] = "{\"kind\": \"storage#objects\", \"nextPageToken\": \"T\", \"items\": [{\"name\": \"m/1/saved_model.pb\", \"size\": \"9\", \"generation\": \"17\","
-                           "\"md5Hash\": \"JfnnlDI7RTiF9RgfG2JNCw==\", \"crc32c\": \"4waSgw==\"}, {\"name\": \"m/\", \"size\": \"0\"}, {\"name\": \"m/1/b\", \"size\": 3}]}";
+static const char json[] = "{\"kind\": \"storage#objects\", \"nextPageToken\": \"T\", \"items\": [{\"name\": \"m/1/saved_model.pb\", "
+                           "\"size\": \"9\", \"generation\": \"17\","
+                           "\"md5Hash\": \"JfnnlDI7RTiF9RgfG2JNCw==\", \"crc32c\": \"4waSgw==\"}, {\"name\": \"m/\", \"size\": \"0\"}, "
+                           "{\"name\": \"m/1/b\", \"size\": 3}]}";
 
 static void test_gs_page(void **state)
 {
@@ -361,10 +392,19 @@ static void test_gs_page(void **state)
 static void test_damaged_gs_pages(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "[]", "null", "{\"items\": 1}", "{\"items\": [1]}", "{\"items\": [{\"name\": \"m/a\"}]}", "{\"items\": [{\"size\": \"1\"}]}",
-                                      "{\"items\": [{\"name\": \"m/a\", \"size\": \"-1\"}]}", "{\"items\": [{\"name\": \"m/a\", \"size\": -1}]}",
-                                      "{\"items\": [{\"name\": \"m/a\", \"size\": \"1x\"}]}", "{\"items\": [{\"name\": \"x\", \"size\": \"1\"}]}",
-                                      "{\"items\": [{\"name\": \"m/a\", \"size\": \"99999999999999999999\"}]}", "<html/>"};
+    static const char *const bad[] = {"",
+                                      "[]",
+                                      "null",
+                                      "{\"items\": 1}",
+                                      "{\"items\": [1]}",
+                                      "{\"items\": [{\"name\": \"m/a\"}]}",
+                                      "{\"items\": [{\"size\": \"1\"}]}",
+                                      "{\"items\": [{\"name\": \"m/a\", \"size\": \"-1\"}]}",
+                                      "{\"items\": [{\"name\": \"m/a\", \"size\": -1}]}",
+                                      "{\"items\": [{\"name\": \"m/a\", \"size\": \"1x\"}]}",
+                                      "{\"items\": [{\"name\": \"x\", \"size\": \"1\"}]}",
+                                      "{\"items\": [{\"name\": \"m/a\", \"size\": \"99999999999999999999\"}]}",
+                                      "<html/>"};
     for (int i = 0; i < COUNT(bad); i++) {
         rn__objects objects = {0};
         char *next;
@@ -388,8 +428,10 @@ static void test_damaged_gs_pages(void **state)
 static void test_tokens(void **state)
 {
     (void)state;
-    static const char google[] = "{\"access_token\": \"T0KEN\", \"expires_in\": 3599}", injected[] = "{\"access_token\": \"a\\r\\nX: y\", \"expires_in\": 1}";
-    static const char keys_text[] = "{\"AccessKeyId\": \"A\", \"SecretAccessKey\": \"B\", \"Token\": \"C\", \"Expiration\": \"2030-01-01T00:00:00Z\", \"RoleArn\": \"arn:x\"}";
+    static const char google[] = "{\"access_token\": \"T0KEN\", \"expires_in\": 3599}",
+                      injected[] = "{\"access_token\": \"a\\r\\nX: y\", \"expires_in\": 1}";
+    static const char keys_text[] = "{\"AccessKeyId\": \"A\", \"SecretAccessKey\": \"B\", \"Token\": \"C\", \"Expiration\": "
+                                    "\"2030-01-01T00:00:00Z\", \"RoleArn\": \"arn:x\"}";
     char *token;
     int64_t lifetime_s;
     rn__aws_keys keys;
@@ -412,8 +454,10 @@ static void test_tokens(void **state)
 static void test_sums(void **state)
 {
     (void)state;
-    static const char text[] = EMPTY_SHA256 "  1/saved_model.pb\r\n\n" EMPTY_SHA256 " *./1/a b\n" EMPTY_SHA256 "  ../../etc/passwd\n" EMPTY_SHA256 "  last";
-    static const char *const bad[] = {"no hash  name\n", EMPTY_SHA256 "\n", EMPTY_SHA256 "  \n", EMPTY_SHA256 " name\n", "zz" EMPTY_SHA256 "  x\n", "<html>\n"};
+    static const char text[] =
+        EMPTY_SHA256 "  1/saved_model.pb\r\n\n" EMPTY_SHA256 " *./1/a b\n" EMPTY_SHA256 "  ../../etc/passwd\n" EMPTY_SHA256 "  last";
+    static const char *const bad[] = {"no hash  name\n",      EMPTY_SHA256 "\n",         EMPTY_SHA256 "  \n",
+                                      EMPTY_SHA256 " name\n", "zz" EMPTY_SHA256 "  x\n", "<html>\n"};
     rn__objects objects = {0};
     rn_error err;
     assert_int_equal(rn__http_parse_sums(text, strlen(text), &objects, &err), RN_STATUS_OK);
@@ -433,11 +477,21 @@ static void test_sums(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_signature_suite), cmocka_unit_test(test_signature_s3),    cmocka_unit_test(test_encoding),
-        cmocka_unit_test(test_checks),          cmocka_unit_test(test_locations),       cmocka_unit_test(test_names),
-        cmocka_unit_test(test_s3_page),         cmocka_unit_test(test_damaged_s3_page), cmocka_unit_test(test_refused_s3_pages),
-        cmocka_unit_test(test_s3_error),        cmocka_unit_test(test_sts),             cmocka_unit_test(test_gs_page),
-        cmocka_unit_test(test_damaged_gs_pages), cmocka_unit_test(test_tokens),         cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_signature_suite),
+        cmocka_unit_test(test_signature_s3),
+        cmocka_unit_test(test_encoding),
+        cmocka_unit_test(test_checks),
+        cmocka_unit_test(test_locations),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_s3_page),
+        cmocka_unit_test(test_damaged_s3_page),
+        cmocka_unit_test(test_refused_s3_pages),
+        cmocka_unit_test(test_s3_error),
+        cmocka_unit_test(test_sts),
+        cmocka_unit_test(test_gs_page),
+        cmocka_unit_test(test_damaged_gs_pages),
+        cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_sums),
     };
     return cmocka_run_group_tests_name("storage", tests, NULL, NULL);
 }

@@ -180,10 +180,12 @@ def test_not_found(storage, fetch):
 
 
 def test_forbidden(storage, fetch):
-    storage.proxy.rule(to("", "GET"), s3_error(403, "AccessDenied", "Access Denied") if storage.scheme == "s3" else status(403, b'{"error": {"message": "no access"}}'), -1)
+    refusal = s3_error(403, "AccessDenied", "Access Denied") if storage.scheme == "s3" else status(403, b'{"error": {"message": "no access"}}')
+    storage.proxy.rule(to(""), refusal, -1)
     log = fetch(storage, storage.url("m"), code=77)
     assert storage.url("m") in log and "permission denied: HTTP 403" in log and len(log.splitlines()) == 1
-    assert {"s3": "AccessDenied: Access Denied (asked with the access key ...WXYZ of AWS_ACCESS_KEY_ID)", "gs": "no access (asked without credentials, as emulators are)",
+    assert {"s3": "AccessDenied: Access Denied (asked with the access key ...WXYZ of AWS_ACCESS_KEY_ID)",
+            "gs": "no access (asked without credentials, as emulators are)",
             "http": ""}[storage.scheme] in log
     storage.proxy.clear()
     storage.proxy.rule(to(VARIABLES), status(403), -1)
@@ -193,7 +195,8 @@ def test_forbidden(storage, fetch):
 def test_usage(fetch, build_dir):
     run = lambda *arguments: subprocess.run([build_dir / "resnetd", "fetch", *arguments], capture_output=True, text=True, env={**os.environ, **CLEAN})
     for message, *arguments in (("--from is needed",), ("--to is needed", "--from=s3://bucket/m"), ("expected a URL", "--from=/models", "--to=x"),
-                                ("expected a directory, gs://", "--from=ftp://h/m", "--to=x"), ("unknown argument \"--port=1\"", "--from=s3://bucket/m", "--port=1"),
+                                ("expected a directory, gs://", "--from=ftp://h/m", "--to=x"),
+                                ("unknown argument \"--port=1\"", "--from=s3://bucket/m", "--port=1"),
                                 ("name and password", "--from=http://u:p@h/m", "--to=x"), ("was not replaced", "--from=s3://$(B)/m", "--to=x"),
                                 ("--storage_max_retries: expected 0 to 100", "--from=s3://bucket/m", "--to=x", "--storage_max_retries=999")):
         ended = run(*arguments)
@@ -295,7 +298,8 @@ def test_checksums_of_s3(s3, fetch):
 
     def only(**headers):
         def action(request, answer):
-            answer.headers = [(k, v) for k, v in answer.headers if not k.lower().startswith("x-amz-checksum")] + [(k.replace("_", "-"), v) for k, v in headers.items()]
+            answer.headers = [(k, v) for k, v in answer.headers if not k.lower().startswith("x-amz-checksum")]
+            answer.headers += [(k.replace("_", "-"), v) for k, v in headers.items()]
             return answer
         return action
 
@@ -364,8 +368,8 @@ def test_web_identity_refused(s3, fetch, tmp_path):
 
 
 def keys_document(n):
-    return json.dumps({"AccessKeyId": f"ASIA{n}", "SecretAccessKey": f"SECRETofCONTAINER{n}", "Token": f"TOKENofCONTAINER{n}", "Expiration": "2035-01-01T00:00:00Z",
-                       "RoleArn": ROLE}).encode()
+    return json.dumps({"AccessKeyId": f"ASIA{n}", "SecretAccessKey": f"SECRETofCONTAINER{n}", "Token": f"TOKENofCONTAINER{n}",
+                       "Expiration": "2035-01-01T00:00:00Z", "RoleArn": ROLE}).encode()
 
 
 def test_container_credentials(s3, fetch, tmp_path):
@@ -381,7 +385,8 @@ def test_container_credentials(s3, fetch, tmp_path):
     assert all(h["x-amz-security-token"] == "TOKENofCONTAINER1" and "Credential=ASIA1/" in h["authorization"] for _, _, h in s3.proxy.requests)
     s3.proxy.rule(to(""), s3_error(403, "AccessDenied"), -1)
     assert f"(asked as role {ROLE}, by the container's credentials)" in fetch(s3, s3.url("m"), env=env, code=77, secrets=secrets)
-    assert "expected https:// or an address of this machine" in fetch(s3, s3.url("m"), env={**env, "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://example.com/"}, code=77)
+    env["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = "http://example.com/"
+    assert "expected https:// or an address of this machine" in fetch(s3, s3.url("m"), env=env, code=77)
     agent.stop()
 
 
@@ -432,7 +437,8 @@ def test_metadata_server_is_late(gcs, fetch):
     gcs.proxy.rule(to(""), status(403, b'{"error": {"message": "models@... does not have storage.objects.list access"}}'), -1)
     tokens = iter(["GOOGLEtokenTHREE"])
     log = fetch(gcs, gcs.url("m"), env=env, code=77)
-    assert "(asked as service account models@project.iam.gserviceaccount.com, of the metadata server)" in log and "does not have storage.objects.list access" in log
+    assert "(asked as service account models@project.iam.gserviceaccount.com, of the metadata server)" in log
+    assert "does not have storage.objects.list access" in log
     metadata.stop()
 
 
@@ -462,7 +468,8 @@ def test_service_account_file(gcs, fetch, tmp_path):
     key.public_key().verify(decode(signature), f"{head}.{claims}".encode(), padding.PKCS1v15(), hashes.SHA256())
     claims = json.loads(decode(claims))
     assert json.loads(decode(head)) == {"alg": "RS256", "typ": "JWT", "kid": "kid1"}
-    assert claims["iss"] == "sa@p.iam" and claims["aud"] == account["token_uri"] and claims["exp"] - claims["iat"] == 3600 and abs(claims["iat"] - time.time()) < 60
+    assert claims["iss"] == "sa@p.iam" and claims["aud"] == account["token_uri"] and claims["exp"] - claims["iat"] == 3600
+    assert abs(claims["iat"] - time.time()) < 60
     assert claims["scope"] == "https://www.googleapis.com/auth/devstorage.read_only"
     # Refused, and files that are none.
     endpoint.clear()

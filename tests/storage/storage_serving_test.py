@@ -11,8 +11,8 @@ from emulators import GCS, S3, SAMPLE, SECRET, Web
 from fault_proxy import after, cut, flip, s3_error, status, to
 
 PATIENCE_S = 60
-QUICK = ["--rest_api_port=0", "--port=-1", "--monitoring_port=0", "--storage_max_retries=1", "--storage_timeout_in_ms=1000", "--load_retry_interval_micros=300000",
-         "--enable_model_warmup=false"]
+QUICK = ["--rest_api_port=0", "--port=-1", "--monitoring_port=0", "--storage_max_retries=1", "--storage_timeout_in_ms=1000",
+         "--load_retry_interval_micros=300000", "--enable_model_warmup=false"]
 PIXELS = json.dumps({"instances": [[[[0.5, 0.25, 0.125]] * 64] * 64]})
 
 
@@ -80,7 +80,8 @@ def test_a_model_of_each_storage(storages, env, launch, tmp_path):
     for storage in storages.values():
         storage.upload(SAMPLE, "swap/1")
     config = tmp_path / "models.config"
-    config.write_text("model_config_list {" + "".join(f'config {{ name: "{n}" base_path: "{s.url("swap")}" model_platform: "tensorflow" }}' for n, s in storages.items()) + "}")
+    models = [f'config {{ name: "{name}" base_path: "{storage.url("swap")}" model_platform: "tensorflow" }}' for name, storage in storages.items()]
+    config.write_text("model_config_list {" + "".join(models) + "}")
     cache = tmp_path / "cache"
     flags = [f"--model_config_file={config}", f"--model_cache_dir={cache}", "--file_system_poll_wait_seconds=1", *QUICK]
     server = launch(*flags, env=env)
@@ -132,7 +133,8 @@ def test_a_model_of_each_storage(storages, env, launch, tmp_path):
 @pytest.fixture
 def start(launch, env, tmp_path):
     def run(base, *flags, more={}):
-        return launch("--model_name=m", f"--model_base_path={base}", f"--model_cache_dir={tmp_path}/cache", *QUICK, "--max_num_load_retries=1", *flags, env={**env, **more})
+        where = ["--model_name=m", f"--model_base_path={base}", f"--model_cache_dir={tmp_path}/cache"]
+        return launch(*where, *QUICK, "--max_num_load_retries=1", *flags, env={**env, **more})
     return run
 
 
@@ -148,7 +150,8 @@ def test_exit_codes(storages, start):
         assert server.wait() == code and words in last_line(server), server.log
     s3.proxy.rule(to("list-type"), s3_error(403, "AccessDenied", "no"), -1)
     server = start(s3.url("m"))
-    assert server.wait() == 77 and "s3://models/m: permission denied: HTTP 403 AccessDenied: no (asked with the access key ...WXYZ" in last_line(server), server.log
+    assert server.wait() == 77, server.log
+    assert "s3://models/m: permission denied: HTTP 403 AccessDenied: no (asked with the access key ...WXYZ" in last_line(server)
 
 
 def test_unreachable_at_the_start(storages, start, free_port):
@@ -156,7 +159,8 @@ def test_unreachable_at_the_start(storages, start, free_port):
     unreachable = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port}"}
     server = start("s3://models/m", more=unreachable)
     assert server.wait() == 69, server.log
-    assert "retry 1 of 1 in 0.3 s" in server.log and re.search(r"s3://models/m: http://127.0.0.1:\d+: Couldn't connect to server; 2 attempts", last_line(server))
+    assert "retry 1 of 1 in 0.3 s" in server.log
+    assert re.search(r"s3://models/m: http://127.0.0.1:\d+: Couldn't connect to server; 2 attempts", last_line(server))
     rule = storages["s3"].proxy.rule(to("list-type"), status(503), 2)  # both attempts of the first look
     server = start(storages["s3"].url("m"))
     assert server.port and rule.used == 2 and server.stop() == 0
@@ -206,7 +210,8 @@ def test_cache_size(storages, start, tmp_path):
     assert server.port
     s3.upload(SAMPLE, "room/7")
     eventually(lambda: states(server, "m") == {7: "AVAILABLE", 1: "END"}, "version 7")
-    assert len([e for e in (tmp_path / "cache").iterdir() if "room-7" in e.name]) == 1 and not [e for e in (tmp_path / "cache").iterdir() if "room-1-" in e.name]
+    entries = [entry.name for entry in (tmp_path / "cache").iterdir()]
+    assert len(entries) == 1 and "room-7" in entries[0]
     assert requests.post(f"{server.url}/v1/models/m:predict", data=PIXELS).status_code == 200
     assert server.stop() == 0
 
