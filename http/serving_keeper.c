@@ -177,9 +177,13 @@ static void note(failures *f, const char *name, const rn__version *v, rn_status 
 static void note_model(failures *f, const rn__served *model)
 {
     if (!model->configured || model->suspended) return;
-    if (model->look != RN_STATUS_OK) note(f, model->config.name, NULL, model->look, model->look_message ? model->look_message : "");
-    for (const rn__version *v = model->versions; v; v = v->next)
-        if (v->wanted && v->step == RN__LOAD_FAILED) note(f, model->config.name, v, v->failure, v->message ? v->message : "");
+    bool any = false; /* the reason why a version failed is that of the look too, when the storage is gone */
+    for (const rn__version *v = model->versions; v; v = v->next) {
+        if (!v->wanted || v->step != RN__LOAD_FAILED) continue;
+        note(f, model->config.name, v, v->failure, v->message ? v->message : "");
+        any = true;
+    }
+    if (model->look != RN_STATUS_OK && !any) note(f, model->config.name, NULL, model->look, model->look_message ? model->look_message : "");
 }
 
 static rn_status outcome(rn_serving *serving, const rn_change *change, rn_error *err)

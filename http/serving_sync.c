@@ -267,7 +267,9 @@ static rn_status load(const rn_serving *serving, const rn__served *served, const
     rn_status status = rn_storage_fetch(serving->options.storage, v->path, &files, err);
     if (status == RN_STATUS_OK) status = load_files(serving, served, v, files.path, out, err);
     rn_storage_release(&files, status == RN_STATUS_DATA_LOSS);
-    if (status != RN_STATUS_OK) rn_error_prefix(err, "model %s, version %" PRId64 ", %s", served->config.name, v->number, v->path);
+    if (status == RN_STATUS_OK) return status;
+    const bool named = strncmp(err->message, v->path, strlen(v->path)) == 0;
+    rn_error_prefix(err, "model %s, version %" PRId64 "%s%s", served->config.name, v->number, named ? "" : ", ", named ? "" : v->path);
     return status;
 }
 
