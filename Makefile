@@ -8,7 +8,7 @@ CC ?= cc
 OPT ?= -O3
 SANITIZE ?=
 
-PKGS := libprotobuf-c jansson libpng libjpeg libwebp libwebpdemux openssl zlib
+PKGS := libprotobuf-c jansson libpng libjpeg libwebp libwebpdemux openssl zlib libcurl expat
 HTTP_PKG := libh2o-evloop grpc
 MISSING := $(strip $(foreach p,$(PKGS) openblas $(HTTP_PKG),$(shell pkg-config --exists $(p) || echo $(p))))
 ifneq ($(filter-out help clean format cuda cuda-found gpu-check,$(or $(MAKECMDGOALS),all)),)

@@ -21,6 +21,7 @@
 #include "http/batching_parameters.h"
 #include "http/commands.h"
 #include "http/config_source.h"
+#include "http/exit_code.h"
 #include "http/flags.h"
 #include "http/grpc_server.h"
 #include "http/log.h"
@@ -28,18 +29,8 @@
 #include "http/server.h"
 #include "http/state_report.h"
 #include "http/text_file.h"
-
-/* sysexits.h where it has a word for it. */
-enum {
-    EXIT_USAGE = 2,
-    EXIT_BAD_MODEL = 65,
-    EXIT_NO_MODEL = 66,
-    EXIT_UNREACHABLE = 69, /* also: port in use */
-    EXIT_DEVICE = 70,
-    EXIT_MEMORY = 71,
-    EXIT_FORBIDDEN = 77,
-    EXIT_CUT_SHORT = 124, /* the time for draining was over, or somebody lost patience */
-};
+#include "kernels/base/cpu_features.h"
+#include "loader/storage.h"
 
 enum {
     MAX_LOOPS = 16,
@@ -69,27 +60,6 @@ static void say_backend_line(void *context, const char *line)
 {
     (void)context;
     say("%s", line);
-}
-
-static int exit_code(rn_status status)
-{
-    switch (status) {
-    case RN_STATUS_OK:
-        return EXIT_SUCCESS;
-    case RN_STATUS_NOT_FOUND:
-        return EXIT_NO_MODEL;
-    case RN_STATUS_PERMISSION_DENIED:
-        return EXIT_FORBIDDEN;
-    case RN_STATUS_UNAVAILABLE:
-        return EXIT_UNREACHABLE;
-    case RN_STATUS_DEVICE_FAILED:
-    case RN_STATUS_DEVICE_LOST:
-        return EXIT_DEVICE;
-    case RN_STATUS_OUT_OF_MEMORY:
-        return EXIT_MEMORY;
-    default:
-        return EXIT_BAD_MODEL;
-    }
 }
 
 /* ---- signals ---- */
@@ -204,6 +174,7 @@ typedef struct {
     rn_workers *workers;
     rn_config_source source;
     rn_device_watch *watch; /* NULL: the devices say nothing of themselves */
+    rn_storage *storage;
     rn_serving *serving;
     rn_service service;
     char *metrics_path;     /* of --monitoring_config_file; NULL: none */
@@ -286,10 +257,17 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
         RN_TRY(rn_access_log_open(flags->access_log, &c->metrics->log_lines_dropped, &c->access_log, err));
     RN_TRY(rn_workers_create(workers, (int32_t)flags->max_waiting_requests, &c->workers, err));
     RN_TRY(rn_device_watch_create(&c->device, c->metrics, say_backend_line, NULL, &c->watch, err));
+    const rn_storage_options storage = {.cache_directory = flags->model_cache_dir,
+                                        .cache_max_bytes = (uint64_t)flags->model_cache_max_bytes,
+                                        .max_retries = (int32_t)flags->storage_max_retries,
+                                        .timeout_ms = flags->storage_timeout_in_ms,
+                                        .log = say_line};
+    RN_TRY(rn_storage_create(&storage, &c->storage, err));
     rn_serving_options serving = {
         .backend = c->device.backend,
         .workers = c->workers,
         .metrics = c->metrics,
+        .storage = c->storage,
         .poll_us = flags->file_system_poll_wait_seconds * 1000000,
         .max_retries = (int32_t)flags->max_num_load_retries,
         .retry_us = flags->load_retry_interval_micros,
@@ -447,6 +425,7 @@ static void take_apart(composition *c)
     rn_server_destroy(c->rest);
     rn_server_destroy(c->monitoring);
     rn_serving_destroy(c->serving);
+    rn_storage_destroy(c->storage);
     rn_workers_destroy(c->workers);
     rn_device_watch_destroy(c->watch);
     rn_config_source_deinit(&c->source);
@@ -511,7 +490,7 @@ int main(int argc, char **argv)
     raise_file_limit(flags.max_connections);
     const rn_status status = start(&flags, &c, &err);
     if (status != RN_STATUS_OK) rn_log(RN_LOG_ERROR, "%s", err.message);
-    const int code = status == RN_STATUS_OK ? serve(&flags, &c) : exit_code(status);
+    const int code = status == RN_STATUS_OK ? serve(&flags, &c) : rn_exit_code(status);
     take_apart(&c);
     return code;
 }

@@ -14,7 +14,7 @@ ALLOWED = {
 }
 # What may talk to standard output and error: the process, its commands and its log.
 MAIN_FUNCTIONS = ("http/resnetd.c", "http/command", "http/log.c")
-LOADER_USERS = {"http/serving_sync.c", "http/warmup.c", "http/resnetd.c"}
+LOADER_USERS = {"http/command_fetch.c", "http/flags_check.c", "http/serving_sync.c", "http/warmup.c", "http/resnetd.c"}
 
 # Header of an outside library -> the only places that may include it.
 VENDOR = {
@@ -24,6 +24,7 @@ VENDOR = {
     r"grpc/.*": ["http/grpc_"],
     r"h2o(/.*|\.h)": ["http/"],
     r"curl/.*": ["loader/storage_"],
+    r"expat\.h": ["loader/storage_xml.c"],
     r"(cudnn|cublas|cuda).*\.h": ["engine/cuda/", "kernels/cuda/"],
 }
 
