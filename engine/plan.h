@@ -127,6 +127,9 @@ typedef struct rn_dense_op {
 
 typedef struct rn_class_map_op {
     int32_t weights;            /* those of the dense layer: [c][k], or [1][1][c][k] where it is a convolution */
+    /* Where the map lies on the network's input: what position 0 looks at is centred at `first`, and each next one `step` further on, in pixels of
+     * the input from its upper left corner. */
+    float first_h, first_w, step_h, step_w;
 } rn_class_map_op;
 
 typedef struct rn_top_k_op {

@@ -79,7 +79,7 @@ static void write_row(const classes *c, int32_t row, int64_t top_k, int32_t *ord
     rn_json_end_array(out);
 }
 
-void rn__pictures_write(const rn_request *request, int64_t top_k, rn__picture_form form, rn_json_writer *out)
+void rn__pictures_write_member(const rn_request *request, int64_t top_k, rn__picture_form form, rn_json_writer *out)
 {
     classes c;
     if (!find_classes(request, &c)) c.width = 0;
@@ -88,11 +88,16 @@ void rn__pictures_write(const rn_request *request, int64_t top_k, rn__picture_fo
         out->failed = true;
         return;
     }
-    rn_json_begin_object(out);
     rn_json_key(out, rn_text_of("predictions"));
     if (form == RN__PICTURE_FORM) rn_json_begin_array(out);
     for (int32_t row = 0; row < request->rows; row++) write_row(&c, row, top_k, order, out);
     if (form == RN__PICTURE_FORM) rn_json_end_array(out);
-    rn_json_end_object(out);
     free(order);
+}
+
+void rn__pictures_write(const rn_request *request, int64_t top_k, rn__picture_form form, rn_json_writer *out)
+{
+    rn_json_begin_object(out);
+    rn__pictures_write_member(request, top_k, form, out);
+    rn_json_end_object(out);
 }

@@ -92,8 +92,20 @@ static rn_status widen(rn__v2_tensor *out, const rn_tensor_spec *spec, const int
     return RN_STATUS_OK;
 }
 
+static void explanation_init(rn__v2_tensor *out, const rn_request *request)
+{
+    const rn_plan_tensor *map = &rn_model_plan(request->model)->tensors[request->signature->explanation];
+    *out = (rn__v2_tensor){.name = RN__V2_EXPLANATION, .datatype = "FP32", .rank = 3, .dims = {request->rows, map->h, map->w}};
+    out->element_count = (size_t)request->rows * (size_t)rn_plan_tensor_elements(map);
+    out->raw = (rn_text){(const char *)request->maps, out->element_count * sizeof(float)};
+}
+
 rn_status rn__v2_tensor_init(rn__v2_tensor *out, const rn_request *request, const rn__v2_output *output, rn_error *err)
 {
+    if (output->index == RN_NONE) {
+        explanation_init(out, request);
+        return RN_STATUS_OK;
+    }
     const rn_plan *plan = rn_model_plan(request->model);
     const rn_tensor_spec *spec = &request->signature->outputs[output->index];
     const rn_plan_tensor *tensor = &plan->tensors[spec->tensor];
