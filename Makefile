@@ -165,6 +165,7 @@ $(B)/gen/%.o: $(B)/gen/%.c
 
 # What is embedded with .incbin, which compilers do not report as a dependency.
 $(B)/obj/http/openapi.o: http/openapi.json
+$(B)/obj/http/page.o: $(wildcard http/page/*)
 
 define isa_rule
 $(call obj,$(wildcard kernels/cpu/$(1)/*.c)): ISA_FLAGS := $(ISA_FLAGS_$(1))

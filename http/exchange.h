@@ -22,6 +22,7 @@ typedef struct rn_service {
     int64_t timeout_us;       /* of a predict call; 0: none */
     size_t max_request_bytes; /* of a body, also once inflated */
     bool cors;                /* answer pages of other origins */
+    bool page;                /* answer / with the page for people */
     bool tensor_content;      /* gRPC answers hold raw bytes instead of lists of values */
 } rn_service;
 
@@ -29,7 +30,7 @@ typedef struct rn_header {
     rn_text name, value; /* the name in lower case */
 } rn_header;
 
-enum { RN_ANSWER_HEADERS = 4, RN_ANSWER_HEADER_BYTES = 128 };
+enum { RN_ANSWER_HEADERS = 4, RN_ANSWER_HEADER_BYTES = 192 };
 
 typedef struct rn_exchange rn_exchange;
 struct rn_exchange {

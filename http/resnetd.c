@@ -269,6 +269,7 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
                               .timeout_us = flags->rest_api_timeout_in_ms * 1000,
                               .max_request_bytes = (size_t)flags->max_request_bytes,
                               .cors = flags->rest_api_enable_cors_support,
+                              .page = flags->page,
                               .tensor_content = flags->enable_serialization_as_tensor_content};
     const rn_server_options options = {.port = (uint16_t)flags->monitoring_port,
                                        .serves = RN_PORT_MONITORING,
