@@ -57,8 +57,10 @@ async function ask(classIndex) {
 
 function showResult(result) {
   $("message").hidden = result.ok;
-  $("message").className = "error";
-  if (!result.ok) $("message").textContent = result.error;
+  if (!result.ok) {
+    $("message").className = "error";
+    $("message").textContent = result.error;
+  }
   $("classes").replaceChildren();
   shown = result.ok && result.body.explanations ? result.body.explanations[0] : null;
   for (const c of result.ok ? result.body.predictions : []) $("classes").append(classRow(c));

@@ -89,8 +89,9 @@ def test_a_pasted_picture(page):
 def test_what_is_no_picture(page, tmp_path):
     (tmp_path / "x.png").write_bytes(b"no picture")
     page.choose("#file", tmp_path / "x.png")
-    page.wait("document.getElementById('message').className === 'error'")
+    page.wait("!document.getElementById('message').hidden && document.getElementById('message').className === 'error'")
     assert "Unknown image file format" in page.text("#message")
+    keep(page, "page-error")
     page.complaints[:] = [c for c in page.complaints if "400 (Bad Request)" not in c]  # the browser notes every answer of that kind
     page.choose("#file", PICTURES / "bag.jpg")
     settled(page, "Bag")
