@@ -141,8 +141,6 @@ typedef struct rn__v2_tensor {
 rn_status rn__v2_tensor_init(rn__v2_tensor *out, const rn_request *request, const rn__v2_output *output, rn_error *err);
 void rn__v2_tensor_deinit(rn__v2_tensor *tensor);                         /* zeroed allowed */
 void rn__v2_write_data(rn_json_writer *out, const rn__v2_tensor *tensor); /* a flat array */
-/* The indexes of `count` values in falling order of value; equal ones in rising order of index, NaN last. */
-void rn__v2_sort_classes(const float *values, int32_t count, int32_t *order);
 
 /* v2_repository.c: Triton's word for a state: static. */
 const char *rn__v2_version_state(rn_version_state state);
