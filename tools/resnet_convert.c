@@ -117,18 +117,15 @@ static void print_spec(const char *role, const rn_tensor_spec *spec)
     printf("  %-10s %-20s %-7s %s]%s\n", role, spec->name, rn_dtype_tf_name(spec->dtype), shape, spec->labels ? "  labels" : "");
 }
 
-static const char *crop_words(rn_crop_rule rule)
-{
-    switch (rule) {
-    case RN_CROP_NONE:
-        return "not cropped";
-    case RN_CROP_CENTER_SQUARE_ROUND_UP:
-        return "centre square at offset (n - side + 1) / 2";
-    case RN_CROP_CENTER_SQUARE_ROUND_DOWN:
-        return "centre square at offset (n - side) / 2";
-    }
-    return "";
-}
+static const char *const crop_words[] = {
+    [RN_CROP_NONE] = "not cropped",
+    [RN_CROP_CENTER_SQUARE_ROUND_UP] = "centre square at offset (n - side + 1) / 2",
+    [RN_CROP_CENTER_SQUARE_ROUND_DOWN] = "centre square at offset (n - side) / 2",
+};
+static const char *const method_words[] = {
+    [RN_RESIZE_BILINEAR] = "bilinear", [RN_RESIZE_NEAREST] = "nearest pixel", [RN_RESIZE_BICUBIC] = "bicubic", [RN_RESIZE_AREA] = "area mean"};
+static const char *const grid_words[] = {
+    [RN_GRID_HALF_PIXEL] = "", [RN_GRID_CORNER] = " on TensorFlow 1's grid", [RN_GRID_ALIGNED] = " with aligned corners"};
 
 static void print_front_end(const rn_image_op *image)
 {
@@ -137,7 +134,14 @@ static void print_front_end(const rn_image_op *image)
         printf("decoded to %d channel%s", image->decode_channels, image->decode_channels == 1 ? "" : "s");
     else
         printf("which must have %d channel%s", image->c, image->c == 1 ? "" : "s");
-    printf("; %s; bilinear to %d x %d\n", crop_words(image->crop), image->w, image->h);
+    printf("; %s; %s%s to ", crop_words[image->crop], method_words[image->method], grid_words[image->grid]);
+    if (image->shorter)
+        printf("%d at the shorter side, of that the centre, ", image->shorter);
+    else if (image->full_h != image->h || image->full_w != image->w)
+        printf("%d x %d, of that the centre, ", image->full_w, image->full_h);
+    printf("%d x %d", image->w, image->h);
+    printf("%s%s; as %s\n", image->reverse ? "; blue first" : "", image->clip ? "; clipped to 0..255" : "",
+           image->as_float ? "floats" : "bytes, truncated");
 }
 
 static void print_signature(const rn_plan *plan, const rn_signature *signature)
