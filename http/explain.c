@@ -1,12 +1,13 @@
 /* POST /v1/models/NAME[/versions/N|/labels/L]:explain, which TensorFlow Serving has not and KServe's protocol v1 has: a body as for
  * :predict, JSON or pictures, and an answer as of :predict with a second member,
  *
- *     "explanations": [{"class": 8, "label": "Bag", "crop": "center_square", "rows": [0.01, ...], "columns": [0.01, ...],
- *                       "map": [[0.1, ...], ...]}, ...]
+ *     "explanations": [{"class": 8, "label": "Bag", "window": {"of": "shorter_side", "height": 1.0, "width": 1.0},
+ *                       "rows": [0.01, ...], "columns": [0.01, ...], "map": [[0.1, ...], ...]}, ...]
  *
- * for each instance or picture the class activation map of its top class, or of the class that ?class=K names. "crop" says which part of a
- * picture the map lies on: "center_square", or "none" for all of it; "rows" and "columns", where the middles of its positions are, as
- * shares of that part's height and width. With "Accept: image/png" one picture is answered by the picture itself, the map over it.
+ * for each instance or picture the class activation map of its top class, or of the class that ?class=K names. "window" is the part of a
+ * picture that the network sees and the map lies on: its centre, so much of the picture's height and width or of its shorter side. "rows"
+ * and "columns" are where the middles of the map's positions are, as shares of the window's height and width. With "Accept: image/png" one
+ * picture is answered by the picture itself, the map over it.
  *
  * Three steps as for predict: read the body (a worker), infer (the engine), write the answer (a worker).
  */
@@ -87,6 +88,18 @@ static rn_overlay_map map_of(const rn_request *request, int32_t row)
                             op->step_w / width};
 }
 
+static void write_window(rn_overlay_window window, rn_json_writer *out)
+{
+    rn_json_key(out, rn_text_of("window"));
+    rn_json_begin_object(out);
+    rn_json_string_member(out, "of", window.of_shorter ? "shorter_side" : "picture");
+    rn_json_key(out, rn_text_of("height"));
+    rn_json_float_value(out, window.height);
+    rn_json_key(out, rn_text_of("width"));
+    rn_json_float_value(out, window.width);
+    rn_json_end_object(out);
+}
+
 static void write_explanation(const rn_request *request, int32_t row, rn_json_writer *out)
 {
     const rn_plan *plan = rn_model_plan(request->model);
@@ -97,7 +110,7 @@ static void write_explanation(const rn_request *request, int32_t row, rn_json_wr
     rn_json_key(out, rn_text_of("class"));
     rn_json_int_value(out, class);
     if (class < plan->label_count) rn_json_string_member(out, "label", plan->labels[class]);
-    if (image) rn_json_string_member(out, "crop", image->crop == RN_CROP_NONE ? "none" : "center_square");
+    if (image) write_window(rn_overlay_window_of(image), out);
     write_places("rows", map.h, map.first_h, map.step_h, out);
     write_places("columns", map.w, map.first_w, map.step_w, out);
     rn_json_key(out, rn_text_of("map"));

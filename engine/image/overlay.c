@@ -49,7 +49,7 @@ static void choose_size(const rn_picture *picture, int32_t *h, int32_t *w)
 /* [h][w][3] of a picture with any number of channels: grey is repeated, alpha is dropped. */
 static rn_status resize_to_rgb(const rn_picture *picture, int32_t h, int32_t w, uint8_t *rgb, rn_error *err)
 {
-    const rn_image_op op = {.crop = RN_CROP_NONE, .h = h, .w = w, .c = picture->c};
+    const rn_image_op op = {.full_h = h, .full_w = w, .h = h, .w = w, .c = picture->c}; /* no crop, bilinear, bytes */
     const size_t pixels = (size_t)h * (size_t)w;
     if (picture->c == 3) return rn_picture_fit(&op, picture, rgb, err);
     uint8_t *own = malloc(pixels * (size_t)picture->c);
@@ -62,11 +62,20 @@ static rn_status resize_to_rgb(const rn_picture *picture, int32_t h, int32_t w, 
     return status;
 }
 
+rn_overlay_window rn_overlay_window_of(const rn_image_op *op)
+{
+    const float full_h = (float)(op->shorter ? op->shorter : op->full_h), full_w = (float)(op->shorter ? op->shorter : op->full_w);
+    return (rn_overlay_window){op->crop != RN_CROP_NONE || op->shorter != 0, (float)op->h / full_h, (float)op->w / full_w};
+}
+
+/* In pixels of a picture; cut where the network sees more than there is, which it does by roundings alone. */
 static window window_of(const rn_image_op *op, int32_t h, int32_t w)
 {
-    if (op->crop == RN_CROP_NONE) return (window){0, 0, h, w};
-    const int32_t side = min(h, w);
-    return (window){(h - side) / 2, (w - side) / 2, side, side};
+    const rn_overlay_window in = rn_overlay_window_of(op);
+    const float side = (float)min(h, w);
+    const int32_t in_h = min(h, (int32_t)lroundf(in.height * (in.of_shorter ? side : (float)h)));
+    const int32_t in_w = min(w, (int32_t)lroundf(in.width * (in.of_shorter ? side : (float)w)));
+    return (window){(h - in_h) / 2, (w - in_w) / 2, in_h > 0 ? in_h : 1, in_w > 0 ? in_w : 1};
 }
 
 /* ---- the map ---- */

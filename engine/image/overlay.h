@@ -15,6 +15,14 @@ typedef struct rn_overlay_map {
     float first_h, first_w, step_h, step_w; /* shares of what `op` gives to the network; steps above 0 */
 } rn_overlay_map;
 
+/* What `op` gives to the network: the centre of the picture, so much of its height and width, or of its shorter side for both. */
+typedef struct rn_overlay_window {
+    bool of_shorter;
+    float height, width;
+} rn_overlay_window;
+
+rn_overlay_window rn_overlay_window_of(const rn_image_op *op);
+
 /* Decodes the picture, lays the map over the part of it that `op` gives to the network, and encodes the result as an RGB PNG: where the map
  * is largest the picture glows, where it is smallest it is dark. *png: on the heap, the caller frees it. Fails as rn_picture_decode does,
  * and OUT_OF_MEMORY. Any thread. */

@@ -134,7 +134,8 @@ function draw() {
   if (canvas.hidden) return;
   const scale = 320 / Math.max(img.naturalWidth, img.naturalHeight);
   const w = canvas.width = Math.max(1, Math.round(img.naturalWidth * scale)), h = canvas.height = Math.max(1, Math.round(img.naturalHeight * scale));
-  const side = Math.min(w, h), crop = shown.crop === "center_square" ? [(h - side) / 2, (w - side) / 2, side, side] : [0, 0, h, w];
+  const side = shown.window.of === "shorter_side" ? [Math.min(w, h), Math.min(w, h)] : [h, w];
+  const inside_h = shown.window.height * side[0], inside_w = shown.window.width * side[1], crop = [(h - inside_h) / 2, (w - inside_w) / 2, inside_h, inside_w];
   const values = shown.map.flat(), least = Math.min(...values), span = Math.max(...values) - least || 1;
   const context = canvas.getContext("2d"), pixels = context.createImageData(w, h);
   for (let y = 0, i = 0; y < h; y++) {

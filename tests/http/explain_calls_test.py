@@ -26,8 +26,8 @@ def test_a_posted_picture(server):
     assert list(body) == ["predictions", "explanations"]
     assert body["predictions"] == requests.post(f"{server.url}{PREDICT}?topk=2", data=picture("ankle_boot.png"), headers={"Content-Type": "image/png"}).json()["predictions"]
     (found,) = body["explanations"]
-    assert list(found) == ["class", "label", "crop", "rows", "columns", "map"]
-    assert (found["class"], found["label"], found["crop"]) == (9, "Ankle boot", "center_square")
+    assert list(found) == ["class", "label", "window", "rows", "columns", "map"]
+    assert (found["class"], found["label"], found["window"]) == (9, "Ankle boot", {"of": "shorter_side", "height": 1.0, "width": 1.0})
     # Five halvings, each with a pixel of padding on both sides: position 0 looks at the first pixel, the next one 32 pixels further on.
     assert found["rows"] == found["columns"] == [0.5 / 64, 32.5 / 64]
     assert np.shape(found["map"]) == (2, 2)
@@ -59,7 +59,7 @@ def test_documents_and_forms(server):
     columns = requests.post(server.url + EXPLAIN, json={"signature_name": "serving_preprocess", "inputs": instances}).json()
     assert list(columns) == ["outputs", "explanations"] and columns["explanations"] == rows["explanations"]
     (floats,) = requests.post(server.url + EXPLAIN + "?class=3", json={"instances": [pixels()]}).json()["explanations"]
-    assert floats["class"] == 3 and "crop" not in floats
+    assert floats["class"] == 3 and "window" not in floats
     form = requests.post(server.url + EXPLAIN, files=[("a", ("x.jpg", picture("bag.jpg"))), ("a", ("y.png", picture("coat.png")))]).json()
     np.testing.assert_allclose([e["map"] for e in form["explanations"]], [e["map"] for e in rows["explanations"]], rtol=1e-4, atol=1e-4)
     packed = post(server, gzip.compress(picture("coat.png")), **{"Content-Encoding": "gzip"}).json()
