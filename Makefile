@@ -146,6 +146,10 @@ PREFIX ?= /usr/local
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 --strip $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions man/man1)
+	for p in $(notdir $(PROGRAMS)); do install -m 644 tools/completion/resnetd.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$p; done
+	install -m 644 tools/completion/_resnetd $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	$(if $(PLUGIN_SKIP),,install -D -m 644 --strip $(PLUGIN) $(DESTDIR)$(PREFIX)/lib/$(notdir $(PLUGIN)))
 deb: all
 	@rm -rf $(B)/deb

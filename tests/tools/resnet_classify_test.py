@@ -145,6 +145,15 @@ def test_completion(build_dir, program):
     assert {flag.rstrip("=") for flag in complete(build_dir, program, some[:4])} == {flag for flag in flags if flag.startswith(some[:4])}
 
 
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_completion_in_zsh(build_dir, program):
+    """With stand-ins for zsh's own part, which print what they are given."""
+    script = (f'PATH={build_dir}:$PATH; _files() {{ :; }}; _describe() {{ for a in values flags; do print -l -- "${{(@P)a}}"; done; }}; '
+              f'words=({program} --); CURRENT=2; PREFIX=--; . tools/completion/_resnetd')
+    shown = subprocess.run(["zsh", "-f", "-c", script], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert set(re.findall(r"^(--\w+):", shown, re.M)) == flags_of(build_dir, program)
+
+
 def test_completion_of_subcommands(build_dir):
     assert {"model", "kernels", "input", "serve"} <= complete(build_dir, "resnet-bench", "")
     assert "show" in complete(build_dir, "resnet-convert", "s")
