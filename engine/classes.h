@@ -1,5 +1,5 @@
-/* What a finished request says about classes, whichever outputs its signature has. Some models sort their classes on their own (labels and probabilities
- * side by side), others give one number for each class. */
+/* What a finished request says about classes, whichever outputs its signature has. Some models sort their classes on their own (labels and
+ * probabilities side by side), others give one number for each class. */
 #ifndef RN_ENGINE_CLASSES_H
 #define RN_ENGINE_CLASSES_H
 
@@ -9,7 +9,7 @@ typedef struct rn_classes {
     const float *values;    /* [rows][width], in the request */
     const int32_t *indexes; /* [rows][width] of classes, best first; NULL: a value's place is its class */
     int32_t width;
-    bool probabilities;     /* results of a softmax; else scores of any range */
+    bool probabilities; /* results of a softmax; else scores of any range */
 } rn_classes;
 
 /* False when the signature has no output that is a number for each class. */

@@ -13,8 +13,9 @@ static rn_status check_spec(const rn_plan *plan, const rn_signature *signature, 
         elements *= known ? spec->dims[i] : 0;
     }
     if (!known || elements != rn_plan_tensor_elements(tensor)) {
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "signature %s: %s has rank %d and %lld elements a row, expected [-1, ...] with the %lld of %s",
-                       signature->name, spec->name, spec->rank, (long long)elements, (long long)rn_plan_tensor_elements(tensor), tensor->name);
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
+                       "signature %s: %s has rank %d and %lld elements a row, expected [-1, ...] with the %lld of %s", signature->name,
+                       spec->name, spec->rank, (long long)elements, (long long)rn_plan_tensor_elements(tensor), tensor->name);
     }
     const rn_dtype expected = spec->labels || spec->dtype == RN_DTYPE_I64 ? RN_DTYPE_I32 : spec->dtype;
     if (tensor->dtype != expected || tensor->step != 0 || (spec->labels && spec->dtype != RN_DTYPE_STRING)) {
@@ -31,10 +32,11 @@ static rn_status check_labels(const rn_plan *plan, const rn_signature *signature
         if (plan->ops[o].kind != RN_OP_TOP_K || plan->ops[o].outputs[1] != spec->tensor) continue;
         const int32_t classes = plan->tensors[plan->ops[o].inputs[0]].c;
         if (plan->label_count == classes) return RN_STATUS_OK;
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "signature %s: %s names %d classes, the plan has %d labels", signature->name, spec->name,
-                       classes, plan->label_count);
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "signature %s: %s names %d classes, the plan has %d labels", signature->name,
+                       spec->name, classes, plan->label_count);
     }
-    return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "signature %s: %s gives labels for indexes that are no top_k's", signature->name, spec->name);
+    return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "signature %s: %s gives labels for indexes that are no top_k's", signature->name,
+                   spec->name);
 }
 
 rn_status rn__plan_check_signature(const rn_plan *plan, int32_t index, rn_error *err)

@@ -75,17 +75,8 @@ static void write_places(const char *name, int32_t count, float first, float ste
 static rn_overlay_map map_of(const rn_request *request, int32_t row)
 {
     const rn_plan *plan = rn_model_plan(request->model);
-    const rn_signature *signature = request->signature;
-    const rn_plan_tensor *shape = &plan->tensors[signature->explanation], *feed = &plan->tensors[signature->feed];
-    const rn_class_map_op *op = &plan->ops[signature->class_map_op].u.class_map;
-    const float height = (float)feed->h, width = (float)feed->w;
-    return (rn_overlay_map){request->maps + row * rn_plan_tensor_elements(shape),
-                            shape->h,
-                            shape->w,
-                            op->first_h / height,
-                            op->first_w / width,
-                            op->step_h / height,
-                            op->step_w / width};
+    const int64_t elements = rn_plan_tensor_elements(&plan->tensors[request->signature->explanation]);
+    return rn_overlay_map_of(plan, request->signature, request->maps + row * elements);
 }
 
 static void write_window(rn_overlay_window window, rn_json_writer *out)

@@ -202,10 +202,7 @@ static rn_status write_file(const char *path, const void *bytes, size_t byte_cou
 static rn_status write_overlay(const run *r, const rn_request *request, rn_error *err)
 {
     const rn_plan *plan = rn_model_plan(r->model);
-    const rn_plan_tensor *shape = &plan->tensors[r->signature->explanation], *feed = &plan->tensors[r->signature->feed];
-    const rn_class_map_op *op = &plan->ops[r->signature->class_map_op].u.class_map;
-    const float h = (float)feed->h, w = (float)feed->w;
-    const rn_overlay_map map = {request->maps, shape->h, shape->w, op->first_h / h, op->first_w / w, op->step_h / h, op->step_w / w};
+    const rn_overlay_map map = rn_overlay_map_of(plan, r->signature, request->maps);
     void *png;
     size_t bytes;
     RN_TRY(rn_overlay_png(&plan->ops[r->signature->image_op].u.image, request->pictures[0].bytes, request->pictures[0].byte_count, &map, &png, &bytes,

@@ -62,6 +62,14 @@ static rn_status resize_to_rgb(const rn_picture *picture, int32_t h, int32_t w, 
     return status;
 }
 
+rn_overlay_map rn_overlay_map_of(const rn_plan *plan, const rn_signature *signature, const float *values)
+{
+    const rn_plan_tensor *shape = &plan->tensors[signature->explanation], *feed = &plan->tensors[signature->feed];
+    const rn_class_map_op *op = &plan->ops[signature->class_map_op].u.class_map;
+    const float h = (float)feed->h, w = (float)feed->w;
+    return (rn_overlay_map){values, shape->h, shape->w, op->first_h / h, op->first_w / w, op->step_h / h, op->step_w / w};
+}
+
 rn_overlay_window rn_overlay_window_of(const rn_image_op *op)
 {
     const float full_h = (float)(op->shorter ? op->shorter : op->full_h), full_w = (float)(op->shorter ? op->shorter : op->full_w);

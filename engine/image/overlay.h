@@ -15,6 +15,9 @@ typedef struct rn_overlay_map {
     float first_h, first_w, step_h, step_w; /* shares of what `op` gives to the network; steps above 0 */
 } rn_overlay_map;
 
+/* An explanation of the signature, with its place. values: borrowed. */
+rn_overlay_map rn_overlay_map_of(const rn_plan *plan, const rn_signature *signature, const float *values);
+
 /* What `op` gives to the network: the centre of the picture, so much of its height and width, or of its shorter side for both. */
 typedef struct rn_overlay_window {
     bool of_shorter;

@@ -32,7 +32,8 @@ static rn_status set(const option_line *option, const char *text, classify_optio
     errno = 0;
     const long value = strtol(text, &end, 10);
     if (end == text || *end != '\0' || errno || value < 0 || value > 1000000) {
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--%s: expected a whole number from 0 to 1000000, found \"%s\"", option->name, text);
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--%s: expected a whole number from 0 to 1000000, found \"%s\"", option->name,
+                       text);
     }
     *(int32_t *)field = (int32_t)value;
     return RN_STATUS_OK;
@@ -52,7 +53,8 @@ rn_status classify_options_parse(int argc, char **argv, classify_options *out, i
         const int i = getopt_long(argc, argv, ":", known, NULL);
         if (i == -1) break;
         if (i == ':') return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%s: expected a value", argv[current]);
-        if (i == '?') return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%s: unknown option, or a value where none is taken", argv[optind - 1]);
+        if (i == '?')
+            return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%s: unknown option, or a value where none is taken", argv[optind - 1]);
         RN_TRY(set(&table[i], optarg, out, err));
     }
     *first = optind;
@@ -71,7 +73,8 @@ void classify_options_help(FILE *to)
         snprintf(left, sizeof left, "--%s%s%s", table[i].name, *value ? "=" : "", value);
         fprintf(to, "  %-22s %s\n", left, table[i].help);
     }
-    fputs("\nexit status: 0 done, 1 a picture could not be classified, 2 usage, 65 bad or unsupported model, 66 model not found, 70 device, 71 out of\n"
+    fputs("\nexit status: 0 done, 1 a picture could not be classified, 2 usage, 65 bad or unsupported model, 66 model not found, 70 "
+          "device, 71 out of\n"
           "memory, 77 permission denied\n",
           to);
 }

@@ -18,7 +18,8 @@ typedef struct classify_options {
 #undef CLASSIFY_OPTION
 } classify_options;
 
-/* Options may stand before, between and behind the arguments, which argv[*first] to argv[argc - 1] are afterwards. INVALID_ARGUMENT names the option. */
+/* Options may stand before, between and behind the arguments, which argv[*first] to argv[argc - 1] are afterwards. INVALID_ARGUMENT names
+ * the option. */
 rn_status classify_options_parse(int argc, char **argv, classify_options *out, int *first, rn_error *err);
 void classify_options_help(FILE *to);
 

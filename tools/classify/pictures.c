@@ -50,7 +50,8 @@ static rn_status add_directory(picture_list *list, char *path, rn_error *err)
     FTS *walk = fts_open((char *const[]){path, NULL}, FTS_PHYSICAL | FTS_NOCHDIR, by_name);
     if (!walk) return RN_FAIL(err, RN_STATUS_NOT_FOUND, "%s: %s", path, strerror(errno));
     for (FTSENT *entry; status == RN_STATUS_OK && (entry = fts_read(walk));) {
-        if ((entry->fts_info == FTS_F || entry->fts_info == FTS_SL) && is_picture_name(entry->fts_name)) status = add(list, entry->fts_path, err);
+        if ((entry->fts_info == FTS_F || entry->fts_info == FTS_SL) && is_picture_name(entry->fts_name))
+            status = add(list, entry->fts_path, err);
         if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR)
             status = RN_FAIL(err, RN_STATUS_PERMISSION_DENIED, "%s: %s", entry->fts_path, strerror(entry->fts_errno));
     }

@@ -12,8 +12,8 @@ typedef struct picture_list {
     int32_t count, capacity;
 } picture_list;
 
-/* Files as they are named, and of directories, in their order, all files below that are named like pictures. NOT_FOUND when a name does not exist,
- * a directory holds none, or nothing is named at all. */
+/* Files as they are named, and of directories, in their order, all files below that are named like pictures. NOT_FOUND when a name does not
+ * exist, a directory holds none, or nothing is named at all. */
 rn_status picture_list_make(char **names, int count, picture_list *out, rn_error *err);
 void picture_list_deinit(picture_list *list);
 
