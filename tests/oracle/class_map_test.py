@@ -15,6 +15,7 @@ from sample_test import SAVED_MODEL, b64, encode_png
 
 sys.path.insert(0, str(ROOT / "tools/oracle"))
 
+pytestmark = pytest.mark.speed  # sanitizers run the same code in tests/http/explain_calls_test.py
 TOLERANCE = 1e-4  # of the largest magnitude, as for logits
 
 
