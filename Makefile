@@ -159,6 +159,10 @@ PREFIX ?= /usr/local
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 --strip $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions man/man1)
+	for p in $(notdir $(PROGRAMS)); do install -m 644 tools/completion/resnetd.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$p; done
+	install -m 644 tools/completion/_resnetd $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	$(if $(PLUGIN_SKIP),,install -D -m 644 --strip $(PLUGIN) $(DESTDIR)$(PREFIX)/lib/$(notdir $(PLUGIN)))
 deb: all
 	@rm -rf $(B)/deb
@@ -196,6 +200,7 @@ $(B)/obj/http/grpc_descriptors.o: $(B)/gen/http/api.pb
 $(B)/gen/http/api.pb: $(wildcard http/api/*.proto http/api/google/protobuf/*.proto)
 	@mkdir -p $(@D)
 	protoc-c --proto_path=http/api --descriptor_set_out=$@ $^
+$(B)/obj/http/page.o: $(wildcard http/page/*)
 
 define isa_rule
 $(call obj,$(wildcard kernels/cpu/$(1)/*.c)): ISA_FLAGS := $(ISA_FLAGS_$(1))

@@ -42,6 +42,11 @@ typedef struct rn_batch_part {
     const void *input;                      /* [rows][h][w][c] of the signature's feed tensor, dense, 4-byte aligned */
     const rn_picture_window *pictures;      /* [rows] in place of input, where the backend resizes them: see picture_bytes. NULL: none */
     void *outputs[RN_PLAN_MAX_OUTPUTS];     /* [rows][h][w][c] of each output's tensor, dense (labels: i32 indexes) */
+
+    /* Who wants explanations too: the class of each row, RN_NONE for the one with the largest score, which is written here. NULL: nobody. Only
+     * for signatures that have explanations. */
+    int32_t *classes;                       /* [rows] */
+    float *maps;                            /* [rows][h][w] */
 } rn_batch_part;
 
 /* How a device is doing; -1: it does not tell. */

@@ -141,6 +141,9 @@ static void add_part(rn_batcher *batcher, batch *run, rn_batch_request *request,
         const rn_plan_tensor *tensor = &plan->tensors[signature->outputs[i].tensor];
         part->outputs[i] = (char *)request->part.outputs[i] + first * rn_plan_tensor_bytes(tensor);
     }
+    const rn_plan_tensor *map = signature->explanation == RN_NONE ? NULL : &plan->tensors[signature->explanation];
+    part->classes = map && request->part.classes ? request->part.classes + first : NULL;
+    part->maps = part->classes ? request->part.maps + first * (size_t)rn_plan_tensor_elements(map) : NULL;
     run->requests[run->count++] = request;
     run->rows += rows;
 }

@@ -62,6 +62,7 @@ uint64_t rn_histogram_count(const rn_histogram *histogram);
     X(INFER, "infer")                  \
     X(CLASSIFY, "classify")            \
     X(REGRESS, "regress")              \
+    X(EXPLAIN, "explain")              \
     X(MULTI_INFERENCE, "multi_infer")  \
     X(METADATA, "metadata")            \
     X(STATUS, "status")                \

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/model_private.h"
+#include "engine/passes.h"
 #include "engine/quantize.h"
 
 /* ---- self-test ---- */
@@ -133,6 +134,7 @@ static rn_status start(rn_model *model, const rn_backend *backend, const rn_mode
                                          .metrics = options->metrics};
     const bool widen = rn_plan_is_quantized(model->plan) && !(backend->runs_int8 && backend->runs_int8(&options->backend));
     if (widen) RN_TRY(rn_plan_widen(model->plan, err));
+    RN_TRY(rn_plan_explain(model->plan, err));
     RN_TRY(rn_replicas_create(model->plan, backend, &batching, options->device_lost, options->device_lost_context, &model->replicas, err));
     rn_model_options one = *options;
     for (int32_t i = 0; i < options->device_count || i == 0; i++) {

@@ -72,6 +72,8 @@ struct rn_request {
     void *input;                        /* [rows][h][w][c] of the feed tensor: the caller writes it, unless there are pictures */
     rn_encoded_picture *pictures;       /* [rows], the caller sets them; NULL unless the signature begins with an image operation */
     void *outputs[RN_PLAN_MAX_OUTPUTS]; /* [rows][h][w][c] of each output's tensor: valid when status is OK */
+    int32_t *classes;                   /* [rows] of whose class the map is, as rn_batch_part has it; NULL unless asked for */
+    float *maps;                        /* [rows][h][w] of the explanation: valid when status is OK */
     uint8_t *scratch;                   /* scratch_bytes for the caller: what decoded base64 or the like */
 
     int32_t priority;             /* the smaller number runs first; 0 where nothing is asked for */
@@ -100,6 +102,10 @@ struct rn_request {
  * OUT_OF_MEMORY names the size. rows may be 0: such a request is answered at once. */
 rn_status rn_request_create(rn_model *model, const rn_signature *signature, int64_t rows, size_t scratch_bytes, rn_request **out,
                             rn_error *err);
+/* The same with explanations, every row's for its top class until the caller writes others to `classes` (checked by the caller).
+ * INVALID_ARGUMENT when the signature has none. */
+rn_status rn_request_create_explained(rn_model *model, const rn_signature *signature, int64_t rows, size_t scratch_bytes, rn_request **out,
+                                      rn_error *err);
 void rn_request_destroy(rn_request *request); /* not while it is under way; NULL allowed */
 
 /* Starts the request; `done` reports everything, refusals too, and may be called before this returns. */

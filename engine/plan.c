@@ -114,7 +114,7 @@ rn_status rn_plan_add_signature(rn_plan *plan, const rn_signature *signature, in
     *added = *signature;
     added->ops = NULL;
     added->op_count = 0;
-    added->image_op = added->feed = RN_NONE;
+    added->image_op = added->feed = added->explanation = added->class_map_op = RN_NONE;
     if (out) *out = plan->signature_count;
     plan->signature_count++;
     return RN_STATUS_OK;

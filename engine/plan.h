@@ -46,6 +46,8 @@ enum { RN_NONE = -1 }; /* no tensor, no weight, no operation */
     X(MAX_POOL,             "max_pool")                                                                                        \
     X(GLOBAL_AVERAGE_POOL,  "global_average_pool") /* [h,w,c] -> [1,1,c] */                                                    \
     X(DENSE,                "dense")               /* [1,1,c] -> [1,1,k] */                                                    \
+    X(CLASS_MAP,            "class_map")           /* [h,w,c] before the average, [1,1,k] behind the dense layer -> [h,w,1]: sum  \
+                                                      over c of x * weights[c][class]; on request (rn_batch_part.classes) */     \
     X(QUANTIZE,             "quantize")            /* f32 [h,w,c] -> quantised u8 [h,w,c or more], the rest zero */            \
     X(SOFTMAX,              "softmax")             /* over c, maximum subtracted in f32 */                                     \
     X(TOP_K,                "top_k")               /* [1,1,c] -> values f32 [1,1,k] descending, indexes i32 [1,1,k];           \
@@ -148,6 +150,13 @@ typedef struct rn_dense_op {
     bool relu;
 } rn_dense_op;
 
+typedef struct rn_class_map_op {
+    int32_t weights;            /* those of the dense layer: [c][k], or [1][1][c][k] where it is a convolution */
+    /* Where the map lies on the network's input: what position 0 looks at is centred at `first`, and each next one `step` further on, in pixels of
+     * the input from its upper left corner. */
+    float first_h, first_w, step_h, step_w;
+} rn_class_map_op;
+
 typedef struct rn_top_k_op {
     int32_t k;
 } rn_top_k_op;
@@ -155,7 +164,8 @@ typedef struct rn_top_k_op {
 typedef struct rn_op {
     rn_op_kind kind;
     char name[RN_PLAN_NAME_BYTES]; /* where it came from, for messages and profiles */
-    int32_t inputs[2];   /* tensors. CONV2D: x, residual or RN_NONE (added before ReLU). ADD: a, b. Others: x, RN_NONE */
+    int32_t inputs[2];   /* tensors. CONV2D: x, residual or RN_NONE (added before ReLU). ADD: a, b. CLASS_MAP: x, scores of
+                          * the classes, of which the largest is taken unless a class is asked for. Others: x, RN_NONE */
     int32_t outputs[2];  /* tensors. CONV2D: y or RN_NONE when nobody reads it, pre-activation y2 or RN_NONE. TOP_K: values, indexes */
     union {
         rn_image_op image;
@@ -164,6 +174,7 @@ typedef struct rn_op {
         rn_add_op add;
         rn_max_pool_op max_pool;
         rn_dense_op dense;
+        rn_class_map_op class_map;
         rn_top_k_op top_k;
     } u;
 } rn_op;
@@ -185,11 +196,13 @@ typedef struct rn_signature {
     rn_tensor_spec input;
     int32_t output_count;
     rn_tensor_spec outputs[RN_PLAN_MAX_OUTPUTS];
+    int32_t explanation;        /* tensor of a CLASS_MAP, or RN_NONE; set by rn_plan_explain alone, and in no list of outputs */
 
     /* Filled by rn_plan_finish. */
     int32_t image_op;           /* the picture front end when input is STRING, else RN_NONE */
     int32_t feed;               /* tensor that the backend is given: the image operation's output, or input.tensor */
-    int32_t *ops;               /* operations that the backend runs, in order: all but IMAGE */
+    int32_t class_map_op;       /* what writes the explanation, or RN_NONE: runs behind `ops` in a batch where somebody asks for it */
+    int32_t *ops;               /* operations that the backend runs, in order: all but IMAGE and CLASS_MAP */
     int32_t op_count;
 } rn_signature;
 

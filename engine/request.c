@@ -38,8 +38,13 @@ static void *carve(char *base, size_t *used, size_t bytes)
     return piece;
 }
 
-static size_t lay_out(rn_request *request, char *base, const rn_model *model, const rn_signature *signature, size_t rows,
-                      size_t scratch_bytes)
+/* What a request holds beside its inputs and outputs. */
+typedef struct {
+    size_t scratch_bytes;
+    bool explained;
+} extras;
+
+static size_t lay_out(rn_request *request, char *base, const rn_model *model, const rn_signature *signature, size_t rows, const extras *with)
 {
     const rn_plan *plan = model->plan;
     size_t used = aligned(sizeof *request);
@@ -53,8 +58,15 @@ static size_t lay_out(rn_request *request, char *base, const rn_model *model, co
     const size_t windowed = picture_bytes_of(model, signature) ? pictures : 0;
     void *decoded = carve(base, &used, windowed * sizeof(rn_picture));
     void *windows = carve(base, &used, windowed * sizeof(rn_picture_window));
-    void *scratch = carve(base, &used, scratch_bytes);
+    void *scratch = carve(base, &used, with->scratch_bytes);
+    void *classes = NULL, *maps = NULL;
+    if (with->explained) {
+        classes = carve(base, &used, rows * sizeof(int32_t));
+        maps = carve(base, &used, rows * rn_plan_tensor_bytes(&plan->tensors[signature->explanation]));
+    }
     if (!base) return used;
+    request->classes = classes;
+    request->maps = maps;
     request->input = input;
     memcpy(request->outputs, outputs, (size_t)signature->output_count * sizeof outputs[0]);
     request->pictures = signature->image_op == RN_NONE ? NULL : encoded;
@@ -65,23 +77,40 @@ static size_t lay_out(rn_request *request, char *base, const rn_model *model, co
     return used;
 }
 
-rn_status rn_request_create(rn_model *model, const rn_signature *signature, int64_t rows, size_t scratch_bytes, rn_request **out,
-                            rn_error *err)
+static rn_status create(rn_model *model, const rn_signature *signature, int64_t rows, const extras *with, rn_request **out, rn_error *err)
 {
     if (rows > model->max_rows)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Task size %lld is larger than maximum input batch size %d", (long long)rows,
                        model->max_rows);
-    const size_t bytes = lay_out(NULL, NULL, model, signature, (size_t)rows, scratch_bytes);
+    const size_t bytes = lay_out(NULL, NULL, model, signature, (size_t)rows, with);
     rn_request *request = aligned_alloc(ALIGNMENT, bytes);
     if (!request) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a request of %lld rows (%zu bytes)", (long long)rows, bytes);
     memset(request, 0, sizeof *request);
-    lay_out(request, (char *)request, model, signature, (size_t)rows, scratch_bytes);
+    lay_out(request, (char *)request, model, signature, (size_t)rows, with);
     rn_model_acquire(model);
     request->model = model;
     request->signature = signature;
     request->rows = (int32_t)rows;
     request->failed_picture = RN_NONE;
     *out = request;
+    return RN_STATUS_OK;
+}
+
+rn_status rn_request_create(rn_model *model, const rn_signature *signature, int64_t rows, size_t scratch_bytes, rn_request **out,
+                            rn_error *err)
+{
+    return create(model, signature, rows, &(extras){scratch_bytes, false}, out, err);
+}
+
+rn_status rn_request_create_explained(rn_model *model, const rn_signature *signature, int64_t rows, size_t scratch_bytes, rn_request **out,
+                                      rn_error *err)
+{
+    if (signature->explanation == RN_NONE) {
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
+                       "signature %s cannot be explained: its network does not end in global average pooling and a dense layer", signature->name);
+    }
+    RN_TRY(create(model, signature, rows, &(extras){scratch_bytes, true}, out, err));
+    for (int32_t i = 0; i < (*out)->rows; i++) (*out)->classes[i] = RN_NONE;
     return RN_STATUS_OK;
 }
 
@@ -198,7 +227,11 @@ static void decode(rn_job *job)
 static void fill_batch(rn_request *request)
 {
     request->batch = (rn_batch_request){.signature = request->signature,
-                                        .part = {.rows = request->rows, .input = request->input, .pictures = request->windows},
+                                        .part = {.rows = request->rows,
+                                                 .input = request->input,
+                                                 .pictures = request->windows,
+                                                 .classes = request->classes,
+                                                 .maps = request->maps},
                                         .priority = request->priority,
                                         .begun_us = request->begun_us ? request->begun_us : request->submitted_us,
                                         .deadline_us = request->deadline_us,

@@ -291,6 +291,7 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
                               .device_required = strcmp(flags->device, "auto") != 0,
                               .checks_method_names = flags->enable_signature_method_name_check,
                               .cors = flags->rest_api_enable_cors_support,
+                              .page = flags->page,
                               .tensor_content = flags->enable_serialization_as_tensor_content};
     const rn_server_options options = {.port = (uint16_t)flags->monitoring_port,
                                        .serves = RN_PORT_MONITORING,

@@ -137,8 +137,8 @@ static rn_status choose_format(const rn__tfs_document *document, rn__tfs_format 
     return RN_STATUS_OK;
 }
 
-rn_status rn__tfs_read_input(const rn__tfs_document *document, rn_model *model, const rn_signature *signature, rn__tfs_format *format,
-                             rn_request **out, rn_error *err)
+rn_status rn__tfs_read_input(const rn__tfs_document *document, rn_model *model, const rn_signature *signature, bool explained,
+                             rn__tfs_format *format, rn_request **out, rn_error *err)
 {
     RN_TRY(choose_format(document, format, err));
     const bool rows_format = *format == RN__TFS_ROWS;
@@ -152,7 +152,7 @@ rn_status rn__tfs_read_input(const rn__tfs_document *document, rn_model *model, 
     /* Decoded strings are shorter than what they are written as. */
     const size_t scratch_bytes = r.spec->dtype == RN_DTYPE_STRING ? (size_t)(document->limit - array) : 0;
     rn_request *request;
-    RN_TRY(rn_request_create(model, signature, rows, scratch_bytes, &request, err));
+    RN_TRY((explained ? rn_request_create_explained : rn_request_create)(model, signature, rows, scratch_bytes, &request, err));
     r.request = request;
     r.out = request->input;
     if (!read_rows(&r, array, rows_format)) {

@@ -46,6 +46,7 @@ static bool equal_parameters(const rn_op *a, const rn_op *b)
     case RN_OP_GLOBAL_AVERAGE_POOL:
     case RN_OP_SOFTMAX: return true;
     case RN_OP_QUANTIZE: /* no loader makes one */
+    case RN_OP_CLASS_MAP: /* nor this */
     case RN_OP_COUNT: break;
     }
     return false;

@@ -108,6 +108,8 @@ static bool settle(rn_executor *e, const rn_op *op)
         return unify(e, e->kernels.max_pool[e->narrow].run, tensors, 3);
     case RN_OP_GLOBAL_AVERAGE_POOL:
         return widen(e, tensors, e->kernels.global_average_pool[e->narrow].run ? 0 : 1) | widen(e, &op->outputs[0], 1);
+    case RN_OP_CLASS_MAP:
+        return widen(e, tensors, e->kernels.class_map[e->narrow].run ? 0 : 1) | widen(e, &op->inputs[1], 1);
     default:
         return widen(e, tensors, 3);
     }

@@ -40,6 +40,7 @@ typedef struct rn__cuda_slot {
     char *upload, *download;    /* device memory: rows as callers have them; outputs that have to be unpacked, one after the other */
     char *host_in, *host_out;   /* pinned, of the same sizes */
     cudaEvent_t arrived, computed, left; /* inputs are on the device; outputs are there; outputs are in host_out */
+    struct rn__cuda_explanations *explanations; /* NULL where no signature has any */
     const rn_signature *signature;
     const rn_batch_part *parts;
     int32_t part_count, rows;
@@ -160,6 +161,13 @@ void rn__cuda_slots_destroy(rn_executor *e);
 rn_status rn__cuda_begin(rn_executor *e, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err);
 rn_status rn__cuda_finish(rn_executor *e, rn_error *err);
 rn_status rn__cuda_run(rn_executor *e, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count, rn_error *err);
+
+/* class_map.c: explanations of a batch that has been computed. create takes the slot's memory for them; explain puts their work on the
+ * executor's stream where a part wants them, from its classes to pinned memory; hand_out gives them to the parts. */
+rn_status rn__cuda_explanations_create(rn_executor *e, rn__cuda_slot *slot, rn_error *err);
+void rn__cuda_explanations_destroy(rn__cuda_slot *slot);
+rn_status rn__cuda_explain(rn_executor *e, const rn__cuda_slot *slot, rn_error *err);
+void rn__cuda_explanations_hand_out(const rn_executor *e, const rn__cuda_slot *slot);
 
 /* Whether the plan's tensor is read by this signature's operations otherwise than by a scale_shift, which takes it from the upload. */
 bool rn__cuda_feed_is_packed(const rn_plan *plan, const rn_signature *signature);

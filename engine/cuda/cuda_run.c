@@ -24,7 +24,8 @@ static rn_status create_slot(rn_executor *e, rn__cuda_slot *slot, rn_error *err)
     RN_CUDA_TRY(cudaEventCreateWithFlags(&slot->computed, cudaEventDisableTiming), "an event");
     RN_CUDA_TRY(cudaEventCreateWithFlags(&slot->left, cudaEventDisableTiming), "an event");
     RN_CUDA_TRY(cudaMemsetAsync(slot->upload, 0, e->upload_bytes, e->stream), "clearing inputs");
-    return rn__cuda_upload_init(e, slot, err);
+    RN_TRY(rn__cuda_upload_init(e, slot, err));
+    return rn__cuda_explanations_create(e, slot, err);
 }
 
 rn_status rn__cuda_slots_create(rn_executor *e, rn_error *err)
@@ -47,6 +48,7 @@ void rn__cuda_slots_destroy(rn_executor *e)
 {
     for (int i = 0; i < RN__CUDA_SLOTS; i++) {
         rn__cuda_slot *slot = &e->slots[i];
+        rn__cuda_explanations_destroy(slot);
         if (slot->left) (void)cudaEventDestroy(slot->left);
         if (slot->computed) (void)cudaEventDestroy(slot->computed);
         if (slot->arrived) (void)cudaEventDestroy(slot->arrived);
@@ -84,6 +86,7 @@ static rn_status pass_alone(rn_executor *e, rn__cuda_slot *slot, rn_error *err)
 {
     RN_TRY(rn__cuda_upload(e, slot, e->stream, err));
     RN_TRY(compute(e, slot, err));
+    RN_TRY(rn__cuda_explain(e, slot, err));
     return copy_out(e, slot, e->stream, err);
 }
 
@@ -94,6 +97,7 @@ static rn_status pass_behind(rn_executor *e, rn__cuda_slot *slot, const rn__cuda
     RN_CUDA_TRY(cudaStreamWaitEvent(e->stream, slot->arrived, 0), "waiting for inputs");
     RN_CUDA_TRY(cudaStreamWaitEvent(e->stream, before->left, 0), "waiting for the outputs of another batch");
     RN_TRY(compute(e, slot, err));
+    RN_TRY(rn__cuda_explain(e, slot, err));
     RN_CUDA_TRY(cudaEventRecord(slot->computed, e->stream), "an event");
     RN_CUDA_TRY(cudaStreamWaitEvent(e->copy_out, slot->computed, 0), "waiting for a batch");
     return copy_out(e, slot, e->copy_out, err);
@@ -109,6 +113,7 @@ static void hand_out(const rn_executor *e, const rn__cuda_slot *slot)
             from += (size_t)slot->parts[i].rows * output.row_bytes;
         }
     }
+    rn__cuda_explanations_hand_out(e, slot);
 }
 
 /* ---- failure ---- */

@@ -122,6 +122,8 @@ typedef struct rn_cuda_class_map_args {
     const void *weights;        /* T [..][c]: a dense layer's filter as the engine keeps it */
     const int32_t *classes;     /* of picture n: classes[n * class_stride], checked by nobody */
     int64_t class_stride;
+    const int32_t *asked;       /* [n] or NULL: what is not negative counts instead of classes[n * class_stride] */
+    int32_t *chosen;            /* [n] or NULL: the class that was taken */
     float *y;                   /* [n][positions] */
     int32_t n, positions, c;
 } rn_cuda_class_map_args;

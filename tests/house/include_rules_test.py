@@ -37,8 +37,8 @@ def sources():
 
 
 def is_public_engine_header(included):
-    """engine/*.h and engine/image/image.h; what lies in a backend's folder is that backend's own."""
-    return re.fullmatch(r"engine/[^/]+\.h|engine/image/image\.h", included)
+    """engine/*.h and two of engine/image; what lies in a backend's folder is that backend's own."""
+    return re.fullmatch(r"engine/[^/]+\.h|engine/image/(image|overlay)\.h", included)
 
 
 def may_include(folder, path, included):
