@@ -51,7 +51,7 @@ typedef struct rn_encoded_picture {
     size_t byte_count;
 } rn_encoded_picture;
 
-typedef struct rn_decode rn_decode; /* private: the job that decodes one picture */
+typedef struct rn_decode rn_decode; /* private: the job that decodes one picture or fits one row */
 
 /* One call. All its memory is one allocation. */
 typedef struct rn_request rn_request;
@@ -59,7 +59,7 @@ struct rn_request {
     rn_model *model;
     const rn_signature *signature;
     int32_t rows;
-    void *input;                        /* [rows][h][w][c] of the feed tensor: the caller writes it, unless there are pictures */
+    void *input;                        /* [rows][h][w][c] of the input's tensor: the caller writes it, unless there are pictures */
     rn_encoded_picture *pictures;       /* [rows], the caller sets them; NULL unless the signature begins with an image operation */
     void *outputs[RN_PLAN_MAX_OUTPUTS]; /* [rows][h][w][c] of each output's tensor: valid when status is OK */
     uint8_t *scratch;                   /* scratch_bytes for the caller: what decoded base64 or the like */
@@ -81,7 +81,8 @@ struct rn_request {
     rn_batch_request batch; /* its timings are valid in `done`; the rest is private */
     atomic_int pictures_left, first_bad_picture;
     int64_t submitted_us;
-    rn_decode *decodes; /* [rows] with pictures */
+    rn_decode *decodes; /* [rows] with pictures or numbers to be fitted */
+    void *feed;         /* [rows][h][w][c] of the feed tensor: `input` where nothing is between them */
 };
 
 /* Acquires the model. INVALID_ARGUMENT: more rows than may wait, which bounds the memory of a request whatever its text says.

@@ -113,7 +113,7 @@ rn_status rn_plan_add_signature(rn_plan *plan, const rn_signature *signature, in
     *added = *signature;
     added->ops = NULL;
     added->op_count = 0;
-    added->image_op = added->feed = RN_NONE;
+    added->image_op = added->fit_op = added->feed = RN_NONE;
     if (out) *out = plan->signature_count;
     plan->signature_count++;
     return RN_STATUS_OK;

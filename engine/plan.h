@@ -40,6 +40,7 @@ enum { RN_NONE = -1 }; /* no tensor, no weight, no operation */
 /*    kind                  name in model files */
 #define RN_OP_LIST(X)                                                                                                          \
     X(IMAGE,                "image")               /* encoded picture -> u8 [h,w,c]; runs on the host, before batching */      \
+    X(FIT,                  "fit")                 /* numbers of one size -> f32 [h,w,c]; runs on the host, before batching */    \
     X(CONV2D,               "conv2d")                                                                                          \
     X(SCALE_SHIFT,          "scale_shift")         /* y = relu?(x * scale[c] + shift[c]); also casts u8 -> f32 */              \
     X(ADD,                  "add")                 /* y = relu?(a + b) */                                                      \
@@ -91,6 +92,17 @@ typedef struct rn_image_op {
     int32_t decode_channels;    /* decode_image's argument: 0 as in the file, 1, 3 */
 } rn_image_op;
 
+/* What a model does to the size and the order of its numeric input before it computes: crop, then bilinear resize, then crop, all optional.
+ * With channels_first the input's rows are [c][h][w], kept in a tensor that names c, h, w as its h, w, c. */
+typedef struct rn_fit_op {
+    bool channels_first;
+    int32_t top, left, crop_h, crop_w; /* rectangle of the input */
+    int32_t resize_h, resize_w;        /* 0: not resized */
+    bool half_pixel, align_corners;    /* as the attributes of TensorFlow's ResizeBilinear */
+    int32_t after_top, after_left;     /* rectangle of what was resized, h x w */
+    int32_t h, w;                      /* of the result */
+} rn_fit_op;
+
 typedef struct rn_conv2d_op {
     int32_t r, s;               /* filter height and width */
     int32_t stride_h, stride_w;
@@ -134,6 +146,7 @@ typedef struct rn_op {
     int32_t outputs[2];  /* tensors. CONV2D: y or RN_NONE when nobody reads it, pre-activation y2 or RN_NONE. TOP_K: values, indexes */
     union {
         rn_image_op image;
+        rn_fit_op fit;
         rn_conv2d_op conv2d;
         rn_scale_shift_op scale_shift;
         rn_add_op add;
@@ -163,8 +176,9 @@ typedef struct rn_signature {
 
     /* Filled by rn_plan_finish. */
     int32_t image_op;           /* the picture front end when input is STRING, else RN_NONE */
-    int32_t feed;               /* tensor that the backend is given: the image operation's output, or input.tensor */
-    int32_t *ops;               /* operations that the backend runs, in order: all but IMAGE */
+    int32_t fit_op;             /* what is done to a numeric input on the host, or RN_NONE */
+    int32_t feed;               /* tensor that the backend is given: the image or fit operation's output, or input.tensor */
+    int32_t *ops;               /* operations that the backend runs, in order: all but IMAGE and FIT */
     int32_t op_count;
 } rn_signature;
 

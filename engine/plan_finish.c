@@ -193,21 +193,21 @@ static rn_status derive_signature(const rn_plan *plan, rn_signature *signature, 
 {
     free(signature->ops);
     signature->op_count = 0;
-    signature->image_op = RN_NONE;
+    signature->image_op = signature->fit_op = RN_NONE;
     signature->feed = signature->input.tensor;
     signature->ops = malloc(((size_t)plan->op_count + 1) * sizeof *signature->ops);
     if (!signature->ops) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "signature %s: no memory for its schedule", signature->name);
     for (int32_t o = 0; o < plan->op_count; o++) {
         if (!op_needed[o]) continue;
         const rn_op *op = &plan->ops[o];
-        if (op->kind != RN_OP_IMAGE) {
+        if (op->kind != RN_OP_IMAGE && op->kind != RN_OP_FIT) {
             signature->ops[signature->op_count++] = o;
             continue;
         }
-        if (signature->image_op != RN_NONE || op->inputs[0] != signature->input.tensor) {
-            return FAIL_OP(op, "signature %s: a signature has at most one picture front end, and it reads the input", signature->name);
+        if (signature->feed != signature->input.tensor || op->inputs[0] != signature->input.tensor) {
+            return FAIL_OP(op, "signature %s: a signature has at most one front end, and it reads the input", signature->name);
         }
-        signature->image_op = o;
+        *(op->kind == RN_OP_IMAGE ? &signature->image_op : &signature->fit_op) = o;
         signature->feed = op->outputs[0];
     }
     const bool pictures = plan->tensors[signature->input.tensor].dtype == RN_DTYPE_STRING;
@@ -419,6 +419,26 @@ static rn_status check_image(const checker *check)
     return expect_tensor(check, check->op->outputs[0], RN_DTYPE_U8, image->h, image->w, image->c);
 }
 
+static rn_status check_fit(const checker *check)
+{
+    const rn_fit_op *fit = &check->op->u.fit;
+    const rn_plan_tensor *x = &check->plan->tensors[check->op->inputs[0]];
+    const int64_t in_h = fit->channels_first ? x->w : x->h, in_w = fit->channels_first ? x->c : x->w;
+    const bool resized = fit->resize_h > 0 && fit->resize_w > 0;
+    const int64_t from_h = resized ? fit->resize_h : fit->crop_h, from_w = resized ? fit->resize_w : fit->crop_w;
+    const bool inside = fit->top >= 0 && fit->left >= 0 && fit->crop_h >= 1 && fit->crop_w >= 1 && (int64_t)fit->top + fit->crop_h <= in_h &&
+                        (int64_t)fit->left + fit->crop_w <= in_w;
+    const bool kept = fit->after_top >= 0 && fit->after_left >= 0 && (int64_t)fit->after_top + fit->h <= from_h &&
+                      (int64_t)fit->after_left + fit->w <= from_w;
+    if (!inside || !kept || (!resized && (fit->resize_h || fit->resize_w)) || from_h > RN_PLAN_MAX_SIDE || from_w > RN_PLAN_MAX_SIDE) {
+        return fail_op(check->err, check->op, __LINE__, "a crop of %dx%d at (%d,%d) and one of %dx%d at (%d,%d) do not fit %lldx%lld and %lldx%lld",
+                       fit->crop_h, fit->crop_w, fit->top, fit->left, fit->h, fit->w, fit->after_top, fit->after_left, (long long)in_h, (long long)in_w,
+                       (long long)from_h, (long long)from_w);
+    }
+    if (x->dtype != RN_DTYPE_U8 || x->step != 0) RN_TRY(expect_tensor(check, check->op->inputs[0], RN_DTYPE_F32, x->h, x->w, x->c));
+    return expect_tensor(check, check->op->outputs[0], RN_DTYPE_F32, fit->h, fit->w, fit->channels_first ? x->h : x->c);
+}
+
 static rn_status check_max_pool(const checker *check)
 {
     const rn_max_pool_op *pool = &check->op->u.max_pool;
@@ -463,6 +483,7 @@ static rn_status check_op(const checker *check)
     }
     switch (op->kind) {
     case RN_OP_IMAGE: return check_image(check);
+    case RN_OP_FIT: return check_fit(check);
     case RN_OP_CONV2D: return check_conv2d(check);
     case RN_OP_SCALE_SHIFT:
         if (x->dtype != RN_DTYPE_U8 || x->step != 0) RN_TRY(expect_tensor(check, op->inputs[0], RN_DTYPE_F32, x->h, x->w, x->c));

@@ -48,7 +48,7 @@ static rn_status count_outputs(const rn__op_info *info, const Sm__NodeDef *node,
 {
     int64_t count = info->outputs;
     if (count == RN__AS_INPUTS) count = input_count;
-    if (count == RN__BY_ATTR) count = rn__attr_int(node, "num", 1);
+    if (count == RN__BY_ATTR) count = rn__attr_int(node, "num", rn__attr_int(node, "num_split", 1));
     if (count < 1 || count > 1024) return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%lld outputs", (long long)count);
     *out = (int32_t)count;
     return RN_STATUS_OK;

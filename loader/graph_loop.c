@@ -57,7 +57,7 @@ rn_status rn__op_list_stack(const rn__op_call *call)
     rn_op op = {.kind = RN_OP_IMAGE, .inputs = {call->import->input_tensor, RN_NONE}, .outputs = {RN_NONE, RN_NONE}, .u.image = *image};
     int32_t y;
     RN_TRY(rn__emit_op(call, &op, RN_DTYPE_U8, image->h, image->w, image->c, &y));
-    call->out[0] = rn__activation_value(call->import->plan, y);
+    call->out[0] = rn__activation_value(call->import->plan, y, false);
     return RN_STATUS_OK;
 }
 

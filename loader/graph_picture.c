@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "loader/fold.h"
+#include "loader/graph_fit.h"
 
 static const int32_t sizes[][2] = {{1, 1},     {1, 7},     {6, 1},     {8, 8},     {9, 9},     {7, 4},    {4, 7},
                                    {8, 5},     {5, 8},     {31, 64},   {64, 31},   {100, 34},  {33, 100}, {101, 256},
@@ -150,6 +150,7 @@ rn_status rn__op_resize(const rn__op_call *call)
     const rn__value *in = call->in[0];
     int64_t size[2];
     int32_t count;
+    if (in->kind == RN__ACTIVATION) return rn__fit_resize(call);
     if (in->kind != RN__PICTURE)
         return RN__REFUSE(call, "it resizes %s: only pictures of a picture front end are resized", rn__value_text(in));
     if (!in->u.picture.leading_one || in->u.picture.resized)

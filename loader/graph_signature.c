@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "loader/graph_import.h"
+#include "loader/graph_fit.h"
 #include "loader/graph_ops.h"
 
 const char *rn__value_text(const rn__value *value)
@@ -13,6 +13,8 @@ const char *rn__value_text(const rn__value *value)
                                         [RN__VARIABLE] = "a variable",
                                         [RN__ACTIVATION] = "an activation",
                                         [RN__CHANNEL] = "a channel",
+                                        [RN__PART] = "a part of an activation's channels",
+                                        [RN__PART_CONV] = "the convolution of a part of an activation's channels",
                                         [RN__SORTED] = "sorted classes",
                                         [RN__LABELS] = "labels",
                                         [RN__ENCODED_BATCH] = "encoded pictures",
@@ -72,7 +74,9 @@ static rn_status make_input(rn__import *import, const Sm__TensorInfo *info, rn_t
     import->input_tensor = spec->tensor;
     *value = (rn__value){.kind = RN__ACTIVATION, .u.activation = {.tensor = spec->tensor, .rank = 4}};
     memcpy(value->u.activation.dims, spec->dims, sizeof spec->dims);
-    return RN_STATUS_OK;
+    /* No picture is 1 or 3 pixels high and more than 4 channels deep. */
+    const bool channels_first = (spec->dims[1] == 1 || spec->dims[1] == 3) && spec->dims[3] > 4;
+    return channels_first ? rn__fit_channels_last(import, info->name, value, err) : RN_STATUS_OK;
 }
 
 /* Gives the node that stands for the input its value, whatever its operation is. */
@@ -137,8 +141,9 @@ static rn_status make_output(rn__import *import, const rn__value *value, rn_tens
     const rn__sorted *sorted = &value->u.sorted;
     switch (value->kind) {
     case RN__ACTIVATION:
-        if (x->pad_top || x->pad_left || x->pad_bottom || x->pad_right)
-            return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "a padded map is an output");
+        if (rn__is_padded(x)) return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "a padded map is an output");
+        if (x->channels_first && x->dims[2] * x->dims[3] > 1)
+            return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "a map [batch,channels,height,width] is an output, expected channels last");
         *spec = (rn_tensor_spec){.dtype = import->plan->tensors[x->tensor].dtype, .rank = x->rank, .tensor = x->tensor};
         memcpy(spec->dims, x->dims, sizeof spec->dims);
         return RN_STATUS_OK;

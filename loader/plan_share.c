@@ -22,6 +22,13 @@ static bool equal_parameters(const rn_op *a, const rn_op *b)
         const rn_image_op *x = &a->u.image, *y = &b->u.image;
         return x->crop == y->crop && x->h == y->h && x->w == y->w && x->c == y->c && x->decode_channels == y->decode_channels;
     }
+    case RN_OP_FIT: {
+        const rn_fit_op *x = &a->u.fit, *y = &b->u.fit;
+        return x->channels_first == y->channels_first && x->top == y->top && x->left == y->left && x->crop_h == y->crop_h &&
+               x->crop_w == y->crop_w && x->resize_h == y->resize_h && x->resize_w == y->resize_w && x->half_pixel == y->half_pixel &&
+               x->align_corners == y->align_corners && x->after_top == y->after_top && x->after_left == y->after_left && x->h == y->h &&
+               x->w == y->w;
+    }
     case RN_OP_CONV2D: {
         const rn_conv2d_op *x = &a->u.conv2d, *y = &b->u.conv2d;
         return x->filter == y->filter && x->stride_h == y->stride_h && x->stride_w == y->stride_w && x->pad_top == y->pad_top &&

@@ -1,0 +1,1 @@
+"""Graphs that are no ResNet of this family: each has to be refused by a message that says where and why."""
