@@ -64,6 +64,7 @@ static rn_model_metrics *create_model(rn_metrics *registry, const char *name, in
     model->name = copy;
     model->version = version;
     model->registry = registry;
+    model->self_test_error = -1;
     return model;
 }
 
@@ -86,6 +87,22 @@ void rn_model_metrics_loaded(rn_model_metrics *model, const char *description)
     pthread_mutex_lock(&model->registry->lock);
     model->loaded++;
     snprintf(model->description, sizeof model->description, "%s", description);
+    pthread_mutex_unlock(&model->registry->lock);
+}
+
+void rn_model_metrics_self_test_begin(rn_model_metrics *model)
+{
+    if (!model) return;
+    pthread_mutex_lock(&model->registry->lock);
+    model->self_test_error = -1;
+    pthread_mutex_unlock(&model->registry->lock);
+}
+
+void rn_model_metrics_self_test(rn_model_metrics *model, double error)
+{
+    if (!model) return;
+    pthread_mutex_lock(&model->registry->lock);
+    if (!(error <= model->self_test_error)) model->self_test_error = error;
     pthread_mutex_unlock(&model->registry->lock);
 }
 

@@ -54,6 +54,7 @@ void rn_plan_destroy(rn_plan *plan)
     free(plan->ops);
     free(plan->signatures);
     free(plan->labels);
+    free(plan->goldens);
     free(plan);
 }
 

@@ -182,6 +182,15 @@ typedef struct rn_signature {
     int32_t op_count;
 } rn_signature;
 
+/* What one signature gave when it was recorded in float32: see engine/golden.h. */
+typedef struct rn_golden {
+    char source[64];           /* for people: "reference", "warm-up record 2" */
+    int32_t signature, rows;   /* of the plan; at least 1 */
+    double allowed;            /* error that the plan itself makes, as a share of the largest magnitude (int8); 0: none but the device's precision */
+    const void *input;         /* [rows][h][w][c] of the feed tensor */
+    const float *outputs[RN_PLAN_MAX_OUTPUTS]; /* F32 outputs: [rows][h][w][c]. Indexes of a top_k: [rows][classes], what was sorted. NULL: not recorded */
+} rn_golden;
+
 typedef struct rn_plan rn_plan;
 struct rn_plan {
     char architecture[RN_PLAN_NAME_BYTES];  /* for people: "ResNet-101 v2, 64x64x3, 10 classes" */
@@ -190,7 +199,8 @@ struct rn_plan {
     rn_op *ops;                 /* in an order in which every input is written before it is read */
     rn_signature *signatures;
     char **labels;              /* NUL-terminated UTF-8; label i belongs to class i */
-    int32_t tensor_count, weights_count, op_count, signature_count, label_count;
+    rn_golden *goldens;
+    int32_t tensor_count, weights_count, op_count, signature_count, label_count, golden_count;
     struct rn_plan_storage *storage; /* memory that the weights point into */
 };
 

@@ -45,6 +45,16 @@ rn_status rn__op_shape(const rn__op_call *call)
     return RN_STATUS_OK;
 }
 
+rn_status rn__op_rank(const rn__op_call *call)
+{
+    rn__activation x = {0};
+    void *data;
+    RN_TRY(take_any(call, &x));
+    RN_TRY(rn__fold_result(call, 0, RN__INTS, 0, NULL, &data));
+    *(int64_t *)data = x.rank;
+    return RN_STATUS_OK;
+}
+
 /* Output 0: x with these dimensions, if they hold the same elements in the same order. */
 static rn_status view(const rn__op_call *call, const rn__activation *x, int32_t rank, const int64_t *dims)
 {

@@ -178,9 +178,9 @@ def main():
         check, done = (check_variant, results) if isinstance(entry, registry.Variant) else (check_unsupported, refusals)
         try:
             outcome = check(args.build, entry, models)
-        except Failed as problem:
+        except Exception as problem:  # noqa: BLE001: a writer that fails is a failure among others
             failed += 1
-            print(f"FAILED {entry.name}: {problem}", flush=True)
+            print(f"FAILED {entry.name}: {type(problem).__name__}: {problem}", flush=True)
             continue
         done.append((entry, outcome))
         print(f"ok {entry.name}: {outcome}", flush=True)

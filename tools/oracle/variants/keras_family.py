@@ -7,10 +7,10 @@ from tf_keras.src.applications import imagenet_utils as imagenet_utils2, resnet 
 
 from .registry import calibrate, variant
 
-DEPTH = {14: (1, 1, 1, 1), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+DEPTH = {14: (1, 1, 1, 1), 26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
-def network(depth=14, version=1, size=64, width=8, classes=10, generation=3, preprocess=None, shape=None, activation="softmax", **more):
+def network(depth=None, version=1, size=64, width=8, classes=10, generation=3, preprocess=None, shape=None, activation="softmax", **more):
     """keras.applications.ResNet<depth> at that width. preprocess(x) goes in front, inside the model."""
     kit = resnet3 if generation == 3 else resnet2
     layers = keras.layers if generation == 3 else tf_keras.layers
@@ -18,7 +18,7 @@ def network(depth=14, version=1, size=64, width=8, classes=10, generation=3, pre
     stack = getattr(kit, stack)
 
     def body(x):
-        for i, blocks in enumerate(DEPTH[depth]):
+        for i, blocks in enumerate(DEPTH[depth or (14 if version == 1 else 26)]):
             # The fourth stack's stride in V2, the first one's in V1.
             stride = (1 if i == 3 else 2) if version == 2 else (1 if i == 0 else 2)
             x = stack(x, width << i, blocks, stride1=stride, name=f"conv{i + 2}")
