@@ -90,6 +90,7 @@ typedef struct rn_image_op {
     rn_crop_rule crop;
     int32_t h, w, c;            /* of the result; bilinear resize, half-pixel centres, truncating cast */
     int32_t decode_channels;    /* decode_image's argument: 0 as in the file, 1, 3 */
+    int32_t square;             /* 0, or: what the crop leaves is made square x square, of which the central h x w is kept */
 } rn_image_op;
 
 /* What a model does to the size and the order of its numeric input before it computes: crop, then bilinear resize, then crop, all optional.

@@ -415,6 +415,9 @@ static rn_status check_image(const checker *check)
     if (image->crop > RN_CROP_CENTER_SQUARE_ROUND_DOWN || (image->decode_channels != 0 && image->decode_channels != 1 && image->decode_channels != 3)) {
         return fail_op(check->err, check->op, __LINE__, "crop rule %d, %d channels to decode", (int)image->crop, image->decode_channels);
     }
+    if (image->square < 0 || image->square > RN_PLAN_MAX_SIDE || (image->square && (image->square < image->h || image->square < image->w))) {
+        return fail_op(check->err, check->op, __LINE__, "a square of %d, of which %dx%d is kept", image->square, image->h, image->w);
+    }
     RN_TRY(expect_tensor(check, check->op->inputs[0], RN_DTYPE_STRING, 1, 1, 1));
     return expect_tensor(check, check->op->outputs[0], RN_DTYPE_U8, image->h, image->w, image->c);
 }

@@ -203,11 +203,36 @@ static rn_status import_signature(rn__import *import, const char *name, const Sm
     return rn_plan_add_signature(import->plan, signature, NULL, err);
 }
 
+/* Adds to a refusal how far the network was understood: what the signature has added to the plan from operation `first` on. */
+static void add_progress(const rn_plan *plan, int32_t first, rn_error *err)
+{
+    int32_t convolutions = 0, sums = 0, others = 0;
+    for (int32_t i = first; i < plan->op_count; i++) {
+        const rn_op_kind kind = plan->ops[i].kind;
+        convolutions += kind == RN_OP_CONV2D;
+        sums += kind == RN_OP_ADD;
+        others += kind != RN_OP_CONV2D && kind != RN_OP_ADD;
+    }
+    const size_t used = strlen(err->message), room = sizeof err->message - used;
+    if (convolutions + sums + others == 0) {
+        snprintf(err->message + used, room, "; the network up to it was nothing but the input");
+        return;
+    }
+    const rn_op *last = &plan->ops[plan->op_count - 1];
+    const rn_plan_tensor *y = &plan->tensors[last->outputs[0]];
+    snprintf(err->message + used, room, "; the network up to it was %d convolution%s, %d sum%s and %d other operation%s, the last one %s (%s) of %dx%dx%d",
+             convolutions, convolutions == 1 ? "" : "s", sums, sums == 1 ? "" : "s", others, others == 1 ? "" : "s", last->name,
+             rn_op_kind_name(last->kind), y->h, y->w, y->c);
+}
+
 rn_status rn__import_signature(rn__import *import, const char *name, const Sm__Signature *message, rn_error *err)
 {
     rn_signature *signature = rn__arena_array(import->scratch, 1, sizeof *signature, name, err);
     if (!signature) return RN_STATUS_OUT_OF_MEMORY;
+    const int32_t first = import->plan->op_count;
     const rn_status status = import_signature(import, name, message, signature, err);
-    if (status != RN_STATUS_OK) rn_error_prefix(err, "signature %s", name);
+    if (status == RN_STATUS_OK) return status;
+    rn_error_prefix(err, "signature %s", name);
+    if (status == RN_STATUS_UNSUPPORTED && err) add_progress(import->plan, first, err);
     return status;
 }

@@ -14,7 +14,7 @@
 
 /* ---- the fields of operations ---- */
 
-typedef enum { FIELD_INT, FIELD_WEIGHTS, FIELD_BOOL, FIELD_CROP } field_type;
+typedef enum { FIELD_INT, FIELD_LATER_INT /* absent: 0, as in files of earlier versions */, FIELD_WEIGHTS, FIELD_BOOL, FIELD_CROP } field_type;
 
 typedef struct op_field {
     rn_op_kind kind;
@@ -34,6 +34,7 @@ static const op_field op_fields[] = {
     FIELD(IMAGE, image, w, INT),
     FIELD(IMAGE, image, c, INT),
     FIELD(IMAGE, image, decode_channels, INT),
+    FIELD(IMAGE, image, square, LATER_INT),
     FIELD(FIT, fit, channels_first, BOOL),
     FIELD(FIT, fit, top, INT),
     FIELD(FIT, fit, left, INT),
@@ -100,6 +101,7 @@ static json_t *field_to_json(const op_field *field, const rn_op *op)
     const void *at = (const char *)op + field->offset;
     switch (field->type) {
     case FIELD_INT:
+    case FIELD_LATER_INT:
         return json_integer(*(const int32_t *)at);
     case FIELD_WEIGHTS:
         return index_to_json(*(const int32_t *)at);
@@ -344,6 +346,9 @@ static rn_status read_field(const json_t *json, const op_field *field, const rn_
     const json_t *value = json_object_get(json, field->name);
     int choice;
     switch (field->type) {
+    case FIELD_LATER_INT:
+        if (!value) return RN_STATUS_OK;
+        /* fall through */
     case FIELD_INT:
         return read_int32(value, field->name, at, err);
     case FIELD_WEIGHTS:

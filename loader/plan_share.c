@@ -20,7 +20,8 @@ static bool equal_parameters(const rn_op *a, const rn_op *b)
     switch (a->kind) {
     case RN_OP_IMAGE: {
         const rn_image_op *x = &a->u.image, *y = &b->u.image;
-        return x->crop == y->crop && x->h == y->h && x->w == y->w && x->c == y->c && x->decode_channels == y->decode_channels;
+        return x->crop == y->crop && x->h == y->h && x->w == y->w && x->c == y->c && x->decode_channels == y->decode_channels &&
+               x->square == y->square;
     }
     case RN_OP_FIT: {
         const rn_fit_op *x = &a->u.fit, *y = &b->u.fit;

@@ -44,7 +44,8 @@ typedef struct resizer {
     void *memory;
 } resizer;
 
-static rn_status resizer_init(resizer *out, int32_t in_w, int32_t out_w, int32_t c, rn_error *err)
+/* Of a row resized to `full_w`, columns `left` to `left + out_w`. */
+static rn_status resizer_init(resizer *out, int32_t in_w, int32_t full_w, int32_t left, int32_t out_w, int32_t c, rn_error *err)
 {
     const size_t n = (size_t)out_w * (size_t)c;
     const size_t byte_count = (size_t)out_w * sizeof(sample) + 3 * n * sizeof(float) + 2 * (n + 1);
@@ -59,9 +60,9 @@ static rn_status resizer_init(resizer *out, int32_t in_w, int32_t out_w, int32_t
     r.left = (uint8_t *)(r.weights + 3 * n);
     r.right = r.left + n + 1;
 
-    const float scale = (float)in_w / (float)out_w;
+    const float scale = (float)in_w / (float)full_w;
     for (int32_t x = 0; x < out_w; x++) {
-        r.columns[x] = sample_at(x, in_w, scale);
+        r.columns[x] = sample_at(left + x, in_w, scale);
         for (int32_t k = 0; k < c; k++) r.weights[x * c + k] = r.columns[x].weight;
         if (r.columns[x].upper + 1 < in_w) r.followed_w = x + 1; /* columns rise from left to right */
     }
@@ -142,12 +143,14 @@ rn_status rn_picture_fit(const rn_image_op *op, const rn_picture *picture, uint8
     const window crop = crop_window(op->crop, picture->h, picture->w);
     const size_t stride = (size_t)picture->w * (size_t)picture->c;
     const uint8_t *origin = picture->pixels + (size_t)crop.top * stride + (size_t)crop.left * (size_t)picture->c;
-    const float scale = (float)crop.h / (float)op->h;
+    const int32_t full_h = op->square ? op->square : op->h, full_w = op->square ? op->square : op->w;
+    const int32_t first_row = (full_h - op->h) / 2, first_column = (full_w - op->w) / 2;
+    const float scale = (float)crop.h / (float)full_h;
 
     resizer r = {0};
-    RN_TRY(resizer_init(&r, crop.w, op->w, op->c, err));
+    RN_TRY(resizer_init(&r, crop.w, full_w, first_column, op->w, op->c, err));
     for (int32_t y = 0; y < op->h; y++) {
-        const sample at = sample_at(y, crop.h, scale);
+        const sample at = sample_at(first_row + y, crop.h, scale);
         const int top = resize_row(&r, origin + (size_t)at.lower * stride, at.lower, RN_NONE);
         const int bottom = resize_row(&r, origin + (size_t)at.upper * stride, at.upper, top);
         mix_rows(r.rows[top].values, r.rows[bottom].values, at.weight, r.n, out + (size_t)y * (size_t)r.n);

@@ -26,7 +26,7 @@ from variants import keras_family, tensorflow_family, unsupported_graphs  # noqa
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Of the largest magnitude. float32: sums of many layers in another order. TensorFlow computes the others in 16 bits and we in 32: its own rounding, 2^-11 or
 # 2^-8 at each of some tens of layers, is what is measured, and softmax outputs show it as absolute errors of that size.
-ALLOWED = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1.5e-1}
+ALLOWED = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 ROWS = 3
 
 

@@ -231,7 +231,8 @@ def nchw_throughout(out, rng):
                                                    is_training=False, data_format="NCHW")[0]
 
             x = tf.nn.relu(layer(x, "stem", 8, 7, 2))
-            x = tf.nn.max_pool2d(x, 3, 2, [[0, 0], [0, 0], [1, 1], [1, 1]], data_format="NCHW")
+            x = tf.nn.max_pool2d(tf.transpose(x, [0, 2, 3, 1]), 3, 2, [[0, 0], [1, 1], [1, 1], [0, 0]])  # TensorFlow has no other on CPUs
+            x = tf.transpose(x, [0, 3, 1, 2])
             for stage, count in enumerate((2, 1)):
                 for u in range(count):
                     name, stride = f"stage{stage}/unit{u}", 2 if stage and u == 0 else 1
