@@ -141,6 +141,18 @@ fuzz:
 fuzzers: $(FUZZERS)
 .PHONY: fuzz fuzzers
 
+# What is installed, and nothing of what it takes to build: the plug-in too, where there is one.
+PREFIX ?= /usr/local
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 --strip $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	$(if $(PLUGIN_SKIP),,install -D -m 644 --strip $(PLUGIN) $(DESTDIR)$(PREFIX)/lib/$(notdir $(PLUGIN)))
+deb: all
+	@rm -rf $(B)/deb
+	@$(MAKE) -s install DESTDIR=$(B)/deb/root PREFIX=/usr >/dev/null
+	@sh tools/make-deb.sh $(B)
+.PHONY: install deb
+
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 clean:
@@ -151,6 +163,7 @@ help:
 	@echo "make cuda       the GPU plug-in alone; says what is missing for it"
 	@echo "make asan|tsan  programs and tests with sanitizers, in $(B)/asan, $(B)/tsan"
 	@echo "make fuzz       libFuzzer programs in $(B)/fuzz, one for each tests/fuzz/*_fuzz.c (clang)"
+	@echo "make install    programs and plug-in to DESTDIR PREFIX/bin and PREFIX/lib (PREFIX=$(PREFIX));   make deb  a Debian package"
 	@echo "make format     clang-format over all sources;   make clean"
 
 $(B)/gen/%.pb-c.c: %.proto

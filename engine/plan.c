@@ -5,6 +5,7 @@
  */
 #include "engine/plan.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -243,4 +244,12 @@ int32_t rn_plan_window_output(int32_t size, int32_t window, int32_t stride, int3
 {
     const int32_t span = size + pad_before + pad_after - window;
     return span < 0 ? 0 : span / stride + 1;
+}
+
+int32_t rn_image_op_side(const rn_image_op *op, int32_t side, int32_t shorter)
+{
+    if ((double)side * op->shorter / shorter > INT32_MAX / 2) return INT32_MAX;
+    if (op->longer == RN_LONGER_INTEGER) return (int32_t)((int64_t)side * op->shorter / shorter);
+    const float exact = (float)side * ((float)op->shorter / (float)shorter);
+    return (int32_t)(op->longer == RN_LONGER_ROUNDED ? rintf(exact) : exact);
 }

@@ -82,16 +82,40 @@ typedef struct rn_plan_weights {
     int32_t steps;  /* I8: F32 weights [k], k the last dimension; element e of channel k stands for e * steps[k]. Others: RN_NONE */
 } rn_plan_weights;
 
-/* How a picture of any size becomes [h,w,c] uint8, exactly as the SavedModel's own graph did it. */
+/* How a picture of any size becomes [h,w,c], exactly as the SavedModel's own graph did it: decode, crop, resize, cut out the centre, reverse the
+ * channels, clip, cast. */
+
+/* What is kept of height and width n. CENTER_SQUARE: side = min(height, width), offset = (n - side + 1) / 2 for ROUND_UP, (n - side) / 2 for
+ * ROUND_DOWN. */
 typedef enum { RN_CROP_NONE, RN_CROP_CENTER_SQUARE_ROUND_UP, RN_CROP_CENTER_SQUARE_ROUND_DOWN } rn_crop_rule;
-/* CENTER_SQUARE: side = min(height, width), offset = (n - side + 1) / 2 for ROUND_UP, (n - side) / 2 for ROUND_DOWN. */
+
+/* TensorFlow's operations ResizeBilinear, ResizeNearestNeighbor, ResizeBicubic, ResizeArea. */
+typedef enum { RN_RESIZE_BILINEAR, RN_RESIZE_NEAREST, RN_RESIZE_BICUBIC, RN_RESIZE_AREA } rn_resize_method;
+
+/* Where output pixel i lies in the input: HALF_PIXEL (i + 0.5) * in / out - 0.5 (TensorFlow 2), CORNER i * in / out, ALIGNED i * (in - 1) / (out - 1)
+ * (align_corners). */
+typedef enum { RN_GRID_HALF_PIXEL, RN_GRID_CORNER, RN_GRID_ALIGNED } rn_resize_grid;
+
+/* A side n where the shorter one, m, becomes `shorter`: FLOAT (int)(n * (shorter / m)) and ROUNDED rint(n * (shorter / m)) in float32, INTEGER
+ * n * shorter / m in integers. */
+typedef enum { RN_LONGER_FLOAT, RN_LONGER_ROUNDED, RN_LONGER_INTEGER } rn_longer_rule;
 
 typedef struct rn_image_op {
     rn_crop_rule crop;
-    int32_t h, w, c;            /* of the result; bilinear resize, half-pixel centres, truncating cast */
+    rn_resize_method method;
+    rn_resize_grid grid;
+    int32_t full_h, full_w;     /* what it is resized to, where `shorter` is 0 */
+    int32_t shorter;            /* else what its shorter side is resized to */
+    rn_longer_rule longer;
+    int32_t h, w, c;            /* of the result: the centre of that, at offset (n - size) / 2 */
     int32_t decode_channels;    /* decode_image's argument: 0 as in the file, 1, 3 */
-    int32_t square;             /* 0, or: what the crop leaves is made square x square, of which the central h x w is kept */
+    bool reverse;               /* channels: blue first */
+    bool clip;                  /* to 0..255 */
+    bool as_float;              /* the result is f32; else u8, truncated */
 } rn_image_op;
+
+/* What a side becomes where op->shorter rules and the shorter one is `shorter`; far outside of what int32 holds, INT32_MAX. */
+int32_t rn_image_op_side(const rn_image_op *op, int32_t side, int32_t shorter);
 
 /* What a model does to the size and the order of its numeric input before it computes: crop, then bilinear resize, then crop, all optional.
  * With channels_first the input's rows are [c][h][w], kept in a tensor that names c, h, w as its h, w, c. */
@@ -99,7 +123,7 @@ typedef struct rn_fit_op {
     bool channels_first;
     int32_t top, left, crop_h, crop_w; /* rectangle of the input */
     int32_t resize_h, resize_w;        /* 0: not resized */
-    bool half_pixel, align_corners;    /* as the attributes of TensorFlow's ResizeBilinear */
+    rn_resize_grid grid;
     int32_t after_top, after_left;     /* rectangle of what was resized, h x w */
     int32_t h, w;                      /* of the result */
 } rn_fit_op;

@@ -412,14 +412,18 @@ static rn_status check_conv2d(const checker *check)
 static rn_status check_image(const checker *check)
 {
     const rn_image_op *image = &check->op->u.image;
-    if (image->crop > RN_CROP_CENTER_SQUARE_ROUND_DOWN || (image->decode_channels != 0 && image->decode_channels != 1 && image->decode_channels != 3)) {
-        return fail_op(check->err, check->op, __LINE__, "crop rule %d, %d channels to decode", (int)image->crop, image->decode_channels);
+    if (image->crop > RN_CROP_CENTER_SQUARE_ROUND_DOWN || image->method > RN_RESIZE_AREA || image->grid > RN_GRID_ALIGNED ||
+        image->longer > RN_LONGER_INTEGER) {
+        return fail_op(check->err, check->op, __LINE__, "crop rule %d, resize method %d, grid %d, rule for the longer side %d", (int)image->crop,
+                       (int)image->method, (int)image->grid, (int)image->longer);
     }
-    if (image->square < 0 || image->square > RN_PLAN_MAX_SIDE || (image->square && (image->square < image->h || image->square < image->w))) {
-        return fail_op(check->err, check->op, __LINE__, "a square of %d, of which %dx%d is kept", image->square, image->h, image->w);
-    }
+    if (image->decode_channels != 0 && image->decode_channels != 1 && image->decode_channels != 3)
+        return fail_op(check->err, check->op, __LINE__, "%d channels to decode", image->decode_channels);
+    const int32_t full_h = image->shorter ? image->shorter : image->full_h, full_w = image->shorter ? image->shorter : image->full_w;
+    if (full_h < image->h || full_w < image->w || full_h > RN_PLAN_MAX_SIDE || full_w > RN_PLAN_MAX_SIDE || image->shorter < 0)
+        return fail_op(check->err, check->op, __LINE__, "%dx%d is cut out of a picture of %dx%d", image->h, image->w, full_h, full_w);
     RN_TRY(expect_tensor(check, check->op->inputs[0], RN_DTYPE_STRING, 1, 1, 1));
-    return expect_tensor(check, check->op->outputs[0], RN_DTYPE_U8, image->h, image->w, image->c);
+    return expect_tensor(check, check->op->outputs[0], image->as_float ? RN_DTYPE_F32 : RN_DTYPE_U8, image->h, image->w, image->c);
 }
 
 static rn_status check_fit(const checker *check)

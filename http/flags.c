@@ -80,7 +80,7 @@ static rn_status set_from_environment(const flag *f, rn_flags *out, rn_error *er
     const int length = snprintf(name, sizeof name, "RESNETD_%s", f->name);
     for (int i = 0; i < length; i++) name[i] = (char)toupper((unsigned char)name[i]);
     const char *value = getenv(name);
-    if (!value) return RN_STATUS_OK;
+    if (!value || !*value) return RN_STATUS_OK; /* Kubernetes sets a variable whose source has nothing for it to the empty string */
     const rn_status status = set(f, value, out, err);
     if (status != RN_STATUS_OK) rn_error_prefix(err, "%s", name);
     return status;
@@ -123,7 +123,7 @@ void rn_flags_print_help(FILE *stream)
 {
     fprintf(
         stream,
-        "resnetd --model_base_path=DIRECTORY [flags]\n\nEach flag is also read from the environment: RESNETD_MODEL_NAME and so on.\n\n");
+        "resnetd --model_base_path=DIRECTORY [flags]\n\nEach flag is also read from the environment: RESNETD_MODEL_NAME and so on. An empty variable is as good as none.\n\n");
     for (int i = 0; i < FLAG_COUNT; i++) {
         if (table[i].kind == IGNORED) continue;
         char left[64];

@@ -18,13 +18,15 @@
 
 #include "engine/clock.h"
 #include "http/batching_parameters.h"
+#include "http/commands.h"
 #include "http/config_source.h"
 #include "http/flags.h"
 #include "http/grpc_server.h"
+#include "http/log.h"
 #include "http/server.h"
+#include "http/state_report.h"
 #include "http/text_file.h"
 #include "kernels/base/cpu_features.h"
-#include "kernels/base/version.h"
 
 /* sysexits.h where it has a word for it. */
 enum {
@@ -54,7 +56,7 @@ static void say(const char *format, ...)
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    fprintf(stderr, "resnetd: %s\n", line);
+    rn_log(RN_LOG_INFO, "%s", line);
 }
 
 static void say_line(const char *line)
@@ -93,19 +95,39 @@ static int exit_code(rn_status status)
 
 typedef enum { LOADING, SERVING, DRAINING } phase;
 
+static const char *const phase_names[] = {"loading", "serving", "draining"};
+
 static struct {
     atomic_int phase;
-    atomic_int endings, hangups; /* signals that nobody has looked at yet */
+    atomic_int endings, hangups, questions; /* signals that nobody has looked at yet */
     atomic_int number;           /* of the latest one that ends the process */
     sem_t arrived;               /* posted by the handler: all that a handler may do */
     atomic_int code;             /* to exit with when everything is drained */
     sem_t news;                  /* for the main thread while it serves: the phase has changed, or the configuration is to be read */
-} process;
+    pthread_mutex_t asking;      /* guards metrics */
+    rn_metrics *metrics;         /* for whoever asks for the state; NULL: there are none */
+} process = {.asking = PTHREAD_MUTEX_INITIALIZER};
+
+static void show_metrics(rn_metrics *metrics)
+{
+    pthread_mutex_lock(&process.asking);
+    process.metrics = metrics;
+    pthread_mutex_unlock(&process.asking);
+}
+
+static void answer_question(void)
+{
+    pthread_mutex_lock(&process.asking);
+    rn_state_report(phase_names[atomic_load(&process.phase)], process.metrics);
+    pthread_mutex_unlock(&process.asking);
+}
 
 static void on_signal(int number)
 {
     if (number == SIGHUP) {
         atomic_fetch_add(&process.hangups, 1);
+    } else if (number == SIGQUIT) {
+        atomic_fetch_add(&process.questions, 1);
     } else {
         atomic_store(&process.number, number);
         atomic_fetch_add(&process.endings, 1);
@@ -137,6 +159,8 @@ static void *take_signals(void *set)
         if (atomic_load(&process.endings) > 0) {
             atomic_fetch_sub(&process.endings, 1);
             take_ending();
+        } else if (atomic_exchange(&process.questions, 0) > 0) {
+            answer_question();
         } else {
             sem_post(&process.news);
         }
@@ -156,10 +180,12 @@ static rn_status start_signals(rn_error *err)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGQUIT);
     const struct sigaction action = {.sa_handler = on_signal, .sa_mask = set, .sa_flags = SA_RESTART};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGHUP, &action, NULL);
+    sigaction(SIGQUIT, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
     pthread_sigmask(SIG_BLOCK, &set, NULL); /* the threads of this server are not to be interrupted */
     if (pthread_create(&thread, NULL, take_signals, &set) != 0) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no thread for signals");
@@ -243,6 +269,7 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
 {
     const int32_t workers = flags->num_workers ? (int32_t)flags->num_workers : usable_processors();
     RN_TRY(rn_metrics_create(&c->metrics, err));
+    show_metrics(c->metrics);
     if (strcmp(flags->access_log, "off") != 0)
         RN_TRY(rn_access_log_open(flags->access_log, &c->metrics->log_lines_dropped, &c->access_log, err));
     RN_TRY(rn_workers_create(workers, (int32_t)flags->max_waiting_requests, &c->workers, err));
@@ -402,6 +429,7 @@ static void take_apart(composition *c)
     rn_config_source_deinit(&c->source);
     rn_access_log_close(c->access_log);
     rn_tls_destroy(c->tls);
+    show_metrics(NULL);
     rn_metrics_destroy(c->metrics);
 }
 
@@ -446,6 +474,8 @@ static rn_status check_usage(const rn_flags *flags, rn_error *err)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--tls_client_ca needs --tls_certificate");
     if (*flags->precision && !is_precision(flags->precision))
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--precision: expected fp32, tf32, fp16, bf16 or auto, found \"%s\"", flags->precision);
+    if (strcmp(flags->log_format, "text") != 0 && strcmp(flags->log_format, "json") != 0)
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--log_format: expected text or json, found \"%s\"", flags->log_format);
     if (flags->prefer_tflite_model)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--prefer_tflite_model: TensorFlow Lite models are not served");
     if (flags->use_alts_credentials) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--use_alts_credentials: ALTS is not spoken");
@@ -467,22 +497,24 @@ int main(int argc, char **argv)
     composition c = {0};
     setvbuf(stderr, NULL, _IOLBF, 0);
     mallopt(M_ARENA_MAX, HEAPS);
+    const rn_command command = argc > 1 ? rn_command_find(argv[1]) : NULL;
+    if (command) return command(argc - 1, argv + 1);
     if (rn_flags_parse(argc, argv, &flags, &err) != RN_STATUS_OK) {
         say("%s", err.message);
         return EXIT_USAGE;
     }
     if (flags.help) {
         rn_flags_print_help(stdout);
+        rn_commands_print_help(stdout);
         return EXIT_SUCCESS;
     }
-    if (flags.version) {
-        printf("resnetd %s (%s)\n", rn_version, rn_commit);
-        return EXIT_SUCCESS;
-    }
+    if (flags.version) return rn_command_version(argc, argv);
     if (check_usage(&flags, &err) != RN_STATUS_OK) {
         say("%s", err.message);
         return EXIT_USAGE;
     }
+    rn_log_as_json(strcmp(flags.log_format, "json") == 0);
+    rn_state_report_init();
     rn_flags_each_ignored(&flags, say_ignored);
     if (rn_device_choose(flags.device, &c.device, &err) != RN_STATUS_OK) {
         say("%s", err.message);
@@ -490,7 +522,7 @@ int main(int argc, char **argv)
     }
     raise_file_limit(flags.max_connections);
     const rn_status status = start(&flags, &c, &err);
-    if (status != RN_STATUS_OK) say("%s", err.message);
+    if (status != RN_STATUS_OK) rn_log(RN_LOG_ERROR, "%s", err.message);
     const int code = status == RN_STATUS_OK ? serve(&flags, &c) : exit_code(status);
     take_apart(&c);
     return code;

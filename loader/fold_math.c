@@ -138,6 +138,9 @@ static double float_unary(int op, double x)
 {
     switch (op) {
     case RN__NEG: return -x;
+    case RN__ROUND: return rint(x); /* halves to even, in Round as in Rint */
+    case RN__FLOOR: return floor(x);
+    case RN__CEIL: return ceil(x);
     case RN__SQRT: return sqrt(x);
     case RN__RSQRT: return 1 / sqrt(x);
     case RN__SQUARE: return x * x;
@@ -181,6 +184,8 @@ rn_status rn__fold_cast(const rn__op_call *call)
     if (!rn__dtype_class(dtype, &to) || to == RN__STRINGS || x->element_class == RN__STRINGS) {
         return RN__REFUSE(call, "a cast to %s", rn__dtype_text(dtype));
     }
+    /* What is folded has 32 bits: nobody could tell whether a size that a picture is resized to comes out the same. */
+    if (call->import->probe && dtype == RN__DT_DOUBLE) return RN__REFUSE(call, "the size of a picture as double, expected float");
     if (to == x->element_class && dtype != RN__DT_BOOL) { /* widths are not kept: see constant.h */
         call->out[0] = *call->in[0];
         return RN_STATUS_OK;

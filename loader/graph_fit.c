@@ -96,14 +96,16 @@ rn_status rn__fit_resize(const rn__op_call *call)
     int64_t size[2];
     int32_t count;
     if (x->rank != 4 || x->channels_first || rn__is_padded(x)) return RN__REFUSE(call, "a resize of other than [batch,height,width,channels]");
+    if (call->variant != RN_RESIZE_BILINEAR) return RN__REFUSE(call, "numbers are resized by the bilinear method only");
     RN_TRY(rn__fold_ints(call, 1, size, 2, &count));
     if (count != 2 || size[0] < 1 || size[1] < 1 || size[0] > RN_PLAN_MAX_SIDE || size[1] > RN_PLAN_MAX_SIDE)
         return RN__REFUSE(call, "the new size is no pair of 1 to %d", RN_PLAN_MAX_SIDE);
     RN_TRY(read_fit(call, x, &fit));
     if (fit.resize_h) return RN__REFUSE(call, "a second resize");
     fit.resize_h = fit.h = (int32_t)size[0], fit.resize_w = fit.w = (int32_t)size[1];
-    fit.half_pixel = rn__attr_bool(call->node, "half_pixel_centers", false);
-    fit.align_corners = rn__attr_bool(call->node, "align_corners", false);
+    const bool aligned = rn__attr_bool(call->node, "align_corners", false), half = rn__attr_bool(call->node, "half_pixel_centers", false);
+    if (aligned && half) return RN__REFUSE(call, "align_corners and half_pixel_centers are both true");
+    fit.grid = aligned ? RN_GRID_ALIGNED : half ? RN_GRID_HALF_PIXEL : RN_GRID_CORNER;
     return emit_fit(call, &fit, (int32_t)x->dims[3], false);
 }
 

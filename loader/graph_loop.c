@@ -53,12 +53,17 @@ rn_status rn__op_list_stack(const rn__op_call *call)
 {
     if (call->in[0]->kind != RN__PICTURE_LIST)
         return RN__REFUSE(call, "a list of %s, expected the pictures of a loop", rn__value_text(call->in[0]));
-    const rn_image_op *image = &call->in[0]->u.image;
+    const rn__pictures *made = &call->in[0]->u.pictures;
+    const rn_image_op *image = &made->image;
     rn_op op = {.kind = RN_OP_IMAGE, .inputs = {call->import->input_tensor, RN_NONE}, .outputs = {RN_NONE, RN_NONE}, .u.image = *image};
     int32_t y;
-    RN_TRY(rn__emit_op(call, &op, RN_DTYPE_U8, image->h, image->w, image->c, &y));
+    RN_TRY(rn__emit_op(call, &op, image->as_float ? RN_DTYPE_F32 : RN_DTYPE_U8, image->h, image->w, image->c, &y));
     call->out[0] = rn__activation_value(call->import->plan, y, false);
-    return RN_STATUS_OK;
+    if (!made->is_float || (image->as_float && made->unchanged)) return RN_STATUS_OK;
+    const rn__activation pixels = call->out[0].u.activation;
+    float scale[RN__PICTURE_CHANNELS], shift[RN__PICTURE_CHANNELS];
+    for (int32_t k = 0; k < image->c; k++) scale[k] = (float)made->scale[k], shift[k] = (float)made->shift[k];
+    return rn__emit_scale_shift(call, &pixels, image->c, made->unchanged ? NULL : scale, made->unchanged ? NULL : shift, false);
 }
 
 /* ---- counters ---- */
@@ -169,5 +174,5 @@ rn_status rn__op_while(const rn__op_call *call)
         if (variables[i].kind == RN__CONSTANT) call->out[i] = variables[i]; /* counters and lists are of no use after the loop: DEAD */
     }
     call->out[list].kind = RN__PICTURE_LIST;
-    return rn__picture_explain(call, results, &call->out[list].u.image);
+    return rn__picture_explain(call, results, &call->out[list].u.pictures);
 }

@@ -25,6 +25,9 @@ typedef enum {
     RN__AND,
     RN__OR,
     RN__NEG,
+    RN__ROUND,
+    RN__FLOOR,
+    RN__CEIL,
     RN__SQRT,
     RN__RSQRT,
     RN__SQUARE,
@@ -86,6 +89,6 @@ rn__op_handler rn__op_softmax, rn__op_top_k, rn__op_arg_max, rn__op_gather;
 rn__op_handler rn__op_list_reserve, rn__op_list_from_tensor, rn__op_while, rn__op_list_get, rn__op_list_set, rn__op_list_stack,
     rn__op_counter_less, rn__op_counter_and;
 /* graph_picture.c */
-rn__op_handler rn__op_decode, rn__op_resize;
+rn__op_handler rn__op_decode, rn__op_resize, rn__picture_reverse;
 
 #endif

@@ -12,11 +12,14 @@ rn_status rn__picture_strided_slice(const rn__op_call *call);
 rn_status rn__picture_slice(const rn__op_call *call);
 rn_status rn__picture_cast(const rn__op_call *call, int32_t dtype);
 
+/* ADD, SUB, MUL, DIV, MINIMUM, MAXIMUM of a PICTURE and a constant of floats, which may come first. */
+rn_status rn__picture_scale(const rn__op_call *call, const rn__constant *constant, bool constant_first);
+
 /* The sizes at which a loop body is run, and how many. Their crops tell the known rules apart. */
 int32_t rn__picture_probe_count(void);
 rn__picture rn__picture_probe(int32_t index);
 
-/* What a body did to all probed pictures (rn__picture_probe_count of them), as one operation. Fails where no rule explains it. */
-rn_status rn__picture_explain(const rn__op_call *call, const rn__picture *results, rn_image_op *out);
+/* What a body did to all probed pictures (rn__picture_probe_count of them). Fails where no rule explains it. */
+rn_status rn__picture_explain(const rn__op_call *call, const rn__picture *results, rn__pictures *out);
 
 #endif

@@ -44,6 +44,12 @@ static rn_status take_pair(const rn__op_call *call, int32_t *activation, rn__act
 rn_status rn__op_scale(const rn__op_call *call)
 {
     if (call->in[0]->kind == RN__ACTIVATION && call->in[1]->kind == RN__ACTIVATION) return RN__REFUSE(call, "two activations");
+    const bool picture_last = call->in[1]->kind == RN__PICTURE;
+    if (picture_last || call->in[0]->kind == RN__PICTURE) {
+        const rn__constant *constant;
+        RN_TRY(rn__take_floats(call, !picture_last, &constant));
+        return rn__picture_scale(call, constant, picture_last);
+    }
     rn__activation x;
     const float *values;
     int64_t count;
@@ -69,7 +75,7 @@ rn_status rn__op_scale(const rn__op_call *call)
     bool zero = call->variant == RN__MAXIMUM;
     for (int64_t i = 0; zero && i < count; i++) zero = values[i] == 0;
     if (zero) return rn__emit_scale_shift(call, &x, 0, NULL, NULL, true);
-    return RN__REFUSE(call, "a constant divided by an activation, or a maximum with other than 0");
+    return RN__REFUSE(call, "a constant divided by an activation, a minimum, or a maximum with other than 0");
 }
 
 /* Add, AddV2, AddN: two activations of one shape, or an activation and a constant; or the step of a loop's counter. */
@@ -113,8 +119,9 @@ rn_status rn__op_bias_add(const rn__op_call *call)
     rn__activation x;
     const rn__constant *bias;
     int64_t count;
-    RN_TRY(rn__take_activation(call, 0, 0, false, &x));
     RN_TRY(rn__take_floats(call, 1, &bias));
+    if (call->in[0]->kind == RN__PICTURE) return rn__picture_scale(call, bias, false);
+    RN_TRY(rn__take_activation(call, 0, 0, false, &x));
     if (x.rank > 2) RN_TRY(rn__check_format(call, &x));
     count = bias->count;
     if (bias->rank != 1 || count != x.dims[rn__channel_axis(&x)]) {

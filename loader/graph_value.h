@@ -69,6 +69,8 @@ typedef struct rn__part {
     const rn__constant *filter;            /* and with what */
 } rn__part;
 
+enum { RN__PICTURE_CHANNELS = 4 };
+
 typedef struct rn__sorted {
     int32_t tensor;             /* [1,1,c], what is sorted */
     int32_t classes, k;         /* k <= classes */
@@ -78,14 +80,30 @@ typedef struct rn__sorted {
     const rn__constant *labels; /* LABELS only: string [classes] */
 } rn__sorted;
 
-/* One picture at one probed size: which part of it is left, and what it has become. */
+/* One picture at one probed size: which part of it is left, and what it has become. Arithmetic on its values is per channel and commutes with
+ * a resize, so it is kept apart: value = scale * what the picture front end gives + shift. */
 typedef struct rn__picture {
-    int32_t decode_channels;             /* argument of the decoder */
-    int64_t source_h, source_w;          /* as decoded */
-    int64_t top, left, crop_h, crop_w;   /* part that is kept, in source pixels */
-    int64_t h, w, c;                     /* now */
+    int32_t decode_channels;           /* argument of the decoder */
+    int64_t source_h, source_w;        /* as decoded */
+    int64_t top, left, crop_h, crop_w; /* part that is kept, in source pixels */
+    int64_t h, w, c;                   /* now */
     bool resized, is_float, leading_one; /* leading_one: shape [1,h,w,c] */
+    bool truncated;                    /* cast to uint8 after the resize; is_float may be true again */
+    rn_resize_method method;           /* of the resize */
+    rn_resize_grid grid;
+    int64_t full_h, full_w, cut_top, cut_left; /* what it was resized to, and where the part of h x w begins that was cut out of that */
+    bool reverse;                      /* channels */
+    bool clip_low, clip_high;          /* at 0, at 255 */
+    double scale[RN__PICTURE_CHANNELS], shift[RN__PICTURE_CHANNELS];
 } rn__picture;
+
+/* What a loop made of its pictures: one operation, and what is to be done to its result. */
+typedef struct rn__pictures {
+    rn_image_op image;
+    bool is_float;  /* else uint8 */
+    bool unchanged; /* scale 1 and shift 0 */
+    double scale[RN__PICTURE_CHANNELS], shift[RN__PICTURE_CHANNELS];
+} rn__pictures;
 
 typedef struct rn__value {
     rn__value_kind kind;
@@ -97,7 +115,7 @@ typedef struct rn__value {
         rn__part part;       /* PART, PART_CONV */
         rn__sorted sorted;   /* SORTED, LABELS */
         rn__picture picture; /* PICTURE, FILLED_LIST */
-        rn_image_op image;   /* PICTURE_LIST */
+        rn__pictures pictures; /* PICTURE_LIST */
     } u;
 } rn__value;
 

@@ -14,7 +14,7 @@
 
 /* ---- the fields of operations ---- */
 
-typedef enum { FIELD_INT, FIELD_LATER_INT /* absent: 0, as in files of earlier versions */, FIELD_WEIGHTS, FIELD_BOOL, FIELD_CROP } field_type;
+typedef enum { FIELD_INT, FIELD_WEIGHTS, FIELD_BOOL, FIELD_CROP, FIELD_METHOD, FIELD_GRID, FIELD_LONGER } field_type;
 
 typedef struct op_field {
     rn_op_kind kind;
@@ -30,11 +30,19 @@ typedef struct op_field {
 
 static const op_field op_fields[] = {
     FIELD(IMAGE, image, crop, CROP),
+    FIELD(IMAGE, image, method, METHOD),
+    FIELD(IMAGE, image, grid, GRID),
+    FIELD(IMAGE, image, full_h, INT),
+    FIELD(IMAGE, image, full_w, INT),
+    FIELD(IMAGE, image, shorter, INT),
+    FIELD(IMAGE, image, longer, LONGER),
     FIELD(IMAGE, image, h, INT),
     FIELD(IMAGE, image, w, INT),
     FIELD(IMAGE, image, c, INT),
     FIELD(IMAGE, image, decode_channels, INT),
-    FIELD(IMAGE, image, square, LATER_INT),
+    FIELD(IMAGE, image, reverse, BOOL),
+    FIELD(IMAGE, image, clip, BOOL),
+    FIELD(IMAGE, image, as_float, BOOL),
     FIELD(FIT, fit, channels_first, BOOL),
     FIELD(FIT, fit, top, INT),
     FIELD(FIT, fit, left, INT),
@@ -42,8 +50,7 @@ static const op_field op_fields[] = {
     FIELD(FIT, fit, crop_w, INT),
     FIELD(FIT, fit, resize_h, INT),
     FIELD(FIT, fit, resize_w, INT),
-    FIELD(FIT, fit, half_pixel, BOOL),
-    FIELD(FIT, fit, align_corners, BOOL),
+    FIELD(FIT, fit, grid, GRID),
     FIELD(FIT, fit, after_top, INT),
     FIELD(FIT, fit, after_left, INT),
     FIELD(FIT, fit, h, INT),
@@ -82,12 +89,28 @@ static const op_field op_fields[] = {
 };
 enum { OP_FIELD_COUNT = sizeof op_fields / sizeof op_fields[0] };
 
-static const char *const crop_names[] = {
-    [RN_CROP_NONE] = "none",
-    [RN_CROP_CENTER_SQUARE_ROUND_UP] = "center_square_round_up",
-    [RN_CROP_CENTER_SQUARE_ROUND_DOWN] = "center_square_round_down",
+/* The words for the values of an enumeration, which begin at 0. */
+typedef struct choices {
+    const char *names[4];
+    int count;
+} choices;
+
+static const choices choices_of[] = {
+    [FIELD_CROP] = {{[RN_CROP_NONE] = "none",
+                     [RN_CROP_CENTER_SQUARE_ROUND_UP] = "center_square_round_up",
+                     [RN_CROP_CENTER_SQUARE_ROUND_DOWN] = "center_square_round_down"},
+                    3},
+    [FIELD_METHOD] = {{[RN_RESIZE_BILINEAR] = "bilinear",
+                       [RN_RESIZE_NEAREST] = "nearest",
+                       [RN_RESIZE_BICUBIC] = "bicubic",
+                       [RN_RESIZE_AREA] = "area"},
+                      4},
+    [FIELD_GRID] = {{[RN_GRID_HALF_PIXEL] = "half_pixel", [RN_GRID_CORNER] = "corner", [RN_GRID_ALIGNED] = "aligned"}, 3},
+    [FIELD_LONGER] = {{[RN_LONGER_FLOAT] = "float", [RN_LONGER_ROUNDED] = "rounded", [RN_LONGER_INTEGER] = "integer"}, 3},
 };
-enum { CROP_COUNT = sizeof crop_names / sizeof crop_names[0] };
+_Static_assert(sizeof(rn_crop_rule) == sizeof(int) && sizeof(rn_resize_method) == sizeof(int) && sizeof(rn_resize_grid) == sizeof(int) &&
+                   sizeof(rn_longer_rule) == sizeof(int),
+               "enumerations are read and written as int");
 
 /* ---- writing: NULL is out of memory, or a name that is not UTF-8 ---- */
 
@@ -101,14 +124,16 @@ static json_t *field_to_json(const op_field *field, const rn_op *op)
     const void *at = (const char *)op + field->offset;
     switch (field->type) {
     case FIELD_INT:
-    case FIELD_LATER_INT:
         return json_integer(*(const int32_t *)at);
     case FIELD_WEIGHTS:
         return index_to_json(*(const int32_t *)at);
     case FIELD_BOOL:
         return json_boolean(*(const bool *)at);
     case FIELD_CROP:
-        return json_string(crop_names[*(const rn_crop_rule *)at]);
+    case FIELD_METHOD:
+    case FIELD_GRID:
+    case FIELD_LONGER:
+        return json_string(choices_of[field->type].names[*(const int *)at]);
     }
     return NULL;
 }
@@ -346,9 +371,6 @@ static rn_status read_field(const json_t *json, const op_field *field, const rn_
     const json_t *value = json_object_get(json, field->name);
     int choice;
     switch (field->type) {
-    case FIELD_LATER_INT:
-        if (!value) return RN_STATUS_OK;
-        /* fall through */
     case FIELD_INT:
         return read_int32(value, field->name, at, err);
     case FIELD_WEIGHTS:
@@ -356,8 +378,11 @@ static rn_status read_field(const json_t *json, const op_field *field, const rn_
     case FIELD_BOOL:
         return read_bool(value, field->name, at, err);
     case FIELD_CROP:
-        RN_TRY(read_choice(value, field->name, crop_names, CROP_COUNT, &choice, err));
-        *(rn_crop_rule *)at = (rn_crop_rule)choice;
+    case FIELD_METHOD:
+    case FIELD_GRID:
+    case FIELD_LONGER:
+        RN_TRY(read_choice(value, field->name, choices_of[field->type].names, choices_of[field->type].count, &choice, err));
+        *(int *)at = choice;
     }
     return RN_STATUS_OK;
 }

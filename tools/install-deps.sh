@@ -6,7 +6,7 @@ set -eu
 
 BUILD="gcc make libc6-dev pkg-config libh2o-evloop-dev libgrpc-dev libprotobuf-c-dev protobuf-c-compiler libopenblas-dev libjpeg-dev libpng-dev libgif-dev
 libwebp-dev libjansson-dev libssl-dev zlib1g-dev curl ca-certificates"
-TEST="git openssl libcmocka-dev python3 python3-venv dataset-fashion-mnist"
+TEST="git dpkg-dev mmdebstrap openssl libcmocka-dev python3 python3-venv dataset-fashion-mnist"
 
 case ${1:-build} in
 build) wanted=$BUILD ;;

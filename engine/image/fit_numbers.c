@@ -14,13 +14,13 @@ typedef struct sample {
 
 static float scale_of(const rn_fit_op *op, int32_t in, int32_t out)
 {
-    if (op->align_corners && out > 1) return (float)(in - 1) / (float)(out - 1);
+    if (op->grid == RN_GRID_ALIGNED && out > 1) return (float)(in - 1) / (float)(out - 1);
     return (float)in / (float)out;
 }
 
 static sample sample_at(const rn_fit_op *op, int32_t i, int32_t in, int32_t out)
 {
-    const float scale = scale_of(op, in, out), at = op->half_pixel ? ((float)i + 0.5f) * scale - 0.5f : (float)i * scale, below = floorf(at);
+    const float scale = scale_of(op, in, out), at = op->grid == RN_GRID_HALF_PIXEL ? ((float)i + 0.5f) * scale - 0.5f : (float)i * scale, below = floorf(at);
     const int32_t lower = (int32_t)below, upper = (int32_t)ceilf(at);
     return (sample){.lower = lower > 0 ? lower : 0, .upper = upper < in ? upper : in - 1, .weight = at - below};
 }

@@ -1,6 +1,6 @@
 /* Pictures as TensorFlow reads them: decode, crop and resize, bit-equal to tf.io.decode_image and tf.image.resize (2.21).
  *
- * Sources: TensorFlow operations DecodeImage, ResizeBilinear (half_pixel_centers), Cast. Every function may be called from any thread.
+ * Sources: TensorFlow operations DecodeImage, Resize*, Cast. Every function may be called from any thread.
  */
 #ifndef RN_ENGINE_IMAGE_IMAGE_H
 #define RN_ENGINE_IMAGE_IMAGE_H
@@ -22,11 +22,12 @@ typedef struct rn_picture {
 rn_status rn_picture_decode(const void *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err);
 void rn_picture_deinit(rn_picture *picture); /* zeroed or decoded */
 
-/* Crop, bilinear resize and truncating cast of `op` on a decoded picture. out: [op->h][op->w][op->c]. Fails when the channels differ. */
-rn_status rn_picture_fit(const rn_image_op *op, const rn_picture *picture, uint8_t *out, rn_error *err);
+/* All that `op` does to a decoded picture. out: [op->h][op->w][op->c], f32 where op->as_float, else u8. INVALID_ARGUMENT when the channels
+ * differ, or the picture is so thin that no size fits. */
+rn_status rn_picture_fit(const rn_image_op *op, const rn_picture *picture, void *out, rn_error *err);
 
-/* Both: one encoded picture to the u8 row of the plan's image operation. */
-rn_status rn_image_run(const rn_image_op *op, const void *bytes, size_t byte_count, uint8_t *out, rn_error *err);
+/* Both: one encoded picture to the row of the plan's image operation. */
+rn_status rn_image_run(const rn_image_op *op, const void *bytes, size_t byte_count, void *out, rn_error *err);
 
 /* One row of a numeric input to the row of the plan's fit operation, in TensorFlow's float32 arithmetic, bit-equal to its ResizeBilinear. x: the
  * operation's input tensor; row and out: rows of it and of the result. OUT_OF_MEMORY is all that can fail. */

@@ -97,7 +97,7 @@ rn_status rn__picture_create(rn_picture *out, int64_t h, int64_t w, int32_t c, r
     return RN_STATUS_OK;
 }
 
-rn_status rn_image_run(const rn_image_op *op, const void *bytes, size_t byte_count, uint8_t *out, rn_error *err)
+rn_status rn_image_run(const rn_image_op *op, const void *bytes, size_t byte_count, void *out, rn_error *err)
 {
     rn_picture picture;
     RN_TRY(rn_picture_decode(bytes, byte_count, op->decode_channels, &picture, err));

@@ -308,7 +308,7 @@ static void test_resize_known_values(void **state)
     (void)state;
     uint8_t pixels[] = {0, 100, 200, 50}, out[16];
     const rn_picture picture = {2, 2, 1, pixels};
-    const rn_image_op same = {.h = 2, .w = 2, .c = 1}, larger = {.h = 4, .w = 4, .c = 1}, one = {.h = 1, .w = 1, .c = 1};
+    const rn_image_op same = {.full_h = 2, .full_w = 2, .h = 2, .w = 2, .c = 1}, larger = {.full_h = 4, .full_w = 4, .h = 4, .w = 4, .c = 1}, one = {.full_h = 1, .full_w = 1, .h = 1, .w = 1, .c = 1};
     assert_int_equal(rn_picture_fit(&same, &picture, out, NULL), RN_STATUS_OK);
     assert_memory_equal(out, pixels, 4);
     assert_int_equal(rn_picture_fit(&one, &picture, out, NULL), RN_STATUS_OK);
@@ -325,13 +325,13 @@ static void test_crop_rules(void **state)
     uint8_t pixels[18], out[18];
     for (int i = 0; i < 18; i++) pixels[i] = (uint8_t)(i % 6);
     const rn_picture picture = {3, 6, 1, pixels};
-    rn_image_op op = {.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .h = 3, .w = 3, .c = 1};
+    rn_image_op op = {.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .full_h = 3, .full_w = 3, .h = 3, .w = 3, .c = 1};
     assert_int_equal(rn_picture_fit(&op, &picture, out, NULL), RN_STATUS_OK);
     assert_int_equal(out[0], 2);
     op.crop = RN_CROP_CENTER_SQUARE_ROUND_DOWN;
     assert_int_equal(rn_picture_fit(&op, &picture, out, NULL), RN_STATUS_OK);
     assert_int_equal(out[0], 1);
-    op = (rn_image_op){.crop = RN_CROP_NONE, .h = 3, .w = 6, .c = 1};
+    op = (rn_image_op){.crop = RN_CROP_NONE, .full_h = 3, .full_w = 6, .h = 3, .w = 6, .c = 1};
     assert_int_equal(rn_picture_fit(&op, &picture, out, NULL), RN_STATUS_OK);
     assert_memory_equal(out, pixels, sizeof pixels);
 }
@@ -342,7 +342,7 @@ static void test_channels_must_fit_the_model(void **state)
     bytes grey = make_jpeg(JCS_GRAYSCALE, 1, false);
     uint8_t out[3 * 8 * 8];
     rn_error err;
-    rn_image_op op = {.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .h = 8, .w = 8, .c = 3};
+    rn_image_op op = {.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .full_h = 8, .full_w = 8, .h = 8, .w = 8, .c = 3};
     assert_int_equal(rn_image_run(&op, grey.data, grey.count, out, &err), RN_STATUS_INVALID_ARGUMENT);
     assert_string_equal(err.message, "the picture has 1 channel, the model takes 3");
     op.decode_channels = 3;
@@ -359,7 +359,7 @@ typedef struct shared_pictures {
     uint8_t expected[5][8 * 8 * 3];
 } shared_pictures;
 
-static const rn_image_op small_op = {.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .h = 8, .w = 8, .c = 3, .decode_channels = 3};
+static const rn_image_op small_op = {.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .full_h = 8, .full_w = 8, .h = 8, .w = 8, .c = 3, .decode_channels = 3};
 
 static void *run_pictures(void *argument)
 {

@@ -76,7 +76,7 @@ static rn_plan *make_plan(void)
                          .name = "image",
                          .inputs = {bytes, RN_NONE},
                          .outputs = {pixels, RN_NONE},
-                         .u.image = {.crop = RN_CROP_NONE, .h = 2, .w = 2, .c = 3, .decode_channels = 3}};
+                         .u.image = {.crop = RN_CROP_NONE, .full_h = 2, .full_w = 2, .h = 2, .w = 2, .c = 3, .decode_channels = 3}};
     const rn_op cast = {.kind = RN_OP_SCALE_SHIFT,
                         .name = "cast",
                         .inputs = {pixels, RN_NONE},

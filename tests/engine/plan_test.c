@@ -78,7 +78,7 @@ static int setup(void **state)
                        .filter = f->filter, .bias = RN_NONE, .scale2 = RN_NONE, .shift2 = RN_NONE};
     op(f, RN_OP_SCALE_SHIFT, "convert", f->pixels, f->input)->u.scale_shift = (rn_scale_shift_op){.scale = RN_NONE, .shift = RN_NONE};
     op(f, RN_OP_IMAGE, "decode", f->bytes, f->pixels)->u.image =
-        (rn_image_op){.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .h = 8, .w = 8, .c = 3, .decode_channels = 3};
+        (rn_image_op){.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .full_h = 8, .full_w = 8, .h = 8, .w = 8, .c = 3, .decode_channels = 3};
 
     rn_signature pictures = {.name = "serving_preprocess", .output_count = 2};
     pictures.input = spec("image_bytes", RN_DTYPE_STRING, f->bytes, 1, 0, 0, 0);

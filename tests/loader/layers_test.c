@@ -283,11 +283,11 @@ static void what_no_plan_can_express(void **state)
     static const char *const cases[][2] = {
         {"batch_mean", "node batch_mean (op Mean): a mean over the batch"},
         {"gate", "node gate (op Mul): two activations"},
-        {"swish", "node swish (op Sigmoid): this operation has no counterpart"},
+        {"swish", "node swish (op Sigmoid): no counterpart in a ResNet plan; the network up to it was nothing but the input"},
         {"per_pixel", "a constant of shape [4,4,2]"},
         {"flattened", "[-1,4,4,2] seen as [-1,32]"},
         {"training", "batch's statistics"},
-        {"nchw", "data format"},
+        {"nchw", "data_format is not NHWC"},
         {"dilated", "dilations of 2x2"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_refusal(graph, 4, 4, 2, cases[i][0], cases[i][1]);

@@ -93,7 +93,8 @@ static rn_status import_front_end(const body_options *options, rn_image_op *out,
     tiny_attr_function(loop, "cond", "cond");
     tiny_attr_function(loop, "body", "body");
     tiny_add(b, "pictures", "TensorListStack", "loop:3 zero");
-    tiny_attr_type(tiny_add(b, "floats", "Cast", "pictures"), "DstT", RN__DT_FLOAT);
+    tiny_attr_type(tiny_add(b, "cast", "Cast", "pictures"), "DstT", RN__DT_FLOAT);
+    tiny_add(b, "floats", "Relu", "cast");
     tiny_body *cond = tiny_function_add(graph, "cond", "counter batch index list_out list_in", "go=both:z:0");
     tiny_add(cond, "first", "Less", "counter batch");
     tiny_add(cond, "second", "Less", "index batch");
@@ -149,6 +150,33 @@ static void crop_rules_are_found(void **state)
     expect_rule(&o, RN_CROP_NONE);
 }
 
+static rn_image_op found(body_options o)
+{
+    rn_image_op image;
+    rn_error err = {0};
+    if (import_front_end(&o, &image, &err) != RN_STATUS_OK) fail_msg("%s", err.message);
+    return image;
+}
+
+static void grid_and_cast_are_found(void **state)
+{
+    (void)state;
+    body_options o = plain;
+    rn_image_op image = found(o);
+    assert_int_equal(image.method, RN_RESIZE_BILINEAR);
+    assert_int_equal(image.grid, RN_GRID_HALF_PIXEL);
+    assert_false(image.as_float);
+    assert_int_equal(image.full_h, 12);
+    assert_int_equal(image.full_w, 16);
+    assert_int_equal(image.shorter, 0);
+    o.half_pixel_centers = false;
+    image = found(o);
+    assert_int_equal(image.grid, RN_GRID_CORNER);
+    o.cast = false;
+    image = found(o);
+    assert_true(image.as_float);
+}
+
 static void expect_refusal(body_options o, const char *words)
 {
     rn_image_op image;
@@ -167,12 +195,6 @@ static void other_front_ends_are_refused(void **state)
     o.add = -2;
     expect_refusal(o, "it begins outside dimension 0");
     o = plain;
-    o.half_pixel_centers = false;
-    expect_refusal(o, "node loop (op StatelessWhile): node resized (op ResizeBilinear): half_pixel_centers");
-    o = plain;
-    o.cast = false;
-    expect_refusal(o, "not cast to uint8");
-    o = plain;
     o.set_next = true;
     expect_refusal(o, "other than the loop's own element");
     o = plain;
@@ -184,6 +206,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(crop_rules_are_found),
+        cmocka_unit_test(grid_and_cast_are_found),
         cmocka_unit_test(other_front_ends_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,7 +70,7 @@ rn_plan *sample_plan(void)
     const int32_t dense_bias = weights(plan, "dense/bias", 1, 3, 0, 0, 0);
 
     add(plan, (rn_op){.kind = RN_OP_IMAGE, .inputs = {bytes, RN_NONE}, .outputs = {pixels, RN_NONE},
-                      .u.image = {.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .h = 8, .w = 8, .c = 3}}, "decode");
+                      .u.image = {.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .full_h = 8, .full_w = 8, .h = 8, .w = 8, .c = 3}}, "decode");
     add(plan, (rn_op){.kind = RN_OP_SCALE_SHIFT, .inputs = {pixels, RN_NONE}, .outputs = {input, RN_NONE},
                       .u.scale_shift = {.scale = scale, .shift = shift}}, "convert");
     add(plan, (rn_op){.kind = RN_OP_CONV2D, .inputs = {input, RN_NONE}, .outputs = {stem, active},

@@ -37,10 +37,48 @@ static void answer(rn_status status, const rn_error *err, const rn_picture *pict
     fflush(stdout);
 }
 
-static rn_status fit(const rn_image_op *op, const rn_picture *in, rn_picture *out, rn_error *err)
+/* The position of `word` in a list, -1 when it is not there. */
+static int find(const char *const *words, int count, const char *word)
 {
-    *out = (rn_picture){op->h, op->w, op->c, malloc((size_t)op->h * (size_t)op->w * (size_t)op->c)};
-    return rn_picture_fit(op, in, out->pixels, err);
+    for (int i = 0; i < count; i++)
+        if (strcmp(words[i], word) == 0) return i;
+    return -1;
+}
+
+static void answer_floats(const rn_image_op *op, const float *values)
+{
+    printf("ok %d %d %d\n", op->h, op->w, op->c);
+    fwrite(values, sizeof *values, (size_t)op->h * (size_t)op->w * (size_t)op->c, stdout);
+    fflush(stdout);
+}
+
+static bool resize(const char *line)
+{
+    static const char *const methods[] = {"bilinear", "nearest", "bicubic", "area"}, *const grids[] = {"half_pixel", "corner", "aligned"};
+    char method[16], grid[16], form[16], path[4096];
+    rn_image_op op = {0};
+    rn_picture in = {0};
+    size_t byte_count;
+    if (sscanf(line, "resize %15s %15s %15s %d %d %d %d %d %4095[^\n]", method, grid, form, &in.h, &in.w, &in.c, &op.h, &op.w, path) != 9)
+        return false;
+    const int m = find(methods, 4, method), g = find(grids, 3, grid);
+    if (m < 0 || g < 0) return false;
+    op.method = (rn_resize_method)m, op.grid = (rn_resize_grid)g;
+    op.full_h = op.h, op.full_w = op.w, op.c = in.c;
+    op.as_float = strcmp(form, "float") == 0;
+    op.clip = strcmp(form, "clipped") == 0;
+    in.pixels = read_file(path, &byte_count);
+    float *out = malloc((size_t)op.h * (size_t)op.w * (size_t)op.c * sizeof *out);
+    rn_error err = {0};
+    const rn_status status = rn_picture_fit(&op, &in, out, &err);
+    const rn_picture bytes = {op.h, op.w, op.c, (uint8_t *)out};
+    if (status == RN_STATUS_OK && op.as_float)
+        answer_floats(&op, out);
+    else
+        answer(status, &err, &bytes);
+    free(out);
+    rn_picture_deinit(&in);
+    return true;
 }
 
 static rn_crop_rule crop_rule(const char *name)
@@ -68,16 +106,12 @@ static bool run(const char *line)
     } else if (sscanf(line, "fit %7s %d %d %d %d %4095[^\n]", crop, &op.h, &op.w, &op.c, &op.decode_channels, path) == 6) {
         bytes = read_file(path, &byte_count);
         op.crop = crop_rule(crop);
+        op.full_h = op.h, op.full_w = op.w;
         out = (rn_picture){op.h, op.w, op.c, malloc((size_t)op.h * (size_t)op.w * (size_t)op.c)};
         status = rn_image_run(&op, bytes, byte_count, out.pixels, &err);
         answer(status, &err, &out);
-    } else if (sscanf(line, "resize %d %d %d %d %d %4095[^\n]", &in.h, &in.w, &in.c, &op.h, &op.w, path) == 6) {
-        in.pixels = read_file(path, &byte_count);
-        op.c = in.c;
-        status = fit(&op, &in, &out, &err);
-        answer(status, &err, &out);
     } else {
-        return false;
+        return resize(line);
     }
     free(bytes);
     rn_picture_deinit(&in);

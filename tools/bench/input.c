@@ -33,7 +33,7 @@ typedef struct {
     rn_json_writer text;     /* numbers as an array */
 } work;
 
-static const rn_image_op fit = {.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .h = SIDE, .w = SIDE, .c = 3, .decode_channels = 3};
+static const rn_image_op fit = {.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .full_h = SIDE, .full_w = SIDE, .h = SIDE, .w = SIDE, .c = 3, .decode_channels = 3};
 
 /* ---- the pieces ---- */
 

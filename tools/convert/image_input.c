@@ -179,7 +179,9 @@ static rn_status add_front_end(rn_plan *plan, const rn_image_input *input, int32
     RN_TRY(rn_plan_add_tensor(plan, "serving_preprocess/pixels", RN_DTYPE_U8, x.h, x.w, 3, &pixels, err));
     if (modes[mode].bgr) RN_TRY(rn_plan_add_tensor(plan, "serving_preprocess/rgb", RN_DTYPE_F32, x.h, x.w, 3, &rgb, err));
     rn_op image = make_op(RN_OP_IMAGE, "image", *bytes, pixels);
-    image.u.image = (rn_image_op){.crop = RN_CROP_CENTER_SQUARE_ROUND_DOWN, .h = x.h, .w = x.w, .c = 3, .decode_channels = 3, .square = input->resize};
+    image.u.image = (rn_image_op){.full_h = x.h, .full_w = x.w, .h = x.h, .w = x.w, .c = 3, .decode_channels = 3};
+    image.u.image.shorter = input->resize;
+    image.u.image.crop = input->resize ? RN_CROP_NONE : RN_CROP_CENTER_SQUARE_ROUND_DOWN;
     rn_op affine = make_op(RN_OP_SCALE_SHIFT, input->mode, pixels, rgb);
     affine.u.scale_shift = (rn_scale_shift_op){.scale = RN_NONE, .shift = RN_NONE};
     RN_TRY(add_vector(plan, "serving_preprocess/scale", modes[mode].scale, &affine.u.scale_shift.scale, err));

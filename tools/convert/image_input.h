@@ -8,8 +8,8 @@ typedef struct rn_image_input {
     const char *mode;      /* what is done to the pixels, RGB of 0 to 255: "caffe" BGR minus ImageNet's means, "tf" -1 to 1, "torch" 0 to 1 normalised by
                             * ImageNet's means and deviations, "unit" 0 to 1 */
     const char *labels;    /* path: one label a line, as many as classes, or one more or less: see rn_add_image_input */
-    int32_t resize, crop;  /* the picture's central square is made resize x resize, of which the central crop x crop is kept; 0, 0: the square is made as
-                            * large as the input */
+    int32_t resize, crop;  /* the shorter side becomes `resize`, the longer one in proportion, and the centre of crop x crop is kept; 0, 0: the picture's
+                            * central square is made as large as the input */
 } rn_image_input;
 
 /* Whether `mode` is one of the above. */

@@ -20,18 +20,15 @@ static void print_spec(const char *role, const rn_tensor_spec *spec)
     printf("  %-10s %-20s %-7s %s]%s\n", role, spec->name, rn_dtype_tf_name(spec->dtype), shape, spec->labels ? "  labels" : "");
 }
 
-static const char *crop_words(rn_crop_rule rule)
-{
-    switch (rule) {
-    case RN_CROP_NONE:
-        return "not cropped";
-    case RN_CROP_CENTER_SQUARE_ROUND_UP:
-        return "centre square at offset (n - side + 1) / 2";
-    case RN_CROP_CENTER_SQUARE_ROUND_DOWN:
-        return "centre square at offset (n - side) / 2";
-    }
-    return "";
-}
+static const char *const crop_words[] = {
+    [RN_CROP_NONE] = "not cropped",
+    [RN_CROP_CENTER_SQUARE_ROUND_UP] = "centre square at offset (n - side + 1) / 2",
+    [RN_CROP_CENTER_SQUARE_ROUND_DOWN] = "centre square at offset (n - side) / 2",
+};
+static const char *const method_words[] = {
+    [RN_RESIZE_BILINEAR] = "bilinear", [RN_RESIZE_NEAREST] = "nearest pixel", [RN_RESIZE_BICUBIC] = "bicubic", [RN_RESIZE_AREA] = "area mean"};
+static const char *const grid_words[] = {
+    [RN_GRID_HALF_PIXEL] = "", [RN_GRID_CORNER] = " on TensorFlow 1's grid", [RN_GRID_ALIGNED] = " with aligned corners"};
 
 static void print_front_end(const rn_image_op *image)
 {
@@ -40,11 +37,14 @@ static void print_front_end(const rn_image_op *image)
         printf("decoded to %d channel%s", image->decode_channels, image->decode_channels == 1 ? "" : "s");
     else
         printf("which must have %d channel%s", image->c, image->c == 1 ? "" : "s");
-    printf("; %s; bilinear to ", crop_words(image->crop));
-    if (image->square)
-        printf("%d x %d, of which the central %d x %d is kept\n", image->square, image->square, image->w, image->h);
-    else
-        printf("%d x %d\n", image->w, image->h);
+    printf("; %s; %s%s to ", crop_words[image->crop], method_words[image->method], grid_words[image->grid]);
+    if (image->shorter)
+        printf("%d at the shorter side, of that the centre, ", image->shorter);
+    else if (image->full_h != image->h || image->full_w != image->w)
+        printf("%d x %d, of that the centre, ", image->full_w, image->full_h);
+    printf("%d x %d", image->w, image->h);
+    printf("%s%s; as %s\n", image->reverse ? "; blue first" : "", image->clip ? "; clipped to 0..255" : "",
+           image->as_float ? "floats" : "bytes, truncated");
 }
 
 static void print_fit(const rn_fit_op *fit)
@@ -52,7 +52,7 @@ static void print_fit(const rn_fit_op *fit)
     printf("  %-10s ", "fitted");
     if (fit->channels_first) printf("channels come first and are put last; ");
     printf("%d x %d at (%d,%d)", fit->crop_w, fit->crop_h, fit->left, fit->top);
-    if (fit->resize_h) printf("; bilinear to %d x %d%s", fit->resize_w, fit->resize_h, fit->align_corners ? ", corners aligned" : fit->half_pixel ? "" : ", no half-pixel centres");
+    if (fit->resize_h) printf("; bilinear%s to %d x %d", grid_words[fit->grid], fit->resize_w, fit->resize_h);
     if (fit->resize_h && (fit->resize_h != fit->h || fit->resize_w != fit->w)) printf(", of which %d x %d at (%d,%d) is kept", fit->w, fit->h, fit->after_left, fit->after_top);
     putchar('\n');
 }
