@@ -41,10 +41,7 @@ static bool settle(rn_executor *e, const rn_op *op)
     case RN_OP_SCALE_SHIFT: return unify(e, e->kernels.scale_shift[e->narrow].run, tensors, 3);
     case RN_OP_ADD: return unify(e, e->kernels.add[e->narrow].run, tensors, 3);
     case RN_OP_MAX_POOL: return unify(e, e->kernels.max_pool[e->narrow].run, tensors, 3);
-    case RN_OP_GLOBAL_AVERAGE_POOL: {
-        const bool read = widen(e, tensors, e->kernels.global_average_pool[e->narrow].run ? 0 : 1), written = widen(e, &op->outputs[0], 1);
-        return read || written;
-    }
+    case RN_OP_GLOBAL_AVERAGE_POOL: return widen(e, tensors, e->kernels.global_average_pool[e->narrow].run ? 0 : 1) | widen(e, &op->outputs[0], 1);
     default: return widen(e, tensors, 3);
     }
 }
