@@ -109,9 +109,9 @@ rn_golden_error rn_golden_compare(const rn_plan *plan, const rn_golden *golden, 
     return worst;
 }
 
-/* Goldens are recorded in float32. What a wrong driver, kernel or weight does is of the order of the answers themselves; what rounding does, here in
- * multiples of what networks of a hundred layers show: sums in another order 1e-5, 10 bits of mantissa 5e-3, 7 bits 2e-2, and probabilities, whose
- * shares are their logits' absolute errors, several times as much. */
+/* Goldens are recorded in float32. What a wrong driver, kernel or weight does is of the order of the answers themselves; what rounding
+ * does, here in multiples of what networks of a hundred layers show: sums in another order 1e-5, 10 bits of mantissa 5e-3, 7 bits 2e-2, and
+ * probabilities, whose shares are their logits' absolute errors, several times as much. */
 double rn_golden_allowed(const rn_golden *golden, const char *precision)
 {
     static const struct {

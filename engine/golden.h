@@ -7,8 +7,8 @@
 /* Copies `golden`; input and outputs must live as long as the plan. INVALID_ARGUMENT when it has no rows or names no signature. */
 rn_status rn_plan_add_golden(rn_plan *plan, const rn_golden *golden, rn_error *err);
 
-/* Floats of one row of golden->outputs[output]: the output's own, or for the indexes of a top_k the number of values that were sorted. 0: it
- * cannot be recorded. The plan is finished. */
+/* Floats of one row of golden->outputs[output]: the output's own, or for the indexes of a top_k the number of values that were sorted. 0:
+ * it cannot be recorded. The plan is finished. */
 int64_t rn_golden_output_elements(const rn_plan *plan, const rn_signature *signature, int32_t output);
 
 /* What answers are off by: the largest over the golden outputs. */
@@ -19,8 +19,8 @@ typedef struct rn_golden_error {
     int32_t row;
 } rn_golden_error;
 
-/* Compares rows `first` to `first + rows` with what was recorded for them. outputs[i]: [rows] of output i, as a backend writes them. What is not finite
- * is off by infinity. */
+/* Compares rows `first` to `first + rows` with what was recorded for them. outputs[i]: [rows] of output i, as a backend writes them. What
+ * is not finite is off by infinity. */
 rn_golden_error rn_golden_compare(const rn_plan *plan, const rn_golden *golden, int32_t first, int32_t rows, void *const *outputs);
 
 /* The relative error that a golden allows on a device that computes in `precision` ("fp32", "bf16", ...). */

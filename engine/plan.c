@@ -253,3 +253,18 @@ int32_t rn_image_op_side(const rn_image_op *op, int32_t side, int32_t shorter)
     const float exact = (float)side * ((float)op->shorter / (float)shorter);
     return (int32_t)(op->longer == RN_LONGER_ROUNDED ? rintf(exact) : exact);
 }
+
+/* Part of `size` at `at` in one dimension of `whole`. */
+static bool is_part(int32_t at, int32_t size, int32_t whole)
+{
+    return at >= 0 && size >= 1 && (int64_t)at + size <= whole;
+}
+
+bool rn_fit_op_is_inside(const rn_fit_op *fit, const rn_plan_tensor *x)
+{
+    const bool resized = fit->resize_h != 0 || fit->resize_w != 0;
+    const int32_t from_h = resized ? fit->resize_h : fit->crop_h, from_w = resized ? fit->resize_w : fit->crop_w;
+    return is_part(fit->top, fit->crop_h, fit->channels_first ? x->w : x->h) && is_part(fit->left, fit->crop_w, fit->channels_first ? x->c : x->w) &&
+           is_part(fit->after_top, fit->h, from_h) && is_part(fit->after_left, fit->w, from_w) && from_h <= RN_PLAN_MAX_SIDE &&
+           from_w <= RN_PLAN_MAX_SIDE && fit->grid <= RN_GRID_ALIGNED;
+}

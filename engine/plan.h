@@ -128,6 +128,9 @@ typedef struct rn_fit_op {
     int32_t h, w;                      /* of the result */
 } rn_fit_op;
 
+/* Whether what an operation cuts out lies inside what it cuts it from; x: its input. */
+bool rn_fit_op_is_inside(const rn_fit_op *fit, const rn_plan_tensor *x);
+
 typedef struct rn_conv2d_op {
     int32_t r, s;               /* filter height and width */
     int32_t stride_h, stride_w;

@@ -291,11 +291,6 @@ typedef struct checker {
     rn_error *err;
 } checker;
 
-static int32_t max(int32_t a, int32_t b)
-{
-    return a > b ? a : b;
-}
-
 static rn_status expect_tensor(const checker *check, int32_t tensor, rn_dtype dtype, int32_t h, int32_t w, int32_t c)
 {
     const rn_plan_tensor *t = &check->plan->tensors[tensor];
@@ -430,18 +425,8 @@ static rn_status check_fit(const checker *check)
 {
     const rn_fit_op *fit = &check->op->u.fit;
     const rn_plan_tensor *x = &check->plan->tensors[check->op->inputs[0]];
-    const int64_t in_h = fit->channels_first ? x->w : x->h, in_w = fit->channels_first ? x->c : x->w;
-    const bool resized = fit->resize_h > 0 && fit->resize_w > 0;
-    const int64_t from_h = resized ? fit->resize_h : fit->crop_h, from_w = resized ? fit->resize_w : fit->crop_w;
-    const bool inside = fit->top >= 0 && fit->left >= 0 && fit->crop_h >= 1 && fit->crop_w >= 1 && (int64_t)fit->top + fit->crop_h <= in_h &&
-                        (int64_t)fit->left + fit->crop_w <= in_w;
-    const bool kept = fit->after_top >= 0 && fit->after_left >= 0 && (int64_t)fit->after_top + fit->h <= from_h &&
-                      (int64_t)fit->after_left + fit->w <= from_w;
-    if (!inside || !kept || (!resized && (fit->resize_h || fit->resize_w)) || from_h > RN_PLAN_MAX_SIDE || from_w > RN_PLAN_MAX_SIDE) {
-        return fail_op(check->err, check->op, __LINE__, "a crop of %dx%d at (%d,%d) and one of %dx%d at (%d,%d) do not fit %lldx%lld and %lldx%lld",
-                       fit->crop_h, fit->crop_w, fit->top, fit->left, fit->h, fit->w, fit->after_top, fit->after_left, (long long)in_h, (long long)in_w,
-                       (long long)from_h, (long long)from_w);
-    }
+    const char *name = x->name;
+    if (!rn_fit_op_is_inside(fit, x)) return fail_op(check->err, check->op, __LINE__, "a part of %s, or of what it is resized to, lies outside of it", name);
     if (x->dtype != RN_DTYPE_U8 || x->step != 0) RN_TRY(expect_tensor(check, check->op->inputs[0], RN_DTYPE_F32, x->h, x->w, x->c));
     return expect_tensor(check, check->op->outputs[0], RN_DTYPE_F32, fit->h, fit->w, fit->channels_first ? x->h : x->c);
 }
@@ -481,7 +466,7 @@ static rn_status check_dense(const checker *check)
 static rn_status check_op(const checker *check)
 {
     const rn_op *op = check->op;
-    const rn_plan_tensor *x = &check->plan->tensors[op->inputs[0]];
+    const rn_plan_tensor *x = &check->plan->tensors[op->inputs[0]], *y = op->outputs[0] == RN_NONE ? x : &check->plan->tensors[op->outputs[0]];
     const bool two_inputs = op->kind == RN_OP_ADD, two_outputs = op->kind == RN_OP_TOP_K;
     if (op->kind != RN_OP_CONV2D) {
         if (op->outputs[0] == RN_NONE) return fail_op(check->err, op, __LINE__, "has no output");
@@ -508,7 +493,7 @@ static rn_status check_op(const checker *check)
     case RN_OP_DENSE: return check_dense(check);
     case RN_OP_QUANTIZE:
         RN_TRY(expect_tensor(check, op->inputs[0], RN_DTYPE_F32, x->h, x->w, x->c));
-        return expect_quantised(check, op->outputs[0], x->h, x->w, max(x->c, check->plan->tensors[op->outputs[0]].c));
+        return expect_quantised(check, op->outputs[0], x->h, x->w, y->c > x->c ? y->c : x->c);
     case RN_OP_SOFTMAX:
         RN_TRY(expect_tensor(check, op->inputs[0], RN_DTYPE_F32, 1, 1, x->c));
         return expect_tensor(check, op->outputs[0], RN_DTYPE_F32, 1, 1, x->c);

@@ -99,8 +99,8 @@ void rn_device_precision(const char *description, char out[16])
 }
 
 /* At most max_batch rows at a time. */
-static rn_status run_golden(const rn_plan *plan, const rn_golden *golden, const rn_backend *backend, rn_executor *executor, int32_t max_batch,
-                            rn_golden_error *worst, rn_error *err)
+static rn_status run_golden(const rn_plan *plan, const rn_golden *golden, const rn_backend *backend, rn_executor *executor,
+                            int32_t max_batch, rn_golden_error *worst, rn_error *err)
 {
     const rn_signature *signature = &plan->signatures[golden->signature];
     const size_t row_bytes = rn_plan_tensor_bytes(&plan->tensors[signature->feed]);
@@ -131,11 +131,12 @@ rn_status rn_golden_test(const rn_plan *plan, int32_t index, const rn_backend *b
     *allowed = rn_golden_allowed(golden, precision);
     if (worst->output == RN_NONE || worst->relative <= *allowed) return RN_STATUS_OK;
     const rn_signature *signature = &plan->signatures[golden->signature];
-    return RN_FAIL(err, RN_STATUS_FAILED_PRECONDITION,
-                   "self-test: signature %s, output %s: row %d of the recorded answer \"%s\" is off by %.3g, %.2g of the largest magnitude, "
-                   "allowed %.2g in %s",
-                   signature->name, signature->outputs[worst->output].name, worst->row, golden->source, worst->absolute, worst->relative,
-                   *allowed, precision);
+    return RN_FAIL(
+        err, RN_STATUS_FAILED_PRECONDITION,
+        "self-test: signature %s, output %s: row %d of the recorded answer \"%s\" is off by %.3g, %.2g of the largest magnitude, "
+        "allowed %.2g in %s",
+        signature->name, signature->outputs[worst->output].name, worst->row, golden->source, worst->absolute, worst->relative, *allowed,
+        precision);
 }
 
 /* ---- the whole ---- */

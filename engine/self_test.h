@@ -9,8 +9,8 @@
 /* The precision out of a backend's description: see describe in engine/backend.h. */
 void rn_device_precision(const char *description, char out[16]);
 
-/* Runs one of the plan's goldens, at most max_batch rows at a time. *worst: what it was off by, when it ran. FAILED_PRECONDITION when that is more than
- * *allowed: names output, row and error. */
+/* Runs one of the plan's goldens, at most max_batch rows at a time. *worst: what it was off by, when it ran. FAILED_PRECONDITION when that
+ * is more than *allowed: names output, row and error. */
 rn_status rn_golden_test(const rn_plan *plan, int32_t index, const rn_backend *backend, rn_executor *executor, int32_t max_batch,
                          rn_golden_error *worst, double *allowed, rn_error *err);
 

@@ -1,5 +1,5 @@
-/* A response that was recorded with a request (PredictLog.response of tensorflow_serving/apis/prediction_log.proto) is another server's answer,
- * most often TensorFlow's own: what this device computes has to be the same.
+/* A response that was recorded with a request (PredictLog.response of tensorflow_serving/apis/prediction_log.proto) is another server's
+ * answer, most often TensorFlow's own: what this device computes has to be the same.
  */
 #include "http/warmup_check.h"
 
@@ -23,8 +23,8 @@ typedef struct check {
 
 static rn_status bad_size(const check *c, size_t found)
 {
-    return RN_FAIL(c->err, RN_STATUS_INVALID_ARGUMENT, "the recorded response has %zu values for output %s, expected %lld", found, c->spec->name,
-                   (long long)(c->request->rows * c->row_elements));
+    return RN_FAIL(c->err, RN_STATUS_INVALID_ARGUMENT, "the recorded response has %zu values for output %s, expected %lld", found,
+                   c->spec->name, (long long)(c->request->rows * c->row_elements));
 }
 
 static rn_status check_floats(const check *c, const Sm__Tensor *tensor)
@@ -49,10 +49,11 @@ static rn_status check_floats(const check *c, const Sm__Tensor *tensor)
     }
     rn_model_metrics_self_test(rn_model_metrics_of(c->request->model), worst);
     if (worst <= c->allowed * magnitude) return RN_STATUS_OK;
-    return RN_FAIL(c->err, RN_STATUS_FAILED_PRECONDITION,
-                   "signature %s, output %s: row %lld is off by %.3g from the recorded response, %.2g of the largest magnitude, allowed %.2g in %s",
-                   c->request->signature->name, c->spec->name, (long long)(where / c->row_elements), worst, worst / magnitude, c->allowed,
-                   c->precision);
+    return RN_FAIL(
+        c->err, RN_STATUS_FAILED_PRECONDITION,
+        "signature %s, output %s: row %lld is off by %.3g from the recorded response, %.2g of the largest magnitude, allowed %.2g in %s",
+        c->request->signature->name, c->spec->name, (long long)(where / c->row_elements), worst, worst / magnitude, c->allowed,
+        c->precision);
 }
 
 /* Element i of a tensor of integers; false when it has none. */
@@ -91,8 +92,10 @@ static rn_status check_classes(const check *c, const Sm__Tensor *tensor)
             same = wanted == got[i];
         }
         if (same) continue;
-        return RN_FAIL(c->err, RN_STATUS_FAILED_PRECONDITION, "signature %s, output %s: row %lld, place %lld is class %d, not that of the recorded response",
-                       c->request->signature->name, c->spec->name, (long long)(i / c->row_elements), (long long)(i % c->row_elements), got[i]);
+        return RN_FAIL(c->err, RN_STATUS_FAILED_PRECONDITION,
+                       "signature %s, output %s: row %lld, place %lld is class %d, not that of the recorded response",
+                       c->request->signature->name, c->spec->name, (long long)(i / c->row_elements), (long long)(i % c->row_elements),
+                       got[i]);
     }
     return RN_STATUS_OK;
 }

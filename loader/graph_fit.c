@@ -95,7 +95,8 @@ rn_status rn__fit_resize(const rn__op_call *call)
     rn_fit_op fit;
     int64_t size[2];
     int32_t count;
-    if (x->rank != 4 || x->channels_first || rn__is_padded(x)) return RN__REFUSE(call, "a resize of other than [batch,height,width,channels]");
+    if (x->rank != 4 || x->channels_first || rn__is_padded(x))
+        return RN__REFUSE(call, "a resize of other than [batch,height,width,channels]");
     if (call->variant != RN_RESIZE_BILINEAR) return RN__REFUSE(call, "numbers are resized by the bilinear method only");
     RN_TRY(rn__fold_ints(call, 1, size, 2, &count));
     if (count != 2 || size[0] < 1 || size[1] < 1 || size[0] > RN_PLAN_MAX_SIDE || size[1] > RN_PLAN_MAX_SIDE)

@@ -195,8 +195,8 @@ static json_t *goldens_to_json(const rn_plan *plan, const json_t *keys, int32_t 
             else
                 json_array_append_new(outputs, json_null());
         }
-        json_array_append_new(list, json_pack("{s:s, s:i, s:f, s:O, s:o}", "source", golden->source, "signature", golden->signature, "allowed",
-                                              golden->allowed, "input", input, "outputs", outputs));
+        json_array_append_new(list, json_pack("{s:s, s:i, s:f, s:O, s:o}", "source", golden->source, "signature", golden->signature,
+                                              "allowed", golden->allowed, "input", input, "outputs", outputs));
     }
     return list;
 }

@@ -1,5 +1,5 @@
-/* The front end of numeric inputs: crop, bilinear resize, crop, and channels that come first put last. The resize is TensorFlow's ResizeBilinear
- * on floats: two mixes along a row, one between rows, each product and sum rounded on its own.
+/* The front end of numeric inputs: crop, bilinear resize, crop, and channels that come first put last. The resize is TensorFlow's
+ * ResizeBilinear on floats: two mixes along a row, one between rows, each product and sum rounded on its own.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -20,7 +20,8 @@ static float scale_of(const rn_fit_op *op, int32_t in, int32_t out)
 
 static sample sample_at(const rn_fit_op *op, int32_t i, int32_t in, int32_t out)
 {
-    const float scale = scale_of(op, in, out), at = op->grid == RN_GRID_HALF_PIXEL ? ((float)i + 0.5f) * scale - 0.5f : (float)i * scale, below = floorf(at);
+    const float scale = scale_of(op, in, out), at = op->grid == RN_GRID_HALF_PIXEL ? ((float)i + 0.5f) * scale - 0.5f : (float)i * scale,
+                below = floorf(at);
     const int32_t lower = (int32_t)below, upper = (int32_t)ceilf(at);
     return (sample){.lower = lower > 0 ? lower : 0, .upper = upper < in ? upper : in - 1, .weight = at - below};
 }

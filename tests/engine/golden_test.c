@@ -94,14 +94,16 @@ static void halves(void **state)
     for (uint32_t bits = 0; bits <= UINT16_MAX; bits++) {
         const float value = rn_f16_to_f32((uint16_t)bits);
         const uint16_t again = rn_f16_from_f32(value);
-        if (isnan(value)) assert_true((again & 0x7c00u) == 0x7c00u && (again & 0x3ffu));
-        else assert_int_equal(again, bits);
+        if (isnan(value))
+            assert_true((again & 0x7c00u) == 0x7c00u && (again & 0x3ffu));
+        else
+            assert_int_equal(again, bits);
     }
     assert_int_equal(rn_f16_from_f32(65519.996f), 0x7bff);
     assert_int_equal(rn_f16_from_f32(65520), 0x7c00);
-    assert_int_equal(rn_f16_from_f32(1 + 0x1p-11f), 0x3c00);  /* ties to even */
+    assert_int_equal(rn_f16_from_f32(1 + 0x1p-11f), 0x3c00); /* ties to even */
     assert_int_equal(rn_f16_from_f32(1 + 0x3p-11f), 0x3c02);
-    assert_int_equal(rn_f16_from_f32(0x1p-25f), 0);           /* half of the smallest: to even */
+    assert_int_equal(rn_f16_from_f32(0x1p-25f), 0); /* half of the smallest: to even */
     assert_int_equal(rn_f16_from_f32(0x1.8p-25f), 1);
     assert_int_equal(rn_f16_from_f32(-0x1p-14f), 0x8400);
     assert_int_equal(rn_f16_from_f32(0x1.ff8p-15f), 0x03ff);

@@ -24,7 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int64_t i = 0; i < index.entry_count; i++) {
         const rn__checkpoint_entry *entry = rn__checkpoint_find(checkpoint, index.entries[i].key);
         rn__constant value;
-        if (entry && rn__checkpoint_read(checkpoint, entry, arena, &value, &err) == RN_STATUS_OK) assert(value.count == entry->element_count);
+        if (entry && rn__checkpoint_read(checkpoint, entry, arena, &value, &err) == RN_STATUS_OK)
+            assert(value.count == entry->element_count);
     }
     rn__arena_destroy(arena);
     rn__checkpoint_close(checkpoint);

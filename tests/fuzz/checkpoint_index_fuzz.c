@@ -1,5 +1,5 @@
-/* variables.index: once as it comes, and once as the content of a table's two blocks, which the target puts into a file with the checksums and the footer that
- * a fuzzer would hardly find. Every entry that is read has to be found again by its key. */
+/* variables.index: once as it comes, and once as the content of a table's two blocks, which the target puts into a file with the checksums
+ * and the footer that a fuzzer would hardly find. Every entry that is read has to be found again by its key. */
 #include "loader/checkpoint_index.h"
 #include "loader/crc32c.h"
 #include "tests/fuzz/scratch.h"

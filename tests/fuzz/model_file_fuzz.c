@@ -1,5 +1,5 @@
-/* model.safetensors, once as it comes and once with the first eight bytes put right: it is refused with its path, or gives a plan that passes its own checks and
- * can be laid out. The checksum of the data is not asked for, as a fuzzer would not find it. */
+/* model.safetensors, once as it comes and once with the first eight bytes put right: it is refused with its path, or gives a plan that
+ * passes its own checks and can be laid out. The checksum of the data is not asked for, as a fuzzer would not find it. */
 #include "engine/golden.h"
 #include "loader/model_file.h"
 #include "tests/fuzz/scratch.h"
@@ -17,7 +17,8 @@ static void load(const uint8_t *data, size_t size)
         assert(strncmp(err.message, path, strlen(path)) == 0);
         return;
     }
-    for (int32_t g = 0; g < plan->golden_count; g++) assert(plan->goldens[g].rows > 0 && plan->goldens[g].signature < plan->signature_count);
+    for (int32_t g = 0; g < plan->golden_count; g++)
+        assert(plan->goldens[g].rows > 0 && plan->goldens[g].signature < plan->signature_count);
     assert(rn_plan_finish(plan, &err) == RN_STATUS_OK);
     rn_plan_destroy(plan);
 }

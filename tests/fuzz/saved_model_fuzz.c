@@ -1,5 +1,5 @@
-/* saved_model.pb: whatever it holds, it is refused by name or becomes a plan that passes its own checks. The graph has its weights inside: import, folding,
- * sharing and all passes are behind it. */
+/* saved_model.pb: whatever it holds, it is refused by name or becomes a plan that passes its own checks. The graph has its weights inside:
+ * import, folding, sharing and all passes are behind it. */
 #include "loader/saved_model.h"
 #include "tests/fuzz/scratch.h"
 

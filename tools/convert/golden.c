@@ -33,8 +33,8 @@ static float pixel(const rn_plan_tensor *t, int32_t row, int64_t i)
     return (float)(field % 192 + noise % 64);
 }
 
-/* Whether floats that a signature takes are of 0 to 255 rather than 0 to 1: networks do not say so, but the first arithmetic on them does, where it
- * could not be folded into a convolution. A small range is good for both. */
+/* Whether floats that a signature takes are of 0 to 255 rather than 0 to 1: networks do not say so, but the first arithmetic on them does,
+ * where it could not be folded into a convolution. A small range is good for both. */
 static bool takes_bytes(const rn_plan *plan, const rn_signature *signature)
 {
     for (int32_t i = 0; i < signature->op_count; i++) {
@@ -91,7 +91,8 @@ static rn_status take(rn_plan *plan, size_t bytes, void **out, rn_error *err)
 
 static rn_status record_signature(rn_plan *plan, int32_t index, int32_t rows, rn_error *err)
 {
-    recording r = {.plan = plan, .signature = &plan->signatures[index], .golden = {.source = "reference", .signature = index, .rows = rows}};
+    recording r = {
+        .plan = plan, .signature = &plan->signatures[index], .golden = {.source = "reference", .signature = index, .rows = rows}};
     const rn_plan_tensor feed = plan->tensors[r.signature->feed];
     const size_t row_bytes = rn_plan_tensor_bytes(&feed);
     void *memory, *input;

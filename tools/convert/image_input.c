@@ -70,7 +70,8 @@ static rn_status choose_signature(const rn_plan *plan, int32_t *out, rn_error *e
     if (*out == RN_NONE)
         return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "--image_input: no signature maps floats [-1,height,width,3] to one vector of classes");
     if (fitting == 1 || strcmp(plan->signatures[*out].name, "serving_default") == 0) return RN_STATUS_OK;
-    return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "--image_input: %d signatures take pictures as floats, and none of them is serving_default", fitting);
+    return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "--image_input: %d signatures take pictures as floats, and none of them is serving_default",
+                   fitting);
 }
 
 /* ---- labels ---- */
@@ -129,7 +130,8 @@ static rn_status add_labels(rn_plan *plan, const char *path, int32_t classes, rn
         status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "--labels=%s: no memory", path);
     else if (count != classes && !add && !drop)
         status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
-                         "--labels=%s: %d lines, expected %d, the number of classes (or one less, where the first class is \"background\", or one more, where the "
+                         "--labels=%s: %d lines, expected %d, the number of classes (or one less, where the first class is \"background\", "
+                         "or one more, where the "
                          "first line is)",
                          path, count, classes);
     if (status == RN_STATUS_OK && plan->label_count > 0)
@@ -163,8 +165,10 @@ static rn_status add_swap(rn_plan *plan, int32_t from, int32_t to, rn_error *err
 {
     rn_op op = make_op(RN_OP_CONV2D, "bgr", from, to);
     void *memory;
-    op.u.conv2d = (rn_conv2d_op){.r = 1, .s = 1, .stride_h = 1, .stride_w = 1, .groups = 1, .bias = RN_NONE, .scale2 = RN_NONE, .shift2 = RN_NONE};
-    RN_TRY(rn_plan_new_weights(plan, "serving_preprocess/bgr", RN_DTYPE_F32, 4, (int32_t[]){1, 1, 3, 3}, &memory, &op.u.conv2d.filter, err));
+    op.u.conv2d =
+        (rn_conv2d_op){.r = 1, .s = 1, .stride_h = 1, .stride_w = 1, .groups = 1, .bias = RN_NONE, .scale2 = RN_NONE, .shift2 = RN_NONE};
+    RN_TRY(
+        rn_plan_new_weights(plan, "serving_preprocess/bgr", RN_DTYPE_F32, 4, (int32_t[]){1, 1, 3, 3}, &memory, &op.u.conv2d.filter, err));
     for (int c = 0; c < 3; c++) ((float *)memory)[c * 3 + (2 - c)] = 1;
     return rn_plan_add_op(plan, &op, NULL, err);
 }

@@ -25,8 +25,10 @@ static const char *const crop_words[] = {
     [RN_CROP_CENTER_SQUARE_ROUND_UP] = "centre square at offset (n - side + 1) / 2",
     [RN_CROP_CENTER_SQUARE_ROUND_DOWN] = "centre square at offset (n - side) / 2",
 };
-static const char *const method_words[] = {
-    [RN_RESIZE_BILINEAR] = "bilinear", [RN_RESIZE_NEAREST] = "nearest pixel", [RN_RESIZE_BICUBIC] = "bicubic", [RN_RESIZE_AREA] = "area mean"};
+static const char *const method_words[] = {[RN_RESIZE_BILINEAR] = "bilinear",
+                                           [RN_RESIZE_NEAREST] = "nearest pixel",
+                                           [RN_RESIZE_BICUBIC] = "bicubic",
+                                           [RN_RESIZE_AREA] = "area mean"};
 static const char *const grid_words[] = {
     [RN_GRID_HALF_PIXEL] = "", [RN_GRID_CORNER] = " on TensorFlow 1's grid", [RN_GRID_ALIGNED] = " with aligned corners"};
 
@@ -53,7 +55,8 @@ static void print_fit(const rn_fit_op *fit)
     if (fit->channels_first) printf("channels come first and are put last; ");
     printf("%d x %d at (%d,%d)", fit->crop_w, fit->crop_h, fit->left, fit->top);
     if (fit->resize_h) printf("; bilinear%s to %d x %d", grid_words[fit->grid], fit->resize_w, fit->resize_h);
-    if (fit->resize_h && (fit->resize_h != fit->h || fit->resize_w != fit->w)) printf(", of which %d x %d at (%d,%d) is kept", fit->w, fit->h, fit->after_left, fit->after_top);
+    if (fit->resize_h && (fit->resize_h != fit->h || fit->resize_w != fit->w))
+        printf(", of which %d x %d at (%d,%d) is kept", fit->w, fit->h, fit->after_left, fit->after_top);
     putchar('\n');
 }
 
@@ -84,8 +87,10 @@ static void print_channels(const rn_plan *plan, const rn_op *op)
         printf("%s", k ? "," : "");
         for (int32_t c = 0; c < w->dims[2]; c++) {
             const double factor = (double)filter[c * w->dims[3] + k];
-            if (factor == 1) printf(" %d", c);
-            else if (factor != 0) printf(" %.7g * %d", factor, c);
+            if (factor == 1)
+                printf(" %d", c);
+            else if (factor != 0)
+                printf(" %.7g * %d", factor, c);
         }
     }
     if (op->u.conv2d.bias == RN_NONE) return;
@@ -115,9 +120,9 @@ static void print_preprocessing(const rn_plan *plan, const rn_signature *signatu
     for (const rn_op *op; (op = only_reader(plan, signature, tensor)) != NULL; tensor = op->outputs[0]) {
         const rn_scale_shift_op *affine = &op->u.scale_shift;
         const bool scaled = op->kind == RN_OP_SCALE_SHIFT && !affine->relu && plan->tensors[tensor].c <= PICTURE_CHANNELS;
-        const bool mixed = op->kind == RN_OP_CONV2D && op->u.conv2d.r * op->u.conv2d.s == 1 && plan->tensors[tensor].c <= PICTURE_CHANNELS &&
-                           op->outputs[0] != RN_NONE && plan->tensors[op->outputs[0]].c <= PICTURE_CHANNELS &&
-                           plan->weights[op->u.conv2d.filter].dtype == RN_DTYPE_F32;
+        const bool mixed = op->kind == RN_OP_CONV2D && op->u.conv2d.r * op->u.conv2d.s == 1 &&
+                           plan->tensors[tensor].c <= PICTURE_CHANNELS && op->outputs[0] != RN_NONE &&
+                           plan->tensors[op->outputs[0]].c <= PICTURE_CHANNELS && plan->weights[op->u.conv2d.filter].dtype == RN_DTYPE_F32;
         if (!scaled && !mixed) return;
         printf("  %-10s ", "then");
         if (mixed) print_channels(plan, op);
@@ -247,7 +252,8 @@ static void print_blocks(const rn_plan *plan)
         if (op && !sum) continue;
         const int32_t y = op ? op->outputs[op->outputs[0] == RN_NONE] : RN_NONE;
         const rn_plan_tensor *before = last == RN_NONE ? NULL : &plan->tensors[last];
-        const bool same = op && before && before->h == plan->tensors[y].h && before->w == plan->tensors[y].w && before->c == plan->tensors[y].c;
+        const bool same =
+            op && before && before->h == plan->tensors[y].h && before->w == plan->tensors[y].w && before->c == plan->tensors[y].c;
         if (units && !same) {
             printf("%s%d x %dx%dx%d", separator, units, before->h, before->w, before->c);
             separator = ", ";
@@ -264,9 +270,11 @@ static void print_blocks(const rn_plan *plan)
 static void print_memory(const rn_plan *plan)
 {
     static const int32_t batches[] = {1, 8, 32};
-    size_t *bytes = calloc((size_t)plan->tensor_count + 1, sizeof *bytes), *offsets = calloc((size_t)plan->tensor_count + 1, sizeof *offsets), total;
+    size_t *bytes = calloc((size_t)plan->tensor_count + 1, sizeof *bytes),
+           *offsets = calloc((size_t)plan->tensor_count + 1, sizeof *offsets), total;
     if (bytes && offsets) {
-        printf("memory       weights %.1f MB", (double)rn_plan_parameter_count(plan) * (rn_plan_is_quantized(plan) ? 1 : sizeof(float)) / 1e6);
+        printf("memory       weights %.1f MB",
+               (double)rn_plan_parameter_count(plan) * (rn_plan_is_quantized(plan) ? 1 : sizeof(float)) / 1e6);
         for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
             for (int32_t t = 0; t < plan->tensor_count; t++) bytes[t] = (size_t)batches[b] * rn_plan_tensor_bytes(&plan->tensors[t]);
             if (rn_plan_layout_arena(plan, bytes, offsets, &total, NULL) != RN_STATUS_OK) break;
@@ -287,7 +295,8 @@ void rn_show_plan(const rn_plan *plan, const char *path, bool ops)
     printf("parameters   %.3f million\noperations   %d%s\n", (double)parameters / 1e6, plan->op_count,
            rn_plan_is_quantized(plan) ? ", quantised: convolutions run on bytes with int8 filters" : "");
     print_memory(plan);
-    if (plan->golden_count) printf("recorded     %d answer%s to test devices with\n", plan->golden_count, plan->golden_count == 1 ? "" : "s");
+    if (plan->golden_count)
+        printf("recorded     %d answer%s to test devices with\n", plan->golden_count, plan->golden_count == 1 ? "" : "s");
     for (int32_t i = 0; i < plan->signature_count; i++) print_signature(plan, &plan->signatures[i]);
     if (plan->label_count > 0) print_labels(plan);
     if (ops) print_ops(plan);

@@ -28,15 +28,17 @@ static rn_status run_goldens(const rn_plan *plan, const rn_backend *backend, con
             *err = own;
         }
         if (status != RN_STATUS_OK && status != RN_STATUS_FAILED_PRECONDITION) break;
-        printf("%-6s signature %s, %s, %d row%s: worst error %.3g, %.2g of the largest magnitude, allowed %.2g\n", status == RN_STATUS_OK ? "ok" : "FAILED",
-               plan->signatures[golden->signature].name, golden->source, golden->rows, golden->rows == 1 ? "" : "s", worst.absolute, worst.relative, allowed);
+        printf("%-6s signature %s, %s, %d row%s: worst error %.3g, %.2g of the largest magnitude, allowed %.2g\n",
+               status == RN_STATUS_OK ? "ok" : "FAILED", plan->signatures[golden->signature].name, golden->source, golden->rows,
+               golden->rows == 1 ? "" : "s", worst.absolute, worst.relative, allowed);
     }
     backend->destroy(executor);
     return failed;
 }
 
 /* Takes the plan. */
-static rn_status run_warmup(rn_plan *plan, const char *path, const rn_backend *backend, const rn_backend_options *options, int32_t *count, rn_error *err)
+static rn_status run_warmup(rn_plan *plan, const char *path, const rn_backend *backend, const rn_backend_options *options, int32_t *count,
+                            rn_error *err)
 {
     rn_workers *workers;
     rn_model *model = NULL;
@@ -58,9 +60,11 @@ rn_status rn_verify_plan(rn_plan *plan, const char *path, const char *device, co
 {
     rn_device_choice choice;
     rn_status status = rn_device_choose(device, &choice, err);
-    const rn_backend_options options = {.max_batch = MAX_BATCH, .precision = precision, .device = status == RN_STATUS_OK ? choice.devices[0] : 0};
+    const rn_backend_options options = {
+        .max_batch = MAX_BATCH, .precision = precision, .device = status == RN_STATUS_OK ? choice.devices[0] : 0};
     const int32_t goldens = plan->golden_count;
-    const bool widen = status == RN_STATUS_OK && rn_plan_is_quantized(plan) && !(choice.backend->runs_int8 && choice.backend->runs_int8(&options));
+    const bool widen =
+        status == RN_STATUS_OK && rn_plan_is_quantized(plan) && !(choice.backend->runs_int8 && choice.backend->runs_int8(&options));
     if (status == RN_STATUS_OK && widen) status = rn_plan_widen(plan, err);
     if (status == RN_STATUS_OK) status = run_goldens(plan, choice.backend, &options, err);
     if (status != RN_STATUS_OK) {

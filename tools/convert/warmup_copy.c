@@ -1,4 +1,5 @@
-/* The records are copied as they are: whoever serves the model runs them, and holds answers that were recorded with them against its own. */
+/* The records are copied as they are: whoever serves the model runs them, and holds answers that were recorded with them against its own.
+ */
 #include "tools/convert/warmup_copy.h"
 
 #include <errno.h>
