@@ -206,6 +206,8 @@ define isa_rule
 $(call obj,$(wildcard kernels/cpu/$(1)/*.c)): ISA_FLAGS := $(ISA_FLAGS_$(1))
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
+# Clang takes minutes for a large kernel with its instrumentation, and no fuzz target comes by one.
+$(if $(findstring fuzzer,$(SANITIZE)),$(eval $(call obj,$(wildcard kernels/cpu/*/*.c)): override SANITIZE :=))
 # They contain the kernels' sources, over stand-ins.
 $(B)/obj/tests/kernels/amx_test.o $(B)/obj/tests/kernels/amx_bytes_test.o: ISA_FLAGS := $(ISA_FLAGS_amx)
 
@@ -232,7 +234,7 @@ $(LINKS): $(B)/resnetd
 # tools/resnet_NAME.c is a program; what else it consists of lies in tools/NAME/.
 define tool_rule
 $(B)/$(subst _,-,$(1)): $(call obj,tools/$(1).c $(wildcard $(1:resnet_%=tools/%)/*.c)) $(HTTP) $(LOADER) $(ENGINE) $(KERNELS)
-	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LDLIBS)
+	$$(CC) $$(LDFLAGS) -Wl,--as-needed -o $$@ $$^ $$(HTTP_LDLIBS) $$(LDLIBS)
 endef
 $(foreach t,$(TOOLS),$(eval $(call tool_rule,$(t))))
 

@@ -195,7 +195,7 @@ static rn_status derive_signature(const rn_plan *plan, rn_signature *signature, 
 {
     free(signature->ops);
     signature->op_count = 0;
-    signature->image_op = signature->class_map_op = RN_NONE;
+    signature->image_op = signature->fit_op = signature->class_map_op = RN_NONE;
     signature->feed = signature->input.tensor;
     signature->ops = malloc(((size_t)plan->op_count + 1) * sizeof *signature->ops);
     if (!signature->ops) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "signature %s: no memory for its schedule", signature->name);
@@ -207,14 +207,14 @@ static rn_status derive_signature(const rn_plan *plan, rn_signature *signature, 
             signature->class_map_op = o;
             continue;
         }
-        if (op->kind != RN_OP_IMAGE) {
+        if (op->kind != RN_OP_IMAGE && op->kind != RN_OP_FIT) {
             signature->ops[signature->op_count++] = o;
             continue;
         }
-        if (signature->image_op != RN_NONE || op->inputs[0] != signature->input.tensor) {
-            return FAIL_OP(op, "signature %s: a signature has at most one picture front end, and it reads the input", signature->name);
+        if (signature->feed != signature->input.tensor || op->inputs[0] != signature->input.tensor) {
+            return FAIL_OP(op, "signature %s: a signature has at most one front end, and it reads the input", signature->name);
         }
-        signature->image_op = o;
+        *(op->kind == RN_OP_IMAGE ? &signature->image_op : &signature->fit_op) = o;
         signature->feed = op->outputs[0];
     }
     const bool pictures = plan->tensors[signature->input.tensor].dtype == RN_DTYPE_STRING;
@@ -299,11 +299,6 @@ typedef struct checker {
     const rn_op *op;
     rn_error *err;
 } checker;
-
-static int32_t max(int32_t a, int32_t b)
-{
-    return a > b ? a : b;
-}
 
 static rn_status expect_tensor(const checker *check, int32_t tensor, rn_dtype dtype, int32_t h, int32_t w, int32_t c)
 {
@@ -435,6 +430,16 @@ static rn_status check_image(const checker *check)
     return expect_tensor(check, check->op->outputs[0], image->as_float ? RN_DTYPE_F32 : RN_DTYPE_U8, image->h, image->w, image->c);
 }
 
+static rn_status check_fit(const checker *check)
+{
+    const rn_fit_op *fit = &check->op->u.fit;
+    const rn_plan_tensor *x = &check->plan->tensors[check->op->inputs[0]];
+    const char *name = x->name;
+    if (!rn_fit_op_is_inside(fit, x)) return fail_op(check->err, check->op, __LINE__, "a part of %s, or of what it is resized to, lies outside of it", name);
+    if (x->dtype != RN_DTYPE_U8 || x->step != 0) RN_TRY(expect_tensor(check, check->op->inputs[0], RN_DTYPE_F32, x->h, x->w, x->c));
+    return expect_tensor(check, check->op->outputs[0], RN_DTYPE_F32, fit->h, fit->w, fit->channels_first ? x->h : x->c);
+}
+
 static rn_status check_max_pool(const checker *check)
 {
     const rn_max_pool_op *pool = &check->op->u.max_pool;
@@ -487,7 +492,7 @@ static rn_status check_class_map(const checker *check)
 static rn_status check_op(const checker *check)
 {
     const rn_op *op = check->op;
-    const rn_plan_tensor *x = &check->plan->tensors[op->inputs[0]];
+    const rn_plan_tensor *x = &check->plan->tensors[op->inputs[0]], *y = op->outputs[0] == RN_NONE ? x : &check->plan->tensors[op->outputs[0]];
     const bool two_inputs = op->kind == RN_OP_ADD || op->kind == RN_OP_CLASS_MAP, two_outputs = op->kind == RN_OP_TOP_K;
     if (op->kind != RN_OP_CONV2D) {
         if (op->outputs[0] == RN_NONE) return fail_op(check->err, op, __LINE__, "has no output");
@@ -496,6 +501,7 @@ static rn_status check_op(const checker *check)
     }
     switch (op->kind) {
     case RN_OP_IMAGE: return check_image(check);
+    case RN_OP_FIT: return check_fit(check);
     case RN_OP_CONV2D: return check_conv2d(check);
     case RN_OP_SCALE_SHIFT:
         if (x->dtype != RN_DTYPE_U8 || x->step != 0) RN_TRY(expect_tensor(check, op->inputs[0], RN_DTYPE_F32, x->h, x->w, x->c));
@@ -514,7 +520,7 @@ static rn_status check_op(const checker *check)
     case RN_OP_CLASS_MAP: return check_class_map(check);
     case RN_OP_QUANTIZE:
         RN_TRY(expect_tensor(check, op->inputs[0], RN_DTYPE_F32, x->h, x->w, x->c));
-        return expect_quantised(check, op->outputs[0], x->h, x->w, max(x->c, check->plan->tensors[op->outputs[0]].c));
+        return expect_quantised(check, op->outputs[0], x->h, x->w, y->c > x->c ? y->c : x->c);
     case RN_OP_SOFTMAX:
         RN_TRY(expect_tensor(check, op->inputs[0], RN_DTYPE_F32, 1, 1, x->c));
         return expect_tensor(check, op->outputs[0], RN_DTYPE_F32, 1, 1, x->c);

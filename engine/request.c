@@ -48,13 +48,15 @@ static size_t lay_out(rn_request *request, char *base, const rn_model *model, co
 {
     const rn_plan *plan = model->plan;
     size_t used = aligned(sizeof *request);
-    void *input = carve(base, &used, rows * rn_plan_tensor_bytes(&plan->tensors[signature->feed]));
+    void *feed = carve(base, &used, rows * rn_plan_tensor_bytes(&plan->tensors[signature->feed]));
+    void *input = feed;
+    if (signature->fit_op != RN_NONE) input = carve(base, &used, rows * rn_plan_tensor_bytes(&plan->tensors[signature->input.tensor]));
     void *outputs[RN_PLAN_MAX_OUTPUTS];
     for (int32_t i = 0; i < signature->output_count; i++)
         outputs[i] = carve(base, &used, rows * rn_plan_tensor_bytes(&plan->tensors[signature->outputs[i].tensor]));
-    const size_t pictures = signature->image_op == RN_NONE ? 0 : rows;
+    const size_t pictures = signature->image_op == RN_NONE ? 0 : rows, jobs = signature->fit_op == RN_NONE ? pictures : rows;
     void *encoded = carve(base, &used, pictures * sizeof(rn_encoded_picture));
-    void *decodes = carve(base, &used, pictures * sizeof(rn_decode));
+    void *decodes = carve(base, &used, jobs * sizeof(rn_decode));
     const size_t windowed = picture_bytes_of(model, signature) ? pictures : 0;
     void *decoded = carve(base, &used, windowed * sizeof(rn_picture));
     void *windows = carve(base, &used, windowed * sizeof(rn_picture_window));
@@ -67,10 +69,11 @@ static size_t lay_out(rn_request *request, char *base, const rn_model *model, co
     if (!base) return used;
     request->classes = classes;
     request->maps = maps;
+    request->feed = feed;
     request->input = input;
     memcpy(request->outputs, outputs, (size_t)signature->output_count * sizeof outputs[0]);
     request->pictures = signature->image_op == RN_NONE ? NULL : encoded;
-    request->decodes = decodes;
+    request->decodes = jobs ? decodes : NULL;
     request->decoded = windowed ? decoded : NULL;
     request->windows = windowed ? windows : NULL;
     request->scratch = scratch;
@@ -158,7 +161,7 @@ static void enqueue(rn_request *request)
     if (status != RN_STATUS_OK) finish(request, status, &err);
 }
 
-/* ---- pictures ---- */
+/* ---- front ends: pictures, and numbers that have to be fitted ---- */
 
 /* Keeps the lowest position among the pictures that failed, so that the answer does not depend on the order of threads. */
 static void note_failure(rn_request *request, int32_t index)
@@ -206,20 +209,29 @@ static rn_status decode_window(rn_request *request, const rn_image_op *op, int32
     return status;
 }
 
+/* One row of the input to one of the feed. */
+static rn_status run_front_end(rn_request *request, int32_t index, rn_error *err)
+{
+    const rn_plan *plan = rn_model_plan(request->model);
+    const rn_signature *signature = request->signature;
+    void *row = (char *)request->feed + (size_t)index * rn_plan_tensor_bytes(&plan->tensors[signature->feed]);
+    if (request->windows) return decode_window(request, &plan->ops[signature->image_op].u.image, index, row, err);
+    if (request->pictures) {
+        const rn_encoded_picture *picture = &request->pictures[index];
+        return rn_image_run(&plan->ops[signature->image_op].u.image, picture->bytes, picture->byte_count, row, err);
+    }
+    const rn_plan_tensor *input = &plan->tensors[signature->input.tensor];
+    const char *from = (const char *)request->input + (size_t)index * rn_plan_tensor_bytes(input);
+    return rn_fit_run(&plan->ops[signature->fit_op].u.fit, input, from, row, err);
+}
+
 static void decode(rn_job *job)
 {
     rn_decode *self = (rn_decode *)job; /* its first member */
     rn_request *request = self->request;
-    const rn_plan *plan = rn_model_plan(request->model);
-    const rn_image_op *op = &plan->ops[request->signature->image_op].u.image;
-    const rn_encoded_picture *picture = &request->pictures[self->index];
-    const size_t row_bytes = rn_plan_tensor_bytes(&plan->tensors[request->signature->feed]);
-    uint8_t *row = (uint8_t *)request->input + (size_t)self->index * row_bytes;
 
     self->status = rn_batch_request_check(&request->batch, rn_clock_us(), &self->error);
-    if (self->status == RN_STATUS_OK)
-        self->status = request->windows ? decode_window(request, op, self->index, row, &self->error)
-                                        : rn_image_run(op, picture->bytes, picture->byte_count, row, &self->error);
+    if (self->status == RN_STATUS_OK) self->status = run_front_end(request, self->index, &self->error);
     if (self->status != RN_STATUS_OK) note_failure(request, self->index);
     if (atomic_fetch_sub(&request->pictures_left, 1) == 1) all_decoded(request);
 }
@@ -228,7 +240,7 @@ static void fill_batch(rn_request *request)
 {
     request->batch = (rn_batch_request){.signature = request->signature,
                                         .part = {.rows = request->rows,
-                                                 .input = request->input,
+                                                 .input = request->feed,
                                                  .pictures = request->windows,
                                                  .classes = request->classes,
                                                  .maps = request->maps},
@@ -248,7 +260,7 @@ void rn_request_submit(rn_request *request)
         finish(request, RN_STATUS_OK, NULL);
         return;
     }
-    if (!request->pictures) {
+    if (!request->decodes) {
         enqueue(request);
         return;
     }

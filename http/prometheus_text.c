@@ -1,6 +1,7 @@
 /* Numbers are printed from integers, so that a page needs no memory but its own text and reads the same in every locale. */
 #include "http/prometheus_text.h"
 
+#include <math.h>
 #include <stdio.h>
 
 static void put(rn__page *page, const char *text)
@@ -69,7 +70,9 @@ void rn__page_end_seconds(rn__page *page, int64_t us)
 
 void rn__page_end_real(rn__page *page, double value)
 {
-    rn__page_end_seconds(page, (int64_t)(value * 1e6 + 0.5));
+    char text[40];
+    snprintf(text, sizeof text, isinf(value) ? "+Inf" : "%.6g", value);
+    end(page, text);
 }
 
 void rn__page_labels_write(rn__page *page, const rn__page_labels *labels)

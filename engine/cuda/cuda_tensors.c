@@ -90,7 +90,8 @@ rn_status rn__cuda_tensors_lay_out(rn_executor *e, rn_error *err)
     }
     for (int32_t o = 0; o < plan->op_count; o++) {
         const rn_op *op = &plan->ops[o];
-        if (op->kind == RN_OP_IMAGE || op->kind == RN_OP_CLASS_MAP) continue; /* on the host, and in memory of its own: class_map.c */
+        /* On the host, and in memory of its own: class_map.c. */
+        if (op->kind == RN_OP_IMAGE || op->kind == RN_OP_FIT || op->kind == RN_OP_CLASS_MAP) continue;
         RN_TRY(check_op(e, op, err));
         const rn_dtype dtype = output_type(e, op);
         const bool dense = op->kind == RN_OP_TOP_K;

@@ -32,4 +32,8 @@ rn_status rn_picture_fit(const rn_image_op *op, const rn_picture *picture, void 
 /* Both: one encoded picture to the row of the plan's image operation. */
 rn_status rn_image_run(const rn_image_op *op, const void *bytes, size_t byte_count, void *out, rn_error *err);
 
+/* One row of a numeric input to the row of the plan's fit operation, in TensorFlow's float32 arithmetic, bit-equal to its ResizeBilinear. x: the
+ * operation's input tensor; row and out: rows of it and of the result. OUT_OF_MEMORY is all that can fail. */
+rn_status rn_fit_run(const rn_fit_op *op, const rn_plan_tensor *x, const void *row, float *out, rn_error *err);
+
 #endif

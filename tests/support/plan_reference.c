@@ -87,6 +87,7 @@ static void run_op(const state *s, const rn_op *op)
                                            .k = op->u.top_k.k, .image_begin = 0, .image_end = s->rows});
         break;
     case RN_OP_IMAGE:
+    case RN_OP_FIT:
     case RN_OP_QUANTIZE:
     case RN_OP_CLASS_MAP:
     case RN_OP_COUNT: abort();
