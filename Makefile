@@ -183,6 +183,8 @@ define isa_rule
 $(call obj,$(wildcard kernels/cpu/$(1)/*.c)): ISA_FLAGS := $(ISA_FLAGS_$(1))
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
+# Clang takes minutes for these kernels with its instrumentation, and no fuzz target comes by one.
+$(if $(findstring fuzzer,$(SANITIZE)),$(eval $(call obj,$(wildcard kernels/cpu/*/conv2d*.c kernels/cpu/*/winograd*.c)): override SANITIZE :=))
 # It contains the kernel's source, over stand-ins.
 $(B)/obj/tests/kernels/amx_test.o: ISA_FLAGS := $(ISA_FLAGS_amx)
 

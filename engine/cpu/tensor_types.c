@@ -33,6 +33,14 @@ static bool settle_conv2d(rn_executor *e, const rn_op *op)
     return unify(e, true, (int32_t[]){op->inputs[1], op->outputs[0], op->outputs[1]}, 3) || changed;
 }
 
+/* The mean is f32 in any case. */
+static bool settle_average(rn_executor *e, const rn_op *op)
+{
+    const bool reads = e->kernels.global_average_pool[e->narrow].run != NULL;
+    const bool changed = !reads && widen(e, &op->inputs[0], 1);
+    return widen(e, &op->outputs[0], 1) || changed;
+}
+
 static bool settle(rn_executor *e, const rn_op *op)
 {
     const int32_t tensors[] = {op->inputs[0], op->inputs[1], op->outputs[0]};
@@ -41,7 +49,7 @@ static bool settle(rn_executor *e, const rn_op *op)
     case RN_OP_SCALE_SHIFT: return unify(e, e->kernels.scale_shift[e->narrow].run, tensors, 3);
     case RN_OP_ADD: return unify(e, e->kernels.add[e->narrow].run, tensors, 3);
     case RN_OP_MAX_POOL: return unify(e, e->kernels.max_pool[e->narrow].run, tensors, 3);
-    case RN_OP_GLOBAL_AVERAGE_POOL: return widen(e, tensors, e->kernels.global_average_pool[e->narrow].run ? 0 : 1) | widen(e, &op->outputs[0], 1);
+    case RN_OP_GLOBAL_AVERAGE_POOL: return settle_average(e, op);
     default: return widen(e, tensors, 3);
     }
 }
