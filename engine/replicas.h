@@ -26,6 +26,9 @@ void rn_replicas_destroy(rn_replicas *replicas);
 /* As rn_batcher_submit. DEVICE_LOST, with the reason, when no device is left. */
 rn_status rn_replicas_submit(rn_replicas *replicas, rn_batch_request *request, rn_error *err);
 
+/* Whether a request of that many rows would be let in now, or fail for another reason than a full queue. Thread-safe. */
+bool rn_replicas_have_room(rn_replicas *replicas, int32_t rows);
+
 int32_t rn_replicas_waiting_rows(rn_replicas *replicas); /* of all queues; thread-safe */
 
 #endif
