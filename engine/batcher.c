@@ -469,6 +469,12 @@ void rn_batcher_destroy(rn_batcher *batcher)
     free_batcher(batcher);
 }
 
+/* Called with the lock held. */
+static bool has_room(const rn_batcher *batcher, int32_t rows)
+{
+    return batcher->waiting_rows == 0 || batcher->waiting_rows <= batcher->options.max_waiting_rows - rows;
+}
+
 rn_status rn_batcher_submit(rn_batcher *batcher, rn_batch_request *request, rn_error *err)
 {
     request->submitted_us = rn_clock_us();
@@ -477,8 +483,7 @@ rn_status rn_batcher_submit(rn_batcher *batcher, rn_batch_request *request, rn_e
     request->batch_rows = request->rows_taken = request->rows_done = 0;
     request->status = RN_STATUS_OK;
     pthread_mutex_lock(&batcher->lock);
-    const int32_t waiting = batcher->waiting_rows;
-    const bool full = waiting > 0 && waiting > batcher->options.max_waiting_rows - request->part.rows;
+    const bool full = !has_room(batcher, request->part.rows);
     if (!full) {
         list_insert(&batcher->queue, request);
         batcher->waiting_rows += request->part.rows;
@@ -488,7 +493,7 @@ rn_status rn_batcher_submit(rn_batcher *batcher, rn_batch_request *request, rn_e
         pthread_cond_signal(&batcher->work);
     }
     pthread_mutex_unlock(&batcher->lock);
-    if (full) return RN_FAIL(err, RN_STATUS_OVERLOADED, "The batch scheduling queue to which this task was submitted is full");
+    if (full) return RN_FAIL(err, RN_STATUS_OVERLOADED, RN_BATCHER_FULL);
     return RN_STATUS_OK;
 }
 
@@ -498,4 +503,12 @@ int32_t rn_batcher_waiting_rows(rn_batcher *batcher)
     const int32_t rows = batcher->waiting_rows;
     pthread_mutex_unlock(&batcher->lock);
     return rows;
+}
+
+bool rn_batcher_has_room(rn_batcher *batcher, int32_t rows)
+{
+    pthread_mutex_lock(&batcher->lock);
+    const bool room = has_room(batcher, rows);
+    pthread_mutex_unlock(&batcher->lock);
+    return room;
 }

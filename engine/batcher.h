@@ -68,10 +68,15 @@ void rn_batcher_destroy(rn_batcher *batcher);
 /* OK, or why nobody wants the answer any more: CANCELLED, DEADLINE_EXCEEDED. */
 rn_status rn_batch_request_check(const rn_batch_request *request, int64_t now_us, rn_error *err);
 
+/* In TensorFlow Serving's words. */
+#define RN_BATCHER_FULL "The batch scheduling queue to which this task was submitted is full"
+
 /* OVERLOADED when the queue is full; `done` is not called then. Otherwise `done` gets OK, what the backend reported, CANCELLED or
  * DEADLINE_EXCEEDED. Thread-safe, returns at once. */
 rn_status rn_batcher_submit(rn_batcher *batcher, rn_batch_request *request, rn_error *err);
 
 int32_t rn_batcher_waiting_rows(rn_batcher *batcher); /* thread-safe */
+/* Whether a request of that many rows would be let in now. Thread-safe. */
+bool rn_batcher_has_room(rn_batcher *batcher, int32_t rows);
 
 #endif

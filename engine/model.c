@@ -135,6 +135,12 @@ rn_model_metrics *rn_model_metrics_of(const rn_model *model)
     return model->metrics;
 }
 
+rn_status rn_model_check_room(rn_model *model, int32_t rows, rn_error *err)
+{
+    if (rn_replicas_have_room(model->replicas, rows)) return RN_STATUS_OK;
+    return RN_FAIL(err, RN_STATUS_OVERLOADED, RN_BATCHER_FULL);
+}
+
 int32_t rn_model_waiting_rows(rn_model *model)
 {
     return rn_replicas_waiting_rows(model->replicas);

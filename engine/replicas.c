@@ -174,6 +174,18 @@ rn_status rn_replicas_submit(rn_replicas *all, rn_batch_request *request, rn_err
     return RN_STATUS_DEVICE_LOST;
 }
 
+bool rn_replicas_have_room(rn_replicas *all, int32_t rows)
+{
+    bool full = false;
+    for (int32_t i = 0; i < all->count; i++) {
+        replica *r = all->replicas[i];
+        if (atomic_load(&r->lost)) continue;
+        if (rn_batcher_has_room(r->batcher, rows)) return true;
+        full = true;
+    }
+    return !full;
+}
+
 int32_t rn_replicas_waiting_rows(rn_replicas *all)
 {
     int32_t rows = 0;

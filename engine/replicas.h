@@ -30,6 +30,9 @@ rn_status rn_replicas_submit(rn_replicas *replicas, rn_batch_request *request, r
 /* As rn_backend's, of all devices; 0 where there is none. */
 size_t rn_replicas_picture_bytes(const rn_replicas *replicas, const rn_signature *signature);
 
+/* Whether a request of that many rows would be let in now, or fail for another reason than a full queue. Thread-safe. */
+bool rn_replicas_have_room(rn_replicas *replicas, int32_t rows);
+
 int32_t rn_replicas_waiting_rows(rn_replicas *replicas); /* of all queues; thread-safe */
 
 #endif

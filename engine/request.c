@@ -264,6 +264,11 @@ void rn_request_submit(rn_request *request)
         enqueue(request);
         return;
     }
+    rn_error err;
+    if (rn_model_check_room(request->model, request->rows, &err) != RN_STATUS_OK) { /* pictures are not decoded to be refused then */
+        finish(request, err.status, &err);
+        return;
+    }
     atomic_init(&request->pictures_left, request->rows);
     atomic_init(&request->first_bad_picture, request->rows);
     rn_workers *workers = request->model->workers;

@@ -38,6 +38,10 @@ enum {
     /* Every version that is loaded brings threads, and each might get a heap of its own that keeps what they freed: some 4 MB a heap with
      * the sample model. Nothing on the way of a request allocates often enough for two heaps to be in demand. */
     HEAPS = 2,
+    /* Bodies and inputs of a usual size come from a heap, and a heap gives nothing back that the next request takes again: a page that the
+     * system has to clear anew costs as much as reading a thousand numbers. Weights are larger and go back when a model does. */
+    LARGEST_FROM_HEAP = 4 << 20,
+    KEPT_ON_TOP = 32 << 20,
 };
 
 static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -463,6 +467,8 @@ int main(int argc, char **argv)
     composition c = {0};
     setvbuf(stderr, NULL, _IOLBF, 0);
     mallopt(M_ARENA_MAX, HEAPS);
+    mallopt(M_MMAP_THRESHOLD, LARGEST_FROM_HEAP);
+    mallopt(M_TRIM_THRESHOLD, KEPT_ON_TOP);
     const rn_command command = argc > 1 ? rn_command_find(argv[1]) : NULL;
     if (command) return command(argc - 1, argv + 1);
     if (rn_flags_parse(argc, argv, &flags, &err) != RN_STATUS_OK) {

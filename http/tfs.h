@@ -8,6 +8,9 @@
 
 /* The model that a URL names, with a reference for the caller. NOT_FOUND, or INVALID_ARGUMENT for a label that is not assigned. */
 rn_status rn__tfs_acquire(rn_exchange *x, rn_model **out, int64_t *version, rn_error *err);
+/* OVERLOADED when the model of the exchange's target has no room for another request: said before the body is read, which may cost more than
+ * the answer. OK when there is no such model: that is for others to say. */
+rn_status rn__tfs_check_room(rn_exchange *x, rn_error *err);
 
 /* The body, inflated if need be: into *inflated, which the caller frees. */
 rn_status rn__tfs_body(rn_exchange *x, rn_text *body, char **inflated, rn_error *err);

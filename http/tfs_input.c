@@ -29,12 +29,24 @@ static const char *read_number(reader *r, const char *at)
     return rn_json_skip(at, r->document->limit);
 }
 
-static const char *read_last_level(reader *r, const char *at)
+/* The last one or two levels, which hold nearly all of the text. */
+static const char *read_last_levels(reader *r, const char *at, int32_t level)
 {
-    const int32_t count = (int32_t)r->spec->dims[r->spec->rank - 1];
-    const char *end = rn_json_floats(at, r->document->limit, count, (float *)(void *)r->out);
+    const int64_t *dims = r->spec->dims;
+    const char *limit = r->document->limit;
+    float *out = (float *)(void *)r->out;
+    const bool two = level == r->spec->rank - 2;
+    const int64_t row = dims[r->spec->rank - 1], count = two ? dims[level] * row : row;
     r->out += (size_t)count * sizeof(float);
-    return end;
+    return two ? rn_json_float_rows(at, limit, dims[level], row, out) : rn_json_floats(at, limit, row, out);
+}
+
+static bool is_last_levels(const reader *r, int32_t level)
+{
+    if (r->spec->dtype != RN_DTYPE_F32 || level < r->spec->rank - 2) return false;
+    for (int32_t l = level; l < r->spec->rank; l++)
+        if (r->spec->dims[l] <= 0) return false;
+    return true;
 }
 
 /* Reads the value at `at`, of the spec's shape from `level` on. Returns its end, or NULL when it is something else. */
@@ -42,7 +54,7 @@ static const char *read_numbers(reader *r, const char *at, int32_t level)
 {
     if (level == r->spec->rank || level == RN_PLAN_MAX_RANK) return read_number(r, at); /* a rank is never more */
     if (*at != '[') return NULL;
-    if (level == r->spec->rank - 1 && r->spec->dtype == RN_DTYPE_F32 && r->spec->dims[level] > 0) return read_last_level(r, at);
+    if (is_last_levels(r, level)) return read_last_levels(r, at, level);
     int64_t count = 0;
     const char *end = at + 1;
     for (const char *element = rn_json_first(at); element; element = rn_json_next(end), count++) {

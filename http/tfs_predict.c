@@ -83,6 +83,7 @@ static rn_status begin(rn_exchange *x, predict *p, rn_error *err)
 {
     rn_text body;
     char *inflated;
+    RN_TRY(rn__tfs_check_room(x, err));
     RN_TRY(rn__tfs_body(x, &body, &inflated, err));
     const rn_status status = read_request(x, body, p, err);
     free(inflated);

@@ -413,12 +413,13 @@ class Load:
             thread.join()
 
 
-def test_swap_under_load(serve, tmp_path):
+@pytest.mark.parametrize("seconds", [20, pytest.param(180, marks=pytest.mark.soak)])
+def test_swap_under_load(serve, tmp_path, seconds):
     """A new version every 2 s, and the end of the old one: nobody notices."""
     base = link(tmp_path / "m", 1)
     server = serve(base)
     load = Load(server)
-    end = time.monotonic() + (180 if os.environ.get("RN_SOAK") else 20)
+    end = time.monotonic() + seconds
     version = 1
     while time.monotonic() < end:
         version += 1
@@ -437,11 +438,12 @@ def resident_bytes(server):
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_memory_over_reloads(management, sanitized):
+@pytest.mark.parametrize("count", [50, pytest.param(500, marks=pytest.mark.soak)])
+def test_memory_over_reloads(management, sanitized, count):
     """Reload after reload, resident memory stays within 5 % of what it is after the first twenty."""
     server, reload, base = management
     resident = []
-    for i in range(500 if os.environ.get("RN_SOAK") else 6 if sanitized else 50):
+    for i in range(6 if sanitized else count):
         reload(described("m", base, (1 + i % 2,)))
         eventually(lambda: states(server).get(2 - i % 2, ENDED) == ENDED, "the other version unloaded")
         assert predict(server, "m").status_code == 200

@@ -141,8 +141,9 @@ def test_kernels(records, bench, tmp_path):
 
 def test_input(records):
     for found in (records("input"), records("input", f"--picture={ROOT}/tests/data/pictures/bag.png")):
-        assert [r["work"] for r in found] == ["decode picture", "crop and resize", "base64 decode", "base64 encode", "JSON numbers write", "JSON check",
-                                              "JSON numbers read"]
+        assert [r["work"] for r in found] == ["decode picture", "crop and resize", "base64 decode", "base64 decode from memory", "base64 encode",
+                                              "JSON numbers write", "JSON numbers %.17g", "JSON numbers %.9g", "JSON numbers %.8f",
+                                              "JSON numbers %.6f", "JSON numbers %.4f"]
         assert all(r["gb_per_s"] > 0 for r in found)
 
 
@@ -153,6 +154,8 @@ def test_serve(records, bench, server, start_server):
         for r in found:
             assert r["answered"] > 0 and r["failed"] == r["refused"] == 0 and r["p50_ms"] <= r["p90_ms"] <= r["p99_ms"]
             assert r["rows_per_s"] == pytest.approx(r["batch"] * r["answered"] / 0.5, rel=1e-4)
+    paced, = records("serve", server.url, "--model=fashion", "--connections=4", "--batch=1", "--rate=20", "--seconds=2")
+    assert 0 < paced["answered"] <= 44 and paced["failed"] == 0
     assert "status 404" in bench("serve", server.url, code=1)[1]
     assert "status 400" in bench("serve", server.url, "--model=fashion", f"--picture={ROOT}/Makefile", code=1)[1]
 
