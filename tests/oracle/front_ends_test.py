@@ -136,8 +136,9 @@ def test_front_end(name, files, tmp_path):
     print(f"{name}: worst error {error:.1e} of the largest magnitude")
     assert error < 1e-5
 
-    subprocess.run([BUILD / "resnet-convert", tmp_path / "1", tmp_path / "converted/1"], check=True, capture_output=True)
-    assert np.array_equal(run(tmp_path / "converted/1", tmp_path).reshape(expected.shape), ours)
+    (tmp_path / "converted").mkdir()
+    subprocess.run([BUILD / "resnet-convert", tmp_path / "1", tmp_path / "converted"], check=True, capture_output=True)
+    assert np.array_equal(run(tmp_path / "converted", tmp_path).reshape(expected.shape), ours)
 
 
 @pytest.mark.parametrize("name", REFUSED)
