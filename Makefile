@@ -314,7 +314,8 @@ $(EMULATED)/resnetd $(EMULATED)/resnet-bench $(EMULATED)/gpu-check: $(EMULATED)/
 
 # What tools/gpu-check.sh runs: plug-in, reference kernels and synthetic networks, without any library but CUDA's.
 GPU_CHECK_SRC := tools/gpu/gpu_check.c tests/support/plan_reference.c engine/cuda_plugin.c engine/synthetic.c \
-    $(addprefix engine/image/,fit.c resize_bilinear.c resize_nearest.c resize_bicubic.c resize_area.c) $(wildcard engine/plan*.c engine/pass_*.c kernels/base/*.c kernels/ref/*.c)
+    $(addprefix engine/image/,fit.c resize_bilinear.c resize_nearest.c resize_bicubic.c resize_area.c) \
+    $(wildcard engine/plan*.c engine/pass_*.c kernels/base/*.c kernels/ref/*.c)
 gpu-check: cuda $(B)/gpu-check
 .PHONY: gpu-check
 $(B)/gpu-check: $(GPU_CHECK_SRC:%=$(B)/plugin/%.o)
