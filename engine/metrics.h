@@ -106,6 +106,7 @@ struct rn_model_metrics {
     rn_counter batch_run_us[RN_HISTOGRAM_BOUNDS + 1];             /* of the device, by the buckets of batch_rows */
     rn_counter last_run_ms;                                       /* since 1970: when the latest run ended; 0: none has */
     rn_gauge waiting_requests, waiting_rows;                      /* in the batch queue */
+    rn_counter load_failures;                                     /* tries to load it that came to nothing */
 
     /* Guarded by the registry's lock. */
     int32_t loaded;        /* how many models in memory are this version: two for a moment when it is loaded again */

@@ -42,6 +42,23 @@ static void write_load_seconds(rn__page *page, const rn_metrics *metrics)
     }
 }
 
+/* By model and not by version: a counter that begins with the failure that it counts shows no increase. */
+static void write_load_failures(rn__page *page, const rn_metrics *metrics)
+{
+    rn__page_family(page, "resnetd_model_load_failures_total", "counter", "Tries to load a version of the model that came to nothing.");
+    for (const rn_model_metrics *model = metrics->models; model; model = model->next) {
+        const rn_model_metrics *first = metrics->models;
+        uint64_t failures = 0;
+        while (strcmp(first->name, model->name) != 0) first = first->next;
+        if (first != model) continue;
+        for (const rn_model_metrics *m = model; m; m = m->next)
+            if (strcmp(m->name, model->name) == 0) failures += rn_counter_get(&m->load_failures);
+        rn__page_begin(page, "");
+        rn__page_label(page, "model", model->name);
+        rn__page_end_int(page, (int64_t)failures);
+    }
+}
+
 /* Versions that run on the same device have one sample together. */
 static bool is_first_on_its_device(const rn_metrics *metrics, const rn_model_metrics *model)
 {
@@ -83,6 +100,7 @@ void rn__page_models(rn__page *page, const rn_metrics *metrics, const char *mlfl
 {
     write_info(page, metrics, mlflow_run_id);
     write_load_seconds(page, metrics);
+    write_load_failures(page, metrics);
     write_devices(page, metrics, device_required);
     write_batches(page, metrics);
 }

@@ -1,15 +1,10 @@
-/* The server process: flags, composition, signals. The only file that logs and exits.
+/* The server process: flags, composition, and the order in which things begin and end.
  *
  * The monitoring port is bound first: alive, not ready. The port for predict calls is bound when the model has been loaded, tested and
  * warmed, so that a probe that only connects tells the truth. SIGTERM: not ready, full service for --drain_delay, then no new connections,
  * the end of what is under way, exit. */
-#include <errno.h>
 #include <malloc.h>
-#include <pthread.h>
 #include <sched.h>
-#include <semaphore.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,10 +19,10 @@
 #include "http/exit_code.h"
 #include "http/flags.h"
 #include "http/grpc_server.h"
+#include "http/lifecycle.h"
 #include "http/log.h"
 #include "http/monitoring_config.h"
 #include "http/server.h"
-#include "http/state_report.h"
 #include "http/text_file.h"
 #include "kernels/base/cpu_features.h"
 #include "loader/storage.h"
@@ -44,15 +39,11 @@ enum {
     KEPT_ON_TOP = 32 << 20,
 };
 
-static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static void say(const char *format, ...)
+#define say(...) rn_log(RN_LOG_INFO, __VA_ARGS__)
+
+static void complain(const rn_error *err)
 {
-    char line[2048];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    rn_log(RN_LOG_INFO, "%s", line);
+    rn_log(RN_LOG_ERROR, "%s", err->message);
 }
 
 static void say_line(const char *line)
@@ -64,108 +55,6 @@ static void say_backend_line(void *context, const char *line)
 {
     (void)context;
     say("%s", line);
-}
-
-/* ---- signals ---- */
-
-typedef enum { LOADING, SERVING, DRAINING } phase;
-
-static const char *const phase_names[] = {"loading", "serving", "draining"};
-
-static struct {
-    atomic_int phase;
-    atomic_int endings, hangups, questions; /* signals that nobody has looked at yet */
-    atomic_int number;                      /* of the latest one that ends the process */
-    sem_t arrived;                          /* posted by the handler: all that a handler may do */
-    atomic_int code;                        /* to exit with when everything is drained */
-    sem_t news;             /* for the main thread while it serves: the phase has changed, or the configuration is to be read */
-    pthread_mutex_t asking; /* guards metrics */
-    rn_metrics *metrics;    /* for whoever asks for the state; NULL: there are none */
-} process = {.asking = PTHREAD_MUTEX_INITIALIZER};
-
-static void show_metrics(rn_metrics *metrics)
-{
-    pthread_mutex_lock(&process.asking);
-    process.metrics = metrics;
-    pthread_mutex_unlock(&process.asking);
-}
-
-static void answer_question(void)
-{
-    pthread_mutex_lock(&process.asking);
-    rn_state_report(phase_names[atomic_load(&process.phase)], process.metrics);
-    pthread_mutex_unlock(&process.asking);
-}
-
-static void on_signal(int number)
-{
-    if (number == SIGHUP) {
-        atomic_fetch_add(&process.hangups, 1);
-    } else if (number == SIGQUIT) {
-        atomic_fetch_add(&process.questions, 1);
-    } else {
-        atomic_store(&process.number, number);
-        atomic_fetch_add(&process.endings, 1);
-    }
-    sem_post(&process.arrived);
-}
-
-static void take_ending(void)
-{
-    const char *name = atomic_load(&process.number) == SIGINT ? "SIGINT" : "SIGTERM";
-    int expected = SERVING;
-    if (atomic_compare_exchange_strong(&process.phase, &expected, DRAINING)) {
-        say("%s: draining", name);
-        sem_post(&process.news);
-    } else if (expected == LOADING) {
-        say("%s: stopped before the model was loaded", name);
-        _exit(EXIT_SUCCESS);
-    } else {
-        say("%s again: stopping at once", name);
-        _exit(EXIT_CUT_SHORT);
-    }
-}
-
-static void *take_signals(void *set)
-{
-    pthread_sigmask(SIG_UNBLOCK, set, NULL);
-    for (;;) {
-        while (sem_wait(&process.arrived) != 0) continue;
-        if (atomic_load(&process.endings) > 0) {
-            atomic_fetch_sub(&process.endings, 1);
-            take_ending();
-        } else if (atomic_exchange(&process.questions, 0) > 0) {
-            answer_question();
-        } else {
-            sem_post(&process.news);
-        }
-    }
-    return NULL;
-}
-
-/* A handler and not sigwait alone: libraries start threads before main that block nothing, and a signal that meets one of them must not
- * kill. */
-static rn_status start_signals(rn_error *err)
-{
-    static sigset_t set;
-    pthread_t thread;
-    sem_init(&process.arrived, 0, 0);
-    sem_init(&process.news, 0, 0);
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGQUIT);
-    const struct sigaction action = {.sa_handler = on_signal, .sa_mask = set, .sa_flags = SA_RESTART};
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
-    sigaction(SIGQUIT, &action, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    pthread_sigmask(SIG_BLOCK, &set, NULL); /* the threads of this server are not to be interrupted */
-    if (pthread_create(&thread, NULL, take_signals, &set) != 0) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no thread for signals");
-    pthread_detach(thread);
-    return RN_STATUS_OK;
 }
 
 /* ---- composition ---- */
@@ -193,12 +82,10 @@ typedef struct {
 static void on_device_lost(void *context, const char *reason, int32_t left)
 {
     const composition *c = context;
-    say("%s; devices left: %d", reason, left);
+    rn_log(RN_LOG_ERROR, "%s; devices left: %d", reason, left);
     if (left > 0) return;
     rn_serving_set_ready(c->serving, false);
-    atomic_store(&process.code, EXIT_DEVICE);
-    int expected = SERVING;
-    if (atomic_compare_exchange_strong(&process.phase, &expected, DRAINING)) sem_post(&process.news);
+    rn_lifecycle_drain(EXIT_DEVICE);
 }
 
 static int32_t usable_processors(void)
@@ -256,7 +143,7 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
     const int32_t workers = flags->num_workers ? (int32_t)flags->num_workers : usable_processors();
     if (*flags->monitoring_config_file) RN_TRY(rn_monitoring_config_read(flags->monitoring_config_file, &c->metrics_path, err));
     RN_TRY(rn_metrics_create(&c->metrics, err));
-    show_metrics(c->metrics);
+    rn_lifecycle_show_metrics(c->metrics);
     if (strcmp(flags->access_log, "off") != 0)
         RN_TRY(rn_access_log_open(flags->access_log, &c->metrics->log_lines_dropped, &c->access_log, err));
     RN_TRY(rn_workers_create(workers, (int32_t)flags->max_waiting_requests, &c->workers, err));
@@ -349,7 +236,7 @@ static rn_status start_rest(const rn_flags *flags, composition *c, rn_error *err
                                        .loop_count = (int32_t)loops,
                                        .limits = limits_of(flags),
                                        .service = &c->service};
-    atomic_store(&process.phase, SERVING); /* from here on a signal has to wait for requests */
+    rn_lifecycle_serve();
     RN_TRY(rn_server_create(&options, &c->rest, err));
     if (*flags->rest_api_socket_path) {
         rn_server_options local = options;
@@ -373,7 +260,7 @@ static rn_status read_certificates(const rn_flags *flags, composition *c, rn_err
 
 static rn_status start(const rn_flags *flags, composition *c, rn_error *err)
 {
-    RN_TRY(start_signals(err));
+    RN_TRY(rn_lifecycle_begin(err));
     RN_TRY(read_certificates(flags, c, err));
     RN_TRY(start_monitoring(flags, c, err));
     RN_TRY(load_models(flags, c, err));
@@ -381,26 +268,11 @@ static rn_status start(const rn_flags *flags, composition *c, rn_error *err)
     return start_grpc(flags, c, err); /* last: what probes by connecting asks here, and means both */
 }
 
-/* Waits for news, or for the time to look at the configuration file. */
-static void wait_for_news(int64_t poll_seconds)
-{
-    struct timespec until;
-    if (poll_seconds <= 0) {
-        while (sem_wait(&process.news) != 0) continue;
-        return;
-    }
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += poll_seconds;
-    while (sem_timedwait(&process.news, &until) != 0 && errno == EINTR) continue;
-}
-
-/* Until the phase changes: SIGHUP reads the configuration again, and looks at the base paths in any case. */
+/* While the process serves: SIGHUP reads the configuration again, and looks at the base paths in any case. */
 static void keep_configuration(const rn_flags *flags, composition *c)
 {
-    for (;;) {
-        wait_for_news(flags->model_config_file_poll_wait_seconds);
-        if (atomic_load(&process.phase) != SERVING) return;
-        const bool told = atomic_exchange(&process.hangups, 0) > 0;
+    bool told;
+    while (rn_lifecycle_wait(flags->model_config_file_poll_wait_seconds, &told)) {
         if (told) say("SIGHUP: reading the configuration");
         rn_config_source_reload(&c->source, c->serving, told);
     }
@@ -416,11 +288,11 @@ static int serve(const rn_flags *flags, composition *c)
     rn_grpc_server_refuse(c->grpc);
     if (!rn_server_drain(c->rest, deadline - rn_clock_us()) || !rn_server_drain(c->rest_socket, deadline - rn_clock_us()) ||
         !rn_grpc_server_drain(c->grpc, deadline - rn_clock_us())) {
-        say("requests were still under way after %lld s", (long long)flags->drain_timeout);
+        rn_log(RN_LOG_ERROR, "requests were still under way after %lld s", (long long)flags->drain_timeout);
         _exit(EXIT_CUT_SHORT);
     }
     say("drained");
-    return atomic_load(&process.code);
+    return rn_lifecycle_exit_code();
 }
 
 static void take_apart(composition *c)
@@ -437,7 +309,7 @@ static void take_apart(composition *c)
     rn_access_log_close(c->access_log);
     rn_tls_destroy(c->grpc_tls);
     rn_tls_destroy(c->tls);
-    show_metrics(NULL);
+    rn_lifecycle_show_metrics(NULL);
     free(c->metrics_path);
     rn_metrics_destroy(c->metrics);
 }
@@ -472,9 +344,10 @@ int main(int argc, char **argv)
     const rn_command command = argc > 1 ? rn_command_find(argv[1]) : NULL;
     if (command) return command(argc - 1, argv + 1);
     if (rn_flags_parse(argc, argv, &flags, &err) != RN_STATUS_OK) {
-        say("%s", err.message);
+        complain(&err);
         return EXIT_USAGE;
     }
+    rn_log_as_json(strcmp(flags.log_format, "json") == 0);
     if (flags.help) {
         rn_flags_print_help(stdout);
         rn_commands_print_help(stdout);
@@ -482,21 +355,19 @@ int main(int argc, char **argv)
     }
     if (flags.version) return rn_command_version(argc, argv);
     if (rn_flags_check(&flags, &err) != RN_STATUS_OK) {
-        say("%s", err.message);
+        complain(&err);
         return EXIT_USAGE;
     }
-    rn_log_as_json(strcmp(flags.log_format, "json") == 0);
-    rn_state_report_init();
     rn_flags_each_ignored(&flags, say_ignored);
     if (rn_device_choose(flags.device, &c.device, &err) != RN_STATUS_OK) {
-        say("%s", err.message);
+        complain(&err);
         return err.status == RN_STATUS_DEVICE_FAILED ? EXIT_DEVICE : EXIT_USAGE;
     }
     if (strncmp(flags.device, "auto", 4) == 0)
         say("--device=%s: %s is used%s%s", flags.device, c.device.backend->name, *c.device.passed_over ? "; " : "", c.device.passed_over);
     raise_file_limit(flags.max_connections);
     const rn_status status = start(&flags, &c, &err);
-    if (status != RN_STATUS_OK) rn_log(RN_LOG_ERROR, "%s", err.message);
+    if (status != RN_STATUS_OK) complain(&err);
     const int code = status == RN_STATUS_OK ? serve(&flags, &c) : rn_exit_code(status);
     take_apart(&c);
     return code;

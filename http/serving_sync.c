@@ -268,6 +268,13 @@ static rn_status load_files(const rn_serving *serving, const rn__served *served,
     return RN_STATUS_OK;
 }
 
+static void count_failure(const rn_serving *serving, const rn__served *served, const rn__version *v)
+{
+    rn_model_metrics *record;
+    if (rn_metrics_model(serving->options.metrics, served->config.name, v->number, &record, NULL) == RN_STATUS_OK)
+        rn_counter_add(&record->load_failures, 1);
+}
+
 static rn_status load(const rn_serving *serving, const rn__served *served, const rn__version *v, rn_model **out, rn_error *err)
 {
     rn_storage_files files;
@@ -275,6 +282,7 @@ static rn_status load(const rn_serving *serving, const rn__served *served, const
     if (status == RN_STATUS_OK) status = load_files(serving, served, v, files.path, out, err);
     rn_storage_release(&files, status == RN_STATUS_DATA_LOSS);
     if (status == RN_STATUS_OK) return status;
+    count_failure(serving, served, v);
     const bool named = strncmp(err->message, v->path, strlen(v->path)) == 0;
     rn_error_prefix(err, "model %s, version %" PRId64 "%s%s", served->config.name, v->number, named ? "" : ", ", named ? "" : v->path);
     return status;

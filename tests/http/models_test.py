@@ -254,6 +254,9 @@ def test_version_that_is_being_copied(serve, tmp_path):
                 assert states(server)[1] == AVAILABLE
     assert seen <= {None, ("START", "OK"), ("LOADING", "OK")} and ("LOADING", "OK") in seen
     eventually(lambda: states(server) == {2: AVAILABLE, 1: ENDED}, "version 2")
+    (failures,) = [line.split()[1] for line in requests.get(f"{server.monitoring_url}/metrics").text.splitlines()
+                   if line.startswith('resnetd_model_load_failures_total{model="m"}')]
+    assert int(failures) > 0
 
 
 def test_resource_preserving_swap(serve, tmp_path):
