@@ -75,7 +75,7 @@ def test_commands_run(page, checkout):
 def known_flags(build_dir):
     def flags(program):
         help_text = subprocess.run([build_dir / program, "--help"], capture_output=True, text=True, check=True).stdout
-        return set(re.findall(r"--[a-z][a-z_0-9]*", help_text))
+        return set(re.findall(r"--[a-z][a-z_0-9-]*", help_text))
 
     return flags
 
@@ -90,7 +90,7 @@ def test_what_is_not_run_says_why(page, known_flags):
         for line in text.replace("\\\n", " ").splitlines():
             for command in re.split(r"[|;&]", line):
                 if found := PROGRAM.match(command.strip() + " "):
-                    unknown = set(re.findall(r"(?<=\s)--[a-z][a-z_0-9]*", command)) - known_flags(found[1])
+                    unknown = set(re.findall(r"(?<=\s)--[a-z][a-z_0-9-]*", command)) - known_flags(found[1])
                     assert not unknown, f"{page.name}: {found[1]} has no {unknown}"
 
 
