@@ -76,7 +76,7 @@ def known_flags(build_dir):
     def flags(program, word):
         help_text = subprocess.run([build_dir / program, "--help"], capture_output=True, text=True, check=True).stdout
         if program == "resnetd" and word:  # its commands have flags of their own
-            help_text += subprocess.run([build_dir / program, word, "--help"], capture_output=True, text=True, check=True).stdout
+            help_text += subprocess.run([build_dir / program, word, "--help"], capture_output=True, text=True).stdout
         return set(re.findall(r"--[a-z][a-z_0-9-]*", help_text))
 
     return flags
