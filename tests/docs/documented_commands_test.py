@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"(?:<!-- not run: (?P<why>[^\n]*?) -->\n)?^```sh\n(?P<text>.*?)^```$", re.M | re.S)
 ANY_BLOCK = re.compile(r"^```(\w*)\n.*?^```$", re.M | re.S)
 PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if BLOCK.search(path.read_text())]
-PROGRAM = re.compile(r"(?:build/)?(resnetd|resnet-[a-z]+)\s")
+PROGRAM = re.compile(r"(?:build/)?(resnetd|resnet-[a-z]+)\s+([a-z]*)")
 TIMEOUT_S = 120
 
 
@@ -73,9 +73,11 @@ def test_commands_run(page, checkout):
 
 @pytest.fixture(scope="module")
 def known_flags(build_dir):
-    def flags(program):
+    def flags(program, word):
         help_text = subprocess.run([build_dir / program, "--help"], capture_output=True, text=True, check=True).stdout
-        return set(re.findall(r"--[a-z][a-z_0-9]*", help_text))
+        if program == "resnetd" and word:  # its commands have flags of their own
+            help_text += subprocess.run([build_dir / program, word, "--help"], capture_output=True, text=True).stdout
+        return set(re.findall(r"--[a-z][a-z_0-9-]*", help_text))
 
     return flags
 
@@ -90,7 +92,7 @@ def test_what_is_not_run_says_why(page, known_flags):
         for line in text.replace("\\\n", " ").splitlines():
             for command in re.split(r"[|;&]", line):
                 if found := PROGRAM.match(command.strip() + " "):
-                    unknown = set(re.findall(r"(?<=\s)--[a-z][a-z_0-9]*", command)) - known_flags(found[1])
+                    unknown = set(re.findall(r"(?<=\s)--[a-z][a-z_0-9-]*", command)) - known_flags(*found.groups())
                     assert not unknown, f"{page.name}: {found[1]} has no {unknown}"
 
 
