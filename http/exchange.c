@@ -158,6 +158,7 @@ int rn__on_request(h2o_handler_t *handler, h2o_req_t *req)
 {
     (void)handler;
     rn__loop *loop = rn__loop_of(req);
+    loop->request_count++;
     call *c = create_call(loop, req);
     if (!c) {
         h2o_send_error_503(req, "Service Unavailable", "out of memory", 0);

@@ -26,6 +26,7 @@ typedef struct rn_service {
     bool device_required;      /* --device names one */
     bool checks_method_names; /* of signatures, in classify and regress */
     bool cors;                /* answer pages of other origins */
+    bool page;                /* answer / with the page for people */
     bool tensor_content;      /* gRPC answers hold raw bytes instead of lists of values */
 } rn_service;
 
@@ -38,7 +39,7 @@ typedef struct rn_header {
     rn_text name, value; /* the name in lower case */
 } rn_header;
 
-enum { RN_ANSWER_HEADERS = 4, RN_ANSWER_HEADER_BYTES = 128 };
+enum { RN_ANSWER_HEADERS = 4, RN_ANSWER_HEADER_BYTES = 192 };
 
 typedef struct rn_exchange rn_exchange;
 struct rn_exchange {

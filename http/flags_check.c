@@ -4,6 +4,7 @@
 #include "http/flags.h"
 #include "http/model_config.h"
 #include "kernels/base/cpu_features.h"
+#include "loader/storage.h"
 
 /* Of any device. */
 static bool is_precision(const char *name)
@@ -41,6 +42,7 @@ rn_status rn_flags_check(const rn_flags *flags, rn_error *err)
     if (!*flags->model_base_path)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
                        "--model_base_path is needed, or --model_config_file: where is the model? resnetd --help lists all flags");
+    if (rn_storage_is_url(flags->model_base_path)) RN_TRY(rn_storage_check_url(flags->model_base_path, err));
     const rn_status status = rn_model_config_check_name(rn_text_of(flags->model_name), err);
     if (status != RN_STATUS_OK) rn_error_prefix(err, "--model_name");
     return status;

@@ -17,9 +17,11 @@
 #include <unistd.h>
 
 #include "engine/clock.h"
+#include "engine/device_watch.h"
 #include "http/batching_parameters.h"
 #include "http/commands.h"
 #include "http/config_source.h"
+#include "http/exit_code.h"
 #include "http/flags.h"
 #include "http/grpc_server.h"
 #include "http/log.h"
@@ -27,18 +29,8 @@
 #include "http/server.h"
 #include "http/state_report.h"
 #include "http/text_file.h"
-
-/* sysexits.h where it has a word for it. */
-enum {
-    EXIT_USAGE = 2,
-    EXIT_BAD_MODEL = 65,
-    EXIT_NO_MODEL = 66,
-    EXIT_UNREACHABLE = 69, /* also: port in use */
-    EXIT_DEVICE = 70,
-    EXIT_MEMORY = 71,
-    EXIT_FORBIDDEN = 77,
-    EXIT_CUT_SHORT = 124, /* the time for draining was over, or somebody lost patience */
-};
+#include "kernels/base/cpu_features.h"
+#include "loader/storage.h"
 
 enum {
     MAX_LOOPS = 16,
@@ -46,6 +38,10 @@ enum {
     /* Every version that is loaded brings threads, and each might get a heap of its own that keeps what they freed: some 4 MB a heap with
      * the sample model. Nothing on the way of a request allocates often enough for two heaps to be in demand. */
     HEAPS = 2,
+    /* Bodies and inputs of a usual size come from a heap, and a heap gives nothing back that the next request takes again: a page that the
+     * system has to clear anew costs as much as reading a thousand numbers. Weights are larger and go back when a model does. */
+    LARGEST_FROM_HEAP = 4 << 20,
+    KEPT_ON_TOP = 32 << 20,
 };
 
 static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -68,27 +64,6 @@ static void say_backend_line(void *context, const char *line)
 {
     (void)context;
     say("%s", line);
-}
-
-static int exit_code(rn_status status)
-{
-    switch (status) {
-    case RN_STATUS_OK:
-        return EXIT_SUCCESS;
-    case RN_STATUS_NOT_FOUND:
-        return EXIT_NO_MODEL;
-    case RN_STATUS_PERMISSION_DENIED:
-        return EXIT_FORBIDDEN;
-    case RN_STATUS_UNAVAILABLE:
-        return EXIT_UNREACHABLE;
-    case RN_STATUS_DEVICE_FAILED:
-    case RN_STATUS_DEVICE_LOST:
-        return EXIT_DEVICE;
-    case RN_STATUS_OUT_OF_MEMORY:
-        return EXIT_MEMORY;
-    default:
-        return EXIT_BAD_MODEL;
-    }
 }
 
 /* ---- signals ---- */
@@ -202,6 +177,8 @@ typedef struct {
     rn_access_log *access_log; /* NULL: not wanted */
     rn_workers *workers;
     rn_config_source source;
+    rn_device_watch *watch; /* NULL: the devices say nothing of themselves */
+    rn_storage *storage;
     rn_serving *serving;
     rn_service service;
     char *metrics_path;     /* of --monitoring_config_file; NULL: none */
@@ -283,10 +260,18 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
     if (strcmp(flags->access_log, "off") != 0)
         RN_TRY(rn_access_log_open(flags->access_log, &c->metrics->log_lines_dropped, &c->access_log, err));
     RN_TRY(rn_workers_create(workers, (int32_t)flags->max_waiting_requests, &c->workers, err));
+    RN_TRY(rn_device_watch_create(&c->device, c->metrics, say_backend_line, NULL, &c->watch, err));
+    const rn_storage_options storage = {.cache_directory = flags->model_cache_dir,
+                                        .cache_max_bytes = (uint64_t)flags->model_cache_max_bytes,
+                                        .max_retries = (int32_t)flags->storage_max_retries,
+                                        .timeout_ms = flags->storage_timeout_in_ms,
+                                        .log = say_line};
+    RN_TRY(rn_storage_create(&storage, &c->storage, err));
     rn_serving_options serving = {
         .backend = c->device.backend,
         .workers = c->workers,
         .metrics = c->metrics,
+        .storage = c->storage,
         .poll_us = flags->file_system_poll_wait_seconds * 1000000,
         .max_retries = (int32_t)flags->max_num_load_retries,
         .retry_us = flags->load_retry_interval_micros,
@@ -310,6 +295,7 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
                               .device_required = strcmp(flags->device, "auto") != 0,
                               .checks_method_names = flags->enable_signature_method_name_check,
                               .cors = flags->rest_api_enable_cors_support,
+                              .page = flags->page,
                               .tensor_content = flags->enable_serialization_as_tensor_content};
     const rn_server_options options = {.port = (uint16_t)flags->monitoring_port,
                                        .serves = RN_PORT_MONITORING,
@@ -444,7 +430,9 @@ static void take_apart(composition *c)
     rn_server_destroy(c->rest);
     rn_server_destroy(c->monitoring);
     rn_serving_destroy(c->serving);
+    rn_storage_destroy(c->storage);
     rn_workers_destroy(c->workers);
+    rn_device_watch_destroy(c->watch);
     rn_config_source_deinit(&c->source);
     rn_access_log_close(c->access_log);
     rn_tls_destroy(c->grpc_tls);
@@ -479,6 +467,8 @@ int main(int argc, char **argv)
     composition c = {0};
     setvbuf(stderr, NULL, _IOLBF, 0);
     mallopt(M_ARENA_MAX, HEAPS);
+    mallopt(M_MMAP_THRESHOLD, LARGEST_FROM_HEAP);
+    mallopt(M_TRIM_THRESHOLD, KEPT_ON_TOP);
     const rn_command command = argc > 1 ? rn_command_find(argv[1]) : NULL;
     if (command) return command(argc - 1, argv + 1);
     if (rn_flags_parse(argc, argv, &flags, &err) != RN_STATUS_OK) {
@@ -502,10 +492,12 @@ int main(int argc, char **argv)
         say("%s", err.message);
         return err.status == RN_STATUS_DEVICE_FAILED ? EXIT_DEVICE : EXIT_USAGE;
     }
+    if (strncmp(flags.device, "auto", 4) == 0)
+        say("--device=%s: %s is used%s%s", flags.device, c.device.backend->name, *c.device.passed_over ? "; " : "", c.device.passed_over);
     raise_file_limit(flags.max_connections);
     const rn_status status = start(&flags, &c, &err);
     if (status != RN_STATUS_OK) rn_log(RN_LOG_ERROR, "%s", err.message);
-    const int code = status == RN_STATUS_OK ? serve(&flags, &c) : exit_code(status);
+    const int code = status == RN_STATUS_OK ? serve(&flags, &c) : rn_exit_code(status);
     take_apart(&c);
     return code;
 }

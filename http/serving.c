@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#include "engine/clock.h"
+
 /* ---- life ---- */
 
 rn_status rn_serving_create(const rn_serving_options *options, rn_serving **out, rn_error *err)
@@ -11,11 +13,7 @@ rn_status rn_serving_create(const rn_serving_options *options, rn_serving **out,
     rn_serving *serving = calloc(1, sizeof *serving);
     if (!serving) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for the list of models");
     serving->options = *options;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&serving->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    rn_clock_cond_init(&serving->wake);
     pthread_mutex_init(&serving->lock, NULL);
     const rn_status status = rn__keeper_start(serving, err);
     if (status != RN_STATUS_OK) {

@@ -15,12 +15,14 @@
 enum { RN_LATEST_VERSION = -1 };
 
 typedef struct rn_serving rn_serving;
+typedef struct rn_storage rn_storage; /* loader/storage.h */
 
 typedef struct rn_serving_options {
     const rn_backend *backend;
     rn_workers *workers;    /* must outlive the serving */
     rn_model_options model; /* of every version; its metrics are not used */
     rn_metrics *metrics;    /* gets a record for each version; must outlive the serving */
+    rn_storage *storage;    /* for base paths that are URLs; NULL: they are refused. Used by the keeper alone; must outlive the serving */
     int64_t poll_us;        /* between two looks at the base paths; 0 or less: only when a change asks */
     int32_t max_retries;    /* of a load that failed for another reason than its files */
     int64_t retry_us;       /* between two of them */

@@ -61,7 +61,8 @@ static void run_scale_shift(const rn_executor *e, const rn__cpu_step *step, int3
     const rn_op *op = step->op;
     const rn_scale_shift_op *params = &op->u.scale_shift;
     const rn_plan_tensor *x = input_of(e, op);
-    const scale_shift_job job = {e->kernels.scale_shift[input_type(e, op)].run,
+    const rn_dtype made = e->tensors[op->outputs[0]].dtype; /* the kernel for bf16 reads f32 too */
+    const scale_shift_job job = {e->kernels.scale_shift[made == RN_DTYPE_BF16 ? made : input_type(e, op)].run,
                                  {.x = rn__cpu_map(e, op->inputs[0]), .y = rn__cpu_map(e, op->outputs[0]),
                                   .scale = rn__cpu_weights(e, params->scale), .shift = rn__cpu_weights(e, params->shift),
                                   .scale_per_channel = is_per_channel(e, params->scale), .shift_per_channel = is_per_channel(e, params->shift),
@@ -160,8 +161,10 @@ void rn__cpu_pointwise_prepare(rn__cpu_step *step)
     case RN_OP_TOP_K: step->run = run_top_k; break;
     case RN_OP_QUANTIZE: step->run = run_quantize; break;
     case RN_OP_IMAGE:
+    case RN_OP_FIT:
     case RN_OP_CONV2D:
     case RN_OP_DENSE:
+    case RN_OP_CLASS_MAP: /* in no schedule: class_map_step.c */
     case RN_OP_COUNT: break;
     }
 }

@@ -1,13 +1,15 @@
 /* Winograd convolutions: which layers use them, and how the threads share one. */
+#include <string.h>
+
 #include "engine/cpu/cpu_executor.h"
 #include "engine/cpu/grid.h"
 #include "kernels/cpu/conv2d_winograd.h"
 
-/* What a method costs, in multiply-adds of a core. A larger tile saves products and needs more weights, which a network of a hundred layers reads
- * from memory every time; so the best tile depends on how many pictures share them.
+/* What a method costs, in multiply-adds of a core. A larger tile saves products and needs more weights, which a network of a hundred layers
+ * reads from memory every time; so the best tile depends on how many pictures share them.
  *
- * ResNet-101's 3x3 layers within the whole network, Xeon (family 6, model 207), two AVX-512 threads, microseconds a layer (best of many runs; the
- * machine's speed differed between batches by a third, so compare along lines only):
+ * ResNet-101's 3x3 layers within the whole network, Xeon (family 6, model 207), two AVX-512 threads, microseconds a layer (best of many
+ * runs; the machine's speed differed between batches by a third, so compare along lines only):
  *
  *     size        pictures   direct   m = 2   m = 4   m = 5   chosen
  *     28x28x128      1           -      446     299     380   4
@@ -18,32 +20,62 @@
  *     7x7x512        1         975      918    1524    2201   2
  *     7x7x512        4        2631     1659    1824    2614   4
  *     7x7x512        8        6498     4393    2825    3888   4
+ *
+ * One core of a Zen 4 (family 25, model 17), whose memory is faster beside its products; a layer alone, weights from memory:
+ *
+ *     14x14x256      1           -      975     787     655   5
+ *     14x14x256      8           -     8020    6220    4800   5
+ *     7x7x512        1           -     1266    1895    2577   2
+ *     7x7x512        2           -     2500    1880    2580   4
+ *     7x7x512        8           -     9870    5900    8460   4
  */
 enum {
-    COST_OF_BYTE = 6,   /* a weight's byte from memory */
-    COST_OF_POINT = 16  /* an input or output value's way through its transform, V and P included */
+    COST_OF_BYTE = 6,
+    COST_OF_BYTE_AMD = 3, /* a weight's byte from memory: hidden behind the products if these take longer */
+    COST_OF_POINT = 8     /* an input or output value's way through its transform, V and P included */
 };
+
+static int32_t cost_of_byte(void)
+{
+    return strncmp(rn_cpu_model(), "AMD", 3) == 0 ? COST_OF_BYTE_AMD : COST_OF_BYTE;
+}
+
+/* `weights` weights, each of which is multiplied `times` times. */
+static int64_t product_cost(const rn_conv2d_args *a, int64_t weights, int64_t times)
+{
+    const int64_t loads = cost_of_byte() * (int64_t)rn_dtype_bytes(a->x.dtype);
+    return weights * (times > loads ? times : loads);
+}
 
 static int64_t direct_cost(const rn_conv2d_args *a)
 {
-    const int64_t weights = (int64_t)a->r * a->s * a->c * a->k;
-    return weights * ((int64_t)a->n * a->p * a->q + COST_OF_BYTE * (int64_t)rn_dtype_bytes(a->x.dtype));
+    return product_cost(a, (int64_t)a->r * a->s * a->c * a->k, (int64_t)a->n * a->p * a->q);
 }
 
 static int64_t winograd_cost(const rn_conv2d_args *a, int32_t m)
 {
     const int64_t points = (int64_t)(m + 2) * (m + 2), tiles = (int64_t)a->n * ((a->p + m - 1) / m) * ((a->q + m - 1) / m);
-    const int64_t weights = points * a->c * a->k;
-    return weights * (tiles + COST_OF_BYTE * (int64_t)rn_dtype_bytes(a->x.dtype)) + COST_OF_POINT * points * tiles * (a->c + a->k);
+    return product_cost(a, points * a->c * a->k, tiles) + COST_OF_POINT * points * tiles * (a->c + a->k);
+}
+
+static bool one_type(const rn_executor *e, const rn_op *op)
+{
+    const rn_dtype x = e->tensors[op->inputs[0]].dtype;
+    const int32_t others[] = {op->inputs[1], op->outputs[0], op->outputs[1]};
+    for (int i = 0; i < 3; i++) {
+        if (others[i] != RN_NONE && e->tensors[others[i]].dtype != x) return false;
+    }
+    return true;
 }
 
 int32_t rn__cpu_winograd_tile(const rn_executor *e, const rn_op *op, int32_t rows)
 {
     if (op->kind != RN_OP_CONV2D || e->deterministic) return 0;
-    const rn_dtype x = e->tensors[op->inputs[0]].dtype, y = e->tensors[op->outputs[op->outputs[0] == RN_NONE]].dtype;
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, op, rows);
-    if (e->kernels.conv2d_tile[x].isa == RN_ISA_AMX) return 0; /* products are too fast there for transforms to pay: computed, not measured */
-    if (x != y || !e->kernels.winograd_input[x].run || !rn_conv2d_winograd_fits(&args)) return 0;
+    const rn_dtype x = args.x.dtype;
+    if (e->kernels.conv2d_tile[x].isa == RN_ISA_AMX)
+        return 0; /* products are too fast there for transforms to pay: computed, not measured */
+    if (!one_type(e, op) || !e->kernels.winograd_input[x].run || !rn_conv2d_winograd_fits(&args)) return 0;
     static const int32_t tiles[] = {2, 4, 5};
     int32_t best = 0;
     int64_t least = direct_cost(&args);
@@ -83,7 +115,8 @@ void rn__cpu_winograd_run(const rn_executor *e, const rn__cpu_step *step, const 
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, rows);
     job j = {.executor = e};
     rn_conv2d_winograd_init(&j.winograd, &args, filter->winograd_m, &e->kernels, filter->packed);
-    j.grid = rn__grid_make(rn__thread_pool_thread_count(e->pool), j.winograd.tile_count, j.winograd.panel_count, (int64_t)filter_bytes(&j.winograd));
+    j.grid = rn__grid_make(rn__thread_pool_thread_count(e->pool), j.winograd.tile_count, j.winograd.panel_count,
+                           (int64_t)filter_bytes(&j.winograd));
     const int32_t cells = j.grid.tile_parts * j.grid.panel_parts;
     rn__thread_pool_run(e->pool, cells, cells, run_cells, &j);
 }
@@ -103,8 +136,21 @@ size_t rn__cpu_winograd_prepare(rn_executor *e, const rn_op *op, int32_t m)
     return filter_bytes(&w);
 }
 
+typedef struct packing {
+    rn_conv2d_winograd winograd;
+    void *packed;
+} packing;
+
+static void pack_range(const void *context, int32_t begin, int32_t end, int32_t thread)
+{
+    (void)thread;
+    const packing *p = context;
+    rn_conv2d_winograd_pack_panels(&p->winograd, begin, end, p->packed);
+}
+
 void rn__cpu_winograd_pack(const rn_executor *e, const rn_op *op, int32_t m, void *packed)
 {
-    const rn_conv2d_winograd w = without_filter(e, op, m);
-    rn_conv2d_winograd_pack(&w, packed);
+    const packing p = {without_filter(e, op, m), packed};
+    const int32_t panels = (int32_t)p.winograd.panel_count;
+    rn__thread_pool_run(e->pool, panels, rn__thread_pool_thread_count(e->pool), pack_range, &p);
 }

@@ -11,7 +11,7 @@
     X(AVX512, "avx512")     /* AVX-512 F, BW, DQ, VL */                                                                        \
     X(AVX512_VNNI, "avx512_vnni")                                                                                              \
     X(AVX512_BF16, "avx512_bf16")                                                                                              \
-    X(AMX, "amx")           /* AMX with bf16, and the system's leave to use it */
+    X(AMX, "amx")           /* AMX with bf16 and int8, and the system's leave to use it */
 
 typedef enum {
 #define RN_ISA_ENUM(name, text) RN_ISA_##name,

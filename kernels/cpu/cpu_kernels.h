@@ -36,8 +36,8 @@ static inline void *rn_map_at(const rn_map *map, int64_t offset)
 typedef struct rn_conv2d_args {
     rn_map x;               /* [n,h,w,c] */
     rn_map residual;        /* [n,p,q,k] or not there */
-    rn_map y, y2;           /* [n,p,q,k]; one of them may be missing. y may be the residual, no other two maps overlap. Residual, y and y2 have
-                             * one type, which may be another than that of x */
+    rn_map y, y2;           /* [n,p,q,k]; one of them may be missing. y may be the residual, no other two maps overlap. Residual, y and y2 may have
+                             * other types than x and than each other, as rn_conv2d_tile_args says */
     const float *filter;    /* [r,s,c/groups,k] dense; not used where x is u8 */
     const float *bias;      /* [k] or NULL: zero */
     const float *scale2, *shift2; /* [k], needed with y2 */
@@ -73,12 +73,14 @@ typedef struct rn_conv2d_tile_args {
     const void *residual0, *residual1; /* of pixel 0 and pixel rows / 2, or NULL */
     void *y0, *y1;              /* the same of y; NULL when only y2 is wanted */
     void *z0, *z1;              /* the same of y2, or NULL */
-    rn_dtype y_dtype;           /* of y and y2, and of a residual that is not u8: f32 or the type of a0; the AVX-512 kernel for f32 also writes bf16 */
+    rn_dtype residual_dtype, y_dtype, z_dtype; /* of the residual, y and y2, where they are there: f32 or the type of a0; the AVX-512 kernel for
+                                                * f32 also has bf16, and with a u8 a0 y and y2 have one type and the residual is u8 */
     int64_t residual_pixel, y_pixel, z_pixel;
     const float *multiplier;    /* [channels], and the next: for a u8 x, as in rn_conv2d_args */
     float residual_multiplier;
-    const char *ahead;          /* memory that is wanted soon: ahead_bytes of it per step are prefetched; any address will do */
-    int32_t ahead_bytes;
+    const char *ahead;          /* weights that are wanted soon: ahead_bytes of them per step are prefetched; any address will do */
+    const char *inputs_ahead;   /* the same of inputs */
+    int32_t ahead_bytes, inputs_ahead_bytes;
     bool relu;
 } rn_conv2d_tile_args;
 
@@ -105,7 +107,7 @@ typedef rn_winograd_args rn_winograd_input_args, rn_winograd_output_args;
 
 /* y = relu?(x * scale + shift), rounded after the product and after the sum. */
 typedef struct rn_scale_shift_args {
-    rn_map x;               /* [n,h,w,c]; u8 has an f32 y */
+    rn_map x;               /* [n,h,w,c]; u8 has an f32 y, and the kernel for bf16 also makes a bf16 y of an f32 x */
     rn_map y;               /* [n,h,w,c]; may be x */
     const float *scale;     /* [c], [1], or NULL: one */
     const float *shift;     /* [c], [1], or NULL: zero */
@@ -152,6 +154,16 @@ typedef struct rn_global_average_pool_args {
     int32_t image_begin, image_end;
 } rn_global_average_pool_args;
 
+/* y[i][h][w] = sum over c of x[i][h][w][c] * weights[i][c]: how much each position speaks for a class. Averaged over the positions it is the
+ * class's logit but for its bias. */
+typedef struct rn_class_map_args {
+    rn_map x;               /* [n,h,w,c], the last feature map */
+    const float *weights;   /* [n,c] dense: those of the dense layer for the class of each picture */
+    float *y;               /* [n,h,w] dense */
+    int32_t h, w, c;
+    int32_t row_begin, row_end; /* of the n * h rows */
+} rn_class_map_args;
+
 /* y = relu?(x * weights + bias) */
 typedef struct rn_dense_args {
     rn_map x;               /* [n,1,1,c] */
@@ -192,6 +204,7 @@ typedef struct rn_top_k_args {
     X(max_pool)                                                                                                                            \
     X(quantize)                                                                                                                            \
     X(global_average_pool)                                                                                                                 \
+    X(class_map)                                                                                                                           \
     X(dense)                                                                                                                               \
     X(softmax)                                                                                                                             \
     X(top_k)

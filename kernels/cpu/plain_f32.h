@@ -15,4 +15,9 @@ static inline float narrow(float x)
 
 #include "kernels/cpu/plain_kernels.h"
 
+void RN_PLAIN_KERNEL(scale_shift)(const rn_scale_shift_args *a)
+{
+    scale_rows(a);
+}
+
 DEFINE_SCALE(scale_u8, uint8_t, (float))

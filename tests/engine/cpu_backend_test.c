@@ -442,34 +442,37 @@ static void bf16_matches_the_reference(void **state)
     }
 }
 
-/* y = x * filter + offset, then minus offset: in bf16 the sum forgets x. */
+/* y = x + offset, then minus offset, behind a convolution that does nothing: in bf16 the sum forgets x. What the first two convolutions read is f32. */
 static rn_plan *forgetful_plan(float offset)
 {
     enum { CHANNELS = 16 };
     rn_error err = {0};
     rn_plan *plan = rn_plan_create();
-    int32_t tensors[4], filter, biases[2];
+    enum { CONVS = 3 };
+    const float offsets[CONVS] = {0, offset, -offset};
+    int32_t tensors[CONVS + 2], filter, biases[CONVS];
     void *data;
     const int32_t dims[] = {1, 1, CHANNELS, CHANNELS}, channels = CHANNELS;
-    for (int i = 0; i < 3; i++) rn_plan_add_tensor(plan, i == 0 ? "x" : i == 1 ? "sum" : "rest", RN_DTYPE_F32, 8, 8, CHANNELS, &tensors[i], &err);
-    rn_plan_add_tensor(plan, "mean", RN_DTYPE_F32, 1, 1, CHANNELS, &tensors[3], &err);
+    static const char *const names[CONVS + 1] = {"x", "copy", "sum", "rest"};
+    for (int i = 0; i <= CONVS; i++) rn_plan_add_tensor(plan, names[i], RN_DTYPE_F32, 8, 8, CHANNELS, &tensors[i], &err);
+    rn_plan_add_tensor(plan, "mean", RN_DTYPE_F32, 1, 1, CHANNELS, &tensors[CONVS + 1], &err);
     assert_int_equal(rn_plan_new_weights(plan, "filter", RN_DTYPE_F32, 4, dims, &data, &filter, &err), RN_STATUS_OK);
     for (int i = 0; i < CHANNELS; i++) ((float *)data)[i * CHANNELS + i] = 1;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < CONVS; i++) {
         assert_int_equal(rn_plan_new_weights(plan, "bias", RN_DTYPE_F32, 1, &channels, &data, &biases[i], &err), RN_STATUS_OK);
-        for (int c = 0; c < CHANNELS; c++) ((float *)data)[c] = i ? -offset : offset;
+        for (int c = 0; c < CHANNELS; c++) ((float *)data)[c] = offsets[i];
     }
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < CONVS; i++) {
         const rn_op op = {.kind = RN_OP_CONV2D, .name = "shift", .inputs = {tensors[i], RN_NONE}, .outputs = {tensors[i + 1], RN_NONE},
                           .u.conv2d = {.r = 1, .s = 1, .stride_h = 1, .stride_w = 1, .groups = 1, .filter = filter, .bias = biases[i],
                                        .scale2 = RN_NONE, .shift2 = RN_NONE}};
         assert_int_equal(rn_plan_add_op(plan, &op, NULL, &err), RN_STATUS_OK);
     }
-    const rn_op mean = {.kind = RN_OP_GLOBAL_AVERAGE_POOL, .name = "mean", .inputs = {tensors[2], RN_NONE}, .outputs = {tensors[3], RN_NONE}};
+    const rn_op mean = {.kind = RN_OP_GLOBAL_AVERAGE_POOL, .name = "mean", .inputs = {tensors[CONVS], RN_NONE}, .outputs = {tensors[CONVS + 1], RN_NONE}};
     assert_int_equal(rn_plan_add_op(plan, &mean, NULL, &err), RN_STATUS_OK);
     rn_signature signature = {.name = "serving_default", .output_count = 1,
                               .input = {.name = "x", .dtype = RN_DTYPE_F32, .rank = 4, .dims = {-1, 8, 8, CHANNELS}, .tensor = tensors[0]}};
-    signature.outputs[0] = (rn_tensor_spec){.name = "y", .dtype = RN_DTYPE_F32, .rank = 2, .dims = {-1, CHANNELS}, .tensor = tensors[3]};
+    signature.outputs[0] = (rn_tensor_spec){.name = "y", .dtype = RN_DTYPE_F32, .rank = 2, .dims = {-1, CHANNELS}, .tensor = tensors[CONVS + 1]};
     assert_int_equal(rn_plan_add_signature(plan, &signature, NULL, &err), RN_STATUS_OK);
     if (rn_plan_finish(plan, &err) != RN_STATUS_OK) fail_msg("%s", err.message);
     return plan;

@@ -190,6 +190,9 @@ def test_what_runs_where(fresh, build_dir):
     info = next(s for s in page.samples if s.name == "resnetd_info")
     assert info.labels["device"] == "cpu" and info.labels["precision"] == "fp32" and info.labels["model"] == "fashion"
     assert info.labels["description"] in fresh.log
+    assert page.sum("resnetd_device_memory_bytes", device="cpu", kind="weights") > 2e6  # 0.7 million parameters in fp32
+    assert page.sum("resnetd_device_memory_bytes", device="cpu", kind="feature_maps") > 0
+    assert not [name for name in page.families if "gpu" in name]
     build = next(s for s in page.samples if s.name == "resnetd_build_info")
     assert build.value == 1 and build.labels["version"].count(".") == 2
     assert 1e6 < page.sum("process_resident_memory_bytes") < page.sum("process_virtual_memory_bytes")

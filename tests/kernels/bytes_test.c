@@ -210,6 +210,13 @@ static void test_conv2d(const rn_conv2d_tile_kernel *kernel, const rn_layer_shap
 static int skipped;
 static rn_conv2d_tile_kernel tile_kernel;
 
+#ifdef RN_TEST_TILE_KERNEL /* another one than the machine's, of the file that includes this one */
+static const rn_conv2d_tile_kernel *tile_of_machine(void)
+{
+    tile_kernel = RN_TEST_TILE_KERNEL;
+    return rn_cpu_best_isa() >= RN_ISA_AVX512_BF16 ? &tile_kernel : NULL;
+}
+#else
 static const rn_conv2d_tile_kernel *tile_of_machine(void)
 {
     rn_cpu_kernels table;
@@ -217,6 +224,7 @@ static const rn_conv2d_tile_kernel *tile_of_machine(void)
     tile_kernel = table.conv2d_tile[RN_DTYPE_U8];
     return tile_kernel.run ? &tile_kernel : NULL;
 }
+#endif
 
 static void every_layer_shape(void **state)
 {

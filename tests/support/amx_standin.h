@@ -1,5 +1,5 @@
-/* The tile instructions that AMX kernels use, in plain C: for tests of a kernel's source on processors without them. Include it before that source,
- * in one file. Checks what the processor would fault on. */
+/* The tile instructions that AMX kernels use, in plain C: for tests of a kernel's source on processors without them. Include it before that
+ * source, in one file. Checks what the processor would fault on. */
 #ifndef RN_TESTS_SUPPORT_AMX_STANDIN_H
 #define RN_TESTS_SUPPORT_AMX_STANDIN_H
 
@@ -76,7 +76,8 @@ static inline void rn_amx_dpbf16ps(int sum, int a, int b)
 {
     rn_amx_use(sum), rn_amx_use(a), rn_amx_use(b);
     rn_amx_require(rn_amx.rows[sum] == rn_amx.rows[a] && rn_amx.row_bytes[sum] == rn_amx.row_bytes[b] &&
-                       rn_amx.row_bytes[a] == 4 * rn_amx.rows[b], "the shapes of a product fit");
+                       rn_amx.row_bytes[a] == 4 * rn_amx.rows[b],
+                   "the shapes of a product fit");
     for (int m = 0; m < rn_amx.rows[sum]; m++) {
         float *row = (float *)rn_amx.tiles[sum][m];
         for (int k = 0; k < rn_amx.rows[b]; k++) {
@@ -84,6 +85,23 @@ static inline void rn_amx_dpbf16ps(int sum, int a, int b)
                 row[n] += rn_amx_bf16(a, m, 2 * k) * rn_amx_bf16(b, k, 2 * n);
                 row[n] += rn_amx_bf16(a, m, 2 * k + 1) * rn_amx_bf16(b, k, 2 * n + 1);
             }
+        }
+    }
+}
+
+/* TDPBUSD: sum[m][n] += a[m][4k + i] * b[k][4n + i] for i of 0 .. 3, a unsigned, b signed; the sum wraps. */
+static inline void rn_amx_dpbusd(int sum, int a, int b)
+{
+    rn_amx_use(sum), rn_amx_use(a), rn_amx_use(b);
+    rn_amx_require(rn_amx.rows[sum] == rn_amx.rows[a] && rn_amx.row_bytes[sum] == rn_amx.row_bytes[b] &&
+                       rn_amx.row_bytes[a] == 4 * rn_amx.rows[b],
+                   "the shapes of a product fit");
+    for (int m = 0; m < rn_amx.rows[sum]; m++) {
+        int32_t *row = (int32_t *)rn_amx.tiles[sum][m];
+        for (int k = 0; k < rn_amx.rows[b]; k++) {
+            const uint8_t *x = rn_amx.tiles[a][m] + 4 * k;
+            const int8_t *w = (const int8_t *)rn_amx.tiles[b][k];
+            for (int n = 0; n < rn_amx.row_bytes[sum] / 4; n++, w += 4) row[n] += x[0] * w[0] + x[1] * w[1] + x[2] * w[2] + x[3] * w[3];
         }
     }
 }
@@ -96,5 +114,7 @@ static inline void rn_amx_dpbf16ps(int sum, int a, int b)
 #define _tile_loadd(tile, base, stride) rn_amx_loadd(tile, base, stride)
 #define _tile_stored(tile, base, stride) rn_amx_stored(tile, base, stride)
 #define _tile_dpbf16ps(sum, a, b) rn_amx_dpbf16ps(sum, a, b)
+#undef _tile_dpbusd
+#define _tile_dpbusd(sum, a, b) rn_amx_dpbusd(sum, a, b)
 
 #endif

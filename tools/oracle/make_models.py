@@ -139,6 +139,7 @@ class Weights:
             rng = self.rng
             self.values[name] = {
                 "filter": lambda: rng.normal(0, np.sqrt(2 / np.prod(shape[:3])), shape),
+                "closing filter": lambda: rng.normal(0, 0.25 * np.sqrt(2 / np.prod(shape[:3])), shape),  # damped, as calibrate_keras has it
                 "bias": lambda: rng.uniform(-0.2, 0.2, shape),
                 "gamma": lambda: rng.uniform(0.6, 1.4, shape),
                 "beta": lambda: rng.uniform(-0.3, 0.3, shape),
@@ -150,12 +151,12 @@ def resnet_v2(x, variable, normalize, width, units, classes):
     """variable(name, shape, kind) -> weights; normalize(name, x) -> batch norm. slim's order of operations, names and paddings."""
     channels = lambda x: int(x.shape[-1])
 
-    def conv(x, name, k, size, stride=1, bias=False):
+    def conv(x, name, k, size, stride=1, bias=False, kind="filter"):
         if stride > 1 and size > 1:
             before = (size - 1) // 2
             x = tf.pad(x, [[0, 0], [before, size - 1 - before], [before, size - 1 - before], [0, 0]])
         padding = "VALID" if stride > 1 and size > 1 else "SAME"
-        x = tf.nn.conv2d(x, variable(name + "/weights", [size, size, channels(x), k], "filter"), stride, padding)
+        x = tf.nn.conv2d(x, variable(name + "/weights", [size, size, channels(x), k], kind), stride, padding)
         return tf.nn.bias_add(x, variable(name + "/biases", [k], "bias")) if bias else x
 
     def unit(x, name, base, stride):
@@ -166,7 +167,7 @@ def resnet_v2(x, variable, normalize, width, units, classes):
             shortcut = conv(pre, name + "/shortcut", 4 * base, 1, stride, bias=True)
         y = tf.nn.relu(normalize(name + "/conv1/BatchNorm", conv(pre, name + "/conv1", base, 1)))
         y = tf.nn.relu(normalize(name + "/conv2/BatchNorm", conv(y, name + "/conv2", base, 3, stride)))
-        return shortcut + conv(y, name + "/conv3", 4 * base, 1, bias=True)
+        return shortcut + conv(y, name + "/conv3", 4 * base, 1, bias=True, kind="closing filter")
 
     x = conv(x * 2.0 - 1.0, "conv1", width, 7, 2, bias=True)
     x = tf.nn.max_pool2d(x, 3, 2, "SAME")

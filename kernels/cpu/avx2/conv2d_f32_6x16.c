@@ -7,8 +7,9 @@
 #include <stddef.h>
 
 #include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/tile_prefetch.h"
 
-enum { ROWS = 6, HALF = ROWS / 2, LANES = 16, VECTOR = 8, CHUNK = 8 };
+enum { ROWS = 6, HALF = ROWS / 2, LANES = 16, VECTOR = 8 };
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -88,15 +89,15 @@ INLINE void tile(const int pixels, const rn_conv2d_tile_args *t)
         acc[i][1] = bias[1];
     }
 
+    rn_tile_prefetch prefetch = rn_tile_prefetch_of(t, LANES);
     const float *panel = t->panel;
-    const char *ahead = t->ahead;
     for (int32_t r = 0; r < t->tap_rows; r++) {
         for (int32_t s = 0; s < t->tap_columns; s++) {
             const int64_t tap = r * t->a_tap_row + s * t->a_tap_column;
             const float *a0 = (const float *)t->a0 + tap, *a1 = (const float *)t->a1 + tap;
             for (int32_t step = 0, count; step < t->steps; step += count) {
-                count = t->steps - step < CHUNK ? t->steps - step : CHUNK;
-                for (int32_t i = 0; i < count * t->ahead_bytes; i += 64, ahead += 64) _mm_prefetch(ahead, _MM_HINT_T1);
+                count = t->steps - step < RN_PREFETCH_CHUNK ? t->steps - step : RN_PREFETCH_CHUNK;
+                rn_tile_prefetch_chunk(&prefetch, count);
                 multiply(pixels, acc, a0 + step, a1 + step, t->a_pixel, panel, count);
                 panel += count * LANES;
             }

@@ -20,38 +20,11 @@
 #include <stddef.h>
 
 #include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/tile_prefetch.h"
 
-enum { ROWS = 14, HALF = ROWS / 2, LANES = 32, VECTOR = 16, CHUNK = 8, LINE_BYTES = 64 };
+enum { ROWS = 14, HALF = ROWS / 2, LANES = 32, VECTOR = 16 };
 
 #include "kernels/cpu/avx512/tile_epilogue.h"
-
-/* Walks the output pixels of a tile ahead of the epilogue. */
-typedef struct {
-    const char *residual, *y;
-    int64_t residual_pixel, y_pixel; /* bytes */
-    int32_t bytes;                   /* of a pixel's channels */
-    int32_t left;
-} output_prefetch;
-
-INLINE output_prefetch output_prefetch_of(const rn_conv2d_tile_args *t)
-{
-    const int64_t size = (int64_t)rn_dtype_bytes(t->y_dtype);
-    const char *y = t->y0 ? t->y0 : t->z0;
-    const int64_t y_pixel = (t->y0 ? t->y_pixel : t->z_pixel) * size;
-    return (output_prefetch){t->residual0 ? t->residual0 : y, y, t->residual0 ? t->residual_pixel * size : y_pixel, y_pixel,
-                             LANES * (int32_t)size, t->pixels};
-}
-
-INLINE void prefetch_outputs(output_prefetch *o)
-{
-    for (int i = 0; i < 2; i++, o->left--, o->y += o->y_pixel, o->residual += o->residual_pixel) {
-        if (o->left <= 0) return;
-        for (int32_t at = 0; at < o->bytes; at += LINE_BYTES) {
-            _mm_prefetch(o->residual + at, _MM_HINT_T0);
-            __builtin_prefetch(o->y + at, 1);
-        }
-    }
-}
 
 /* acc[i][] += a[i][step] * panel[step][], for `count` steps; l: bytes between pixels. */
 INLINE void multiply(const int pixels, __m512 acc[ROWS][2], const char *a0, const char *a1, const ptrdiff_t l, const char *panel, int count)
@@ -83,17 +56,16 @@ INLINE void tile(const int pixels, const rn_conv2d_tile_args *t)
         acc[i][1] = bias1;
     }
 
-    output_prefetch outputs = output_prefetch_of(t);
-    const char *panel = t->panel, *ahead = t->ahead;
+    rn_tile_prefetch prefetch = rn_tile_prefetch_of(t, LANES);
+    const char *panel = t->panel;
     const ptrdiff_t l = t->a_pixel * (ptrdiff_t)sizeof(element);
     for (int32_t r = 0; r < t->tap_rows; r++) {
         for (int32_t s = 0; s < t->tap_columns; s++) {
             const ptrdiff_t tap = (r * t->a_tap_row + s * t->a_tap_column) * (ptrdiff_t)sizeof(element);
             const char *a0 = (const char *)t->a0 + tap, *a1 = (const char *)t->a1 + tap;
             for (int32_t step = 0, count; step < t->steps; step += count) {
-                count = t->steps - step < CHUNK ? t->steps - step : CHUNK;
-                prefetch_outputs(&outputs);
-                for (int32_t i = 0; i < count * t->ahead_bytes; i += LINE_BYTES, ahead += LINE_BYTES) _mm_prefetch(ahead, _MM_HINT_T1);
+                count = t->steps - step < RN_PREFETCH_CHUNK ? t->steps - step : RN_PREFETCH_CHUNK;
+                rn_tile_prefetch_chunk(&prefetch, count);
                 multiply(pixels, acc, a0, a1, l, panel, count);
                 a0 += count * RN_STEP_BYTES;
                 a1 += count * RN_STEP_BYTES;
@@ -101,8 +73,7 @@ INLINE void tile(const int pixels, const rn_conv2d_tile_args *t)
             }
         }
     }
-    if (t->y_dtype == RN_DTYPE_BF16) epilogue(pixels, true, acc, t);
-    else epilogue(pixels, false, acc, t);
+    epilogue(pixels, acc, t);
 }
 
 void RN_TILE_KERNEL(const rn_conv2d_tile_args *t)
