@@ -28,7 +28,8 @@ from idle import Watch  # noqa: E402
 BUSY_LIMIT = 0.05
 ROWS = 32
 # What resnet-bench is told, and which file it opens.
-OURS = {"resnetd-fp32": ("converted", ["--precision=fp32"]), "resnetd-bf16": ("converted", ["--precision=bf16"]), "resnetd-int8": ("converted-int8", [])}
+OURS = {"resnetd-fp32": ("converted", ["--precision=fp32"]), "resnetd-bf16": ("converted", ["--precision=bf16"]),
+        "resnetd-int8": ("converted-int8", [])}
 PAIRS = ["resnetd-fp32:openvino-f32", "resnetd-bf16:openvino-bf16", "resnetd-int8:resnetd-bf16", "resnetd-int8:openvino-int8", "resnetd-fp32:onnxruntime", "resnetd-fp32:tensorflow", "resnetd-fp32:pytorch"]
 # Largest difference to our fp32 answers that may be rounding, relative to the largest magnitude: f32 sums of a hundred layers in another order; 8 bits of
 # mantissa, which networks with random weights magnify (OpenVINO's bf16 lies at 0.05 and 0.10 on those of make_models.py, its int8 at 0.3).

@@ -13,9 +13,6 @@
  *
  * Inputs are read where they are: a pixel's address is one of two bases plus 0 .. 6 times the pixel distance, which x86 addressing reaches
  * from three registers holding 1, 3 and 5 distances. Every number of pixels has its own straight-line code, all from one inline function.
- *
- * The lines of the residual and the output are asked for during the multiplication, two pixels every CHUNK steps: the epilogue would come too
- * late, and asking for all lines at once fills the core's miss buffers and stalls the multiplication.
  */
 #include <stddef.h>
 

@@ -33,8 +33,8 @@ INLINE void multiply(const int pixels, __m512i acc[ROWS][2], const char *a0, con
     }
 }
 
-/* `pixels` rows of sums. Not inlined, so that the loop's registers are its own: beside the epilogue, gcc kept a part of the sums in memory.
- */
+/* `pixels` rows of sums. The functions that this becomes are not inlined, so that the registers are all its own: beside the epilogue, gcc kept a part of
+ * the sums in memory, at half the speed. */
 INLINE void tile(const int pixels, const rn_conv2d_tile_args *t, int32_t (*sums)[LANES])
 {
     __m512i acc[ROWS][2];
