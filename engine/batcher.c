@@ -46,6 +46,8 @@ struct rn_batcher {
     int64_t run_us[RUN_SIZES];        /* mean time of a run, by the size of its batch; 0: none yet */
     int64_t soon_us[RUN_SIZES];       /* after which a run may well be over: falls at once, rises slowly */
 
+    atomic_int_fast64_t call_us; /* when the thread's present call of the backend began; 0: it is in none */
+
     pthread_mutex_t lock; /* guards everything below */
     pthread_cond_t work;
     request_list queue;   /* rising priority numbers, each oldest first */
@@ -340,23 +342,25 @@ static void run_batch(rn_batcher *batcher, batch *run)
     rn_error err = {0};
     rn_status status;
     run->begin_us = rn_clock_us();
-    if (batcher->depth > 1) {
+    atomic_store(&batcher->call_us, run->begin_us);
+    if (batcher->depth > 1)
         status = batcher->backend->begin(batcher->executor, run->signature, run->parts, run->count, &err);
-        if (status == RN_STATUS_OK) {
-            batcher->under_way++;
-            return;
-        }
-    } else {
+    else
         status = batcher->backend->run(batcher->executor, run->signature, run->parts, run->count, &err);
-    }
-    complete(batcher, run, status, &err);
+    atomic_store(&batcher->call_us, 0);
+    if (batcher->depth > 1 && status == RN_STATUS_OK)
+        batcher->under_way++;
+    else
+        complete(batcher, run, status, &err);
 }
 
 static void finish_oldest(rn_batcher *batcher)
 {
     rn_error err = {0};
     const batch *run = &batcher->batches[batcher->oldest];
+    atomic_store(&batcher->call_us, rn_clock_us());
     const rn_status status = batcher->backend->finish(batcher->executor, &err);
+    atomic_store(&batcher->call_us, 0);
     batcher->oldest = (batcher->oldest + 1) % SLOTS;
     batcher->under_way--;
     complete(batcher, run, status, &err);
@@ -511,4 +515,10 @@ bool rn_batcher_has_room(rn_batcher *batcher, int32_t rows)
     const bool room = has_room(batcher, rows);
     pthread_mutex_unlock(&batcher->lock);
     return room;
+}
+
+int64_t rn_batcher_held_us(const rn_batcher *batcher)
+{
+    const int64_t since = atomic_load(&batcher->call_us);
+    return since == 0 ? 0 : rn_clock_us() - since;
 }

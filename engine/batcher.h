@@ -76,6 +76,8 @@ rn_status rn_batch_request_check(const rn_batch_request *request, int64_t now_us
 rn_status rn_batcher_submit(rn_batcher *batcher, rn_batch_request *request, rn_error *err);
 
 int32_t rn_batcher_waiting_rows(rn_batcher *batcher); /* thread-safe */
+/* How long the device has kept the batcher's thread in its present call; 0: in none. Thread-safe. */
+int64_t rn_batcher_held_us(const rn_batcher *batcher);
 /* Whether a request of that many rows would be let in now. Thread-safe. */
 bool rn_batcher_has_room(rn_batcher *batcher, int32_t rows);
 

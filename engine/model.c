@@ -145,3 +145,8 @@ int32_t rn_model_waiting_rows(rn_model *model)
 {
     return rn_replicas_waiting_rows(model->replicas);
 }
+
+int64_t rn_model_held_us(const rn_model *model)
+{
+    return rn_replicas_held_us(model->replicas);
+}

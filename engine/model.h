@@ -54,6 +54,7 @@ typedef struct rn_model_scheduling {
 rn_model_scheduling rn_model_scheduling_of(const rn_model *model);
 rn_model_metrics *rn_model_metrics_of(const rn_model *model); /* outlives the model; NULL: nobody counts */
 int32_t rn_model_waiting_rows(rn_model *model);
+int64_t rn_model_held_us(const rn_model *model); /* how long a device has been at the model's present run, the longest of all; 0: at none */
 /* OVERLOADED when a request of that many rows would be refused now because the queue is full. For whoever is about to spend time on reading
  * one: whether it is let in turns out when it is submitted. Thread-safe. */
 rn_status rn_model_check_room(rn_model *model, int32_t rows, rn_error *err);

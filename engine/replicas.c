@@ -192,3 +192,13 @@ int32_t rn_replicas_waiting_rows(rn_replicas *all)
     for (int32_t i = 0; i < all->count; i++) rows += rn_batcher_waiting_rows(all->replicas[i]->batcher);
     return rows;
 }
+
+int64_t rn_replicas_held_us(const rn_replicas *all)
+{
+    int64_t longest = 0;
+    for (int32_t i = 0; i < all->count; i++) {
+        const int64_t held = rn_batcher_held_us(all->replicas[i]->batcher);
+        if (held > longest) longest = held;
+    }
+    return longest;
+}

@@ -34,5 +34,6 @@ size_t rn_replicas_picture_bytes(const rn_replicas *replicas, const rn_signature
 bool rn_replicas_have_room(rn_replicas *replicas, int32_t rows);
 
 int32_t rn_replicas_waiting_rows(rn_replicas *replicas); /* of all queues; thread-safe */
+int64_t rn_replicas_held_us(const rn_replicas *replicas); /* as rn_batcher_held_us, the longest of all devices */
 
 #endif

@@ -3,9 +3,10 @@
  * have none; KServe's client reads it, and clients that go by the code do not mind. */
 #include "http/exchange.h"
 
+/* 500: a device hangs, and liveness probes are to end the process. */
 void rn__health_live(rn_exchange *x)
 {
-    rn_exchange_answer_empty(x, 200);
+    rn_exchange_answer_empty(x, rn_serving_is_live(x->service->serving) ? 200 : 500);
 }
 
 void rn__health_ready(rn_exchange *x)
@@ -22,24 +23,24 @@ void rn__health_ready(rn_exchange *x)
     rn_exchange_answer_code(x, 503);
 }
 
-static void answer_body(rn_exchange *x, const char *key, bool value)
+static void answer_body(rn_exchange *x, const char *key, bool value, int code_when_false)
 {
     x->answer.compact = true;
     rn_json_begin_object(&x->answer);
     rn_json_key(&x->answer, rn_text_of(key));
     rn_json_bool_value(&x->answer, value);
     rn_json_end_object(&x->answer);
-    rn_exchange_answer_code(x, value ? 200 : 503);
+    rn_exchange_answer_code(x, value ? 200 : code_when_false);
 }
 
 void rn__v2_live(rn_exchange *x)
 {
-    answer_body(x, "live", true);
+    answer_body(x, "live", rn_serving_is_live(x->service->serving), 500);
 }
 
 void rn__v2_ready(rn_exchange *x)
 {
-    answer_body(x, "ready", rn_serving_is_ready(x->service->serving));
+    answer_body(x, "ready", rn_serving_is_ready(x->service->serving), 503);
 }
 
 /* TensorFlow Serving's paths are looked for below /v1/ only; to all others its HTTP library answers by itself. */

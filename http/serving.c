@@ -223,7 +223,19 @@ rn_status rn_serving_list(rn_serving *serving, rn_text name, bool idle, rn_versi
     return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a list of %d versions", *count);
 }
 
-/* ---- readiness ---- */
+/* ---- health ---- */
+
+enum { LONGEST_RUN_US = 60 * 1000 * 1000 };
+
+bool rn_serving_is_live(rn_serving *serving)
+{
+    bool live = true;
+    pthread_mutex_lock(&serving->lock);
+    for (const rn__served *m = serving->models; m; m = m->next)
+        for (const rn__version *v = m->versions; v; v = v->next) live = live && (!v->model || rn_model_held_us(v->model) < LONGEST_RUN_US);
+    pthread_mutex_unlock(&serving->lock);
+    return live;
+}
 
 const char *rn_serving_why_not_ready(rn_serving *serving)
 {

@@ -78,6 +78,8 @@ rn_status rn_serving_config_of(rn_serving *serving, rn_text name, rn_model_confi
 
 /* Whether predict calls will be answered: set_ready was called with true, and a version is available. */
 bool rn_serving_is_ready(rn_serving *serving);
+/* Whether no device has been at one run for longer than any run takes: one that hangs does not come back, and a new process may. */
+bool rn_serving_is_live(rn_serving *serving);
 const char *rn_serving_why_not_ready(rn_serving *serving); /* a few words, for people; NULL when it is: static */
 void rn_serving_set_ready(rn_serving *serving, bool ready);
 

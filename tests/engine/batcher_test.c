@@ -459,6 +459,22 @@ static void test_many_threads_worth(void **state)
     free(r);
 }
 
+/* How a watchdog sees a device that hangs. */
+static void test_a_held_run_is_seen(void **state)
+{
+    (void)state;
+    request r;
+    assert_int_equal(rn_batcher_held_us(batcher), 0);
+    hold(true);
+    assert_int_equal(submit(&r, "a", 1, 0), RN_STATUS_OK);
+    wait_entered(1);
+    sleep_us(SHORT_US);
+    assert_true(rn_batcher_held_us(batcher) >= SHORT_US);
+    hold(false);
+    expect(&r, RN_STATUS_OK);
+    assert_int_equal(rn_batcher_held_us(batcher), 0);
+}
+
 #define WITH_BATCHER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -481,6 +497,7 @@ int main(void)
         WITH_BATCHER(test_target_that_is_too_short),
         WITH_BATCHER(test_target_leaves_an_idle_device_alone),
         WITH_BATCHER(test_deadline_tells_the_whole_time),
+        WITH_BATCHER(test_a_held_run_is_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
