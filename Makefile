@@ -8,7 +8,7 @@ CC ?= cc
 OPT ?= -O3
 SANITIZE ?=
 
-PKGS := libprotobuf-c jansson libpng libjpeg libwebp libwebpdemux openssl zlib
+PKGS := libprotobuf-c jansson libpng libjpeg libwebp libwebpdemux openssl zlib libcurl expat
 HTTP_PKG := libh2o-evloop grpc
 MISSING := $(strip $(foreach p,$(PKGS) openblas $(HTTP_PKG),$(shell pkg-config --exists $(p) || echo $(p))))
 ifneq ($(filter-out help clean format cuda cuda-found gpu-check,$(or $(MAKECMDGOALS),all)),)
@@ -60,6 +60,8 @@ TEST_SUPPORT := $(if $(TEST_SUPPORT_SRC),$(B)/libtestsupport.a)
 
 TOOLS := $(patsubst tools/%.c,%,$(wildcard tools/resnet_*.c))
 PROGRAMS := $(if $(wildcard http/resnetd.c),$(B)/resnetd) $(foreach t,$(TOOLS),$(B)/$(subst _,-,$(t)))
+# Names by which TensorFlow Serving's image starts its server.
+LINKS := $(addprefix $(B)/,tensorflow_model_server tf_serving_entrypoint.sh)
 TESTS := $(TEST_SRC:%.c=$(B)/%)
 # Fuzz targets: `make check` replays each one's corpus, `make fuzz` links them with libFuzzer.
 FUZZ_SRC := $(wildcard tests/fuzz/*_fuzz.c)
@@ -79,10 +81,19 @@ ifndef CUDNN_HOME
 CUDNN_HOME := $(patsubst %/include/cudnn.h,%,$(firstword $(wildcard $(CUDA_HOME:%=%/include/cudnn.h) /usr/include/cudnn.h)))
 CUDNN_HOME := $(or $(CUDNN_HOME),$(shell python3 -c 'import nvidia.cudnn as c; print(c.__path__[0])' 2>/dev/null))
 endif
+# What a toolkit lacks may lie in a Python environment too: nvidia/cublas and nvidia/cuda_nvrtc, or nvidia/cu13 with everything.
+python_nvidia = $(if $(wildcard $(CUDA_HOME)/include/cuda_runtime_api.h),$(shell python3 -c \
+    'import glob, nvidia; print(*[f for p in nvidia.__path__ for f in glob.glob(p + "/*/$(1)")])' 2>/dev/null))
+ifndef CUBLAS_HOME
+CUBLAS_HOME := $(patsubst %/include/cublasLt.h,%,$(firstword $(or $(wildcard $(CUDA_HOME:%=%/include/cublasLt.h)),$(call python_nvidia,include/cublasLt.h))))
+endif
+CUBLAS_LIBRARY := $(firstword $(wildcard $(CUBLAS_HOME)/lib64/libcublasLt.so $(CUBLAS_HOME)/lib/libcublasLt.so.[0-9]*))
+NVRTC_LIBRARY := $(firstword $(or $(wildcard $(CUDA_HOME)/lib64/libnvrtc.so.[0-9]*),$(call python_nvidia,lib/libnvrtc.so.[0-9]*)))
 NVCC := $(wildcard $(CUDA_HOME:%=%/bin/nvcc))
-CUDA_INCLUDE := $(addprefix -isystem ,$(sort $(CUDA_HOME:%=%/include) $(filter-out /usr/include,$(CUDNN_HOME:%=%/include))))
+CUDA_INCLUDE := $(addprefix -isystem ,$(sort $(CUDA_HOME:%=%/include) $(filter-out /usr/include,$(CUDNN_HOME:%=%/include) $(CUBLAS_HOME:%=%/include))))
 CUDA_MISSING := $(strip $(if $(wildcard $(CUDA_HOME:%=%/include/cuda_runtime_api.h)),,CUDA toolkit (CUDA_HOME="$(CUDA_HOME)")) \
-    $(if $(wildcard $(CUDNN_HOME:%=%/include/cudnn.h)),,cuDNN (CUDNN_HOME="$(CUDNN_HOME)")))
+    $(if $(wildcard $(CUDNN_HOME:%=%/include/cudnn.h)),,cuDNN (CUDNN_HOME="$(CUDNN_HOME)")) \
+    $(if $(wildcard $(CUBLAS_HOME:%=%/include/cublasLt.h)),,cuBLASLt (CUBLAS_HOME="$(CUBLAS_HOME)")))
 CUDA_SKIP := $(if $(CUDA_MISSING),not found: $(CUDA_MISSING),$(if $(findstring thread,$(SANITIZE)),\
     ThreadSanitizer does not know the fibers of the emulation))
 
@@ -91,7 +102,8 @@ CUDA_HOST_SRC := $(wildcard kernels/cuda/*.c engine/cuda/*.c)
 CUDA_TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/cuda/*_test.c)) $(patsubst %.cpp,$(B)/%,$(wildcard tests/cuda_emulation/*_test.cpp))
 CUDNN_FOLDERS := $(addprefix $(CUDNN_HOME)/,lib lib64 lib/x86_64-linux-gnu lib/aarch64-linux-gnu)
 CUDNN_LIBRARY := $(firstword $(wildcard $(CUDNN_FOLDERS:%=%/libcudnn.so.9)))
-CUDA_RPATH := $(CUDA_HOME)/lib64:$(patsubst %/,%,$(dir $(CUDNN_LIBRARY)))
+space := $(subst ,, )
+CUDA_RPATH := $(subst $(space),:,$(sort $(CUDA_HOME)/lib64 $(patsubst %/,%,$(dir $(CUDNN_LIBRARY) $(CUBLAS_LIBRARY) $(NVRTC_LIBRARY)))))
 # These ask the real cuDNN, which plans for devices that are only described.
 CUDNN_TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/cuda_libraries/*_test.c))
 CUDNN_SKIP := $(or $(CUDA_SKIP),$(if $(SANITIZE),the library is not built for sanitizers),\
@@ -99,13 +111,14 @@ CUDNN_SKIP := $(or $(CUDA_SKIP),$(if $(SANITIZE),the library is not built for sa
 TESTS += $(if $(CUDA_SKIP),,$(CUDA_TESTS)) $(if $(CUDNN_SKIP),,$(CUDNN_TESTS))
 # A server with emulated GPUs, for tests alone: the same program beside a plug-in whose libraries are the stand-ins.
 EMULATED := $(B)/tests/emulated
-TEST_TOOLS += $(if $(CUDA_SKIP),,$(addprefix $(EMULATED)/,resnetd libresnetd-cuda.so libnvidia-ml.so.1))
+TEST_TOOLS += $(if $(CUDA_SKIP),,$(addprefix $(EMULATED)/,resnetd resnet-bench gpu-check libresnetd-cuda.so libnvidia-ml.so.1))
 
 # The plug-in: native code for each architecture and PTX of the last one, so that newer devices work too. All six take some 45 s of one
 # processor; `make SM=90a` is for one.
 SM ?= 80 86 89 90a 100 120
 PLUGIN := $(B)/libresnetd-cuda.so
-PLUGIN_MISSING := $(strip $(CUDA_MISSING) $(if $(NVCC),,nvcc in $(CUDA_HOME)/bin) $(if $(CUDNN_LIBRARY),,libcudnn.so.9 in $(CUDNN_HOME)))
+PLUGIN_MISSING := $(strip $(CUDA_MISSING) $(if $(NVCC),,nvcc in $(CUDA_HOME)/bin) $(if $(CUDNN_LIBRARY),,libcudnn.so.9 in $(CUDNN_HOME)) \
+    $(if $(CUBLAS_LIBRARY),,libcublasLt in $(CUBLAS_HOME)))
 PLUGIN_SKIP := $(or $(if $(PLUGIN_MISSING),not found: $(subst ",,$(PLUGIN_MISSING))),$(if $(SANITIZE),its libraries are not built for sanitizers))
 comma := ,
 CUDA_FOUND := $(if $(PLUGIN_SKIP),no plug-in$(comma) $(PLUGIN_SKIP),\
@@ -113,7 +126,7 @@ CUDA_FOUND := $(if $(PLUGIN_SKIP),no plug-in$(comma) $(PLUGIN_SKIP),\
 
 .PHONY: all check tests asan tsan clean help format detected
 .SECONDARY:
-all: detected $(PROGRAMS) $(if $(PLUGIN_SKIP),,$(PLUGIN))
+all: detected $(PROGRAMS) $(LINKS) $(if $(PLUGIN_SKIP),,$(PLUGIN))
 
 detected:
 	@echo "compiler    $$($(CC) --version | head -n 1)"
@@ -146,6 +159,10 @@ PREFIX ?= /usr/local
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 --strip $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions man/man1)
+	for p in $(notdir $(PROGRAMS)); do install -m 644 tools/completion/resnetd.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$p; done
+	install -m 644 tools/completion/_resnetd $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	$(if $(PLUGIN_SKIP),,install -D -m 644 --strip $(PLUGIN) $(DESTDIR)$(PREFIX)/lib/$(notdir $(PLUGIN)))
 deb: all
 	@rm -rf $(B)/deb
@@ -176,13 +193,21 @@ $(B)/obj/%.o: %.c | $(LOADER_PROTO_C) $(HTTP_PROTO_C)
 $(B)/gen/%.o: $(B)/gen/%.c
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-# What is embedded with .incbin, which compilers do not report as a dependency.
+# What is embedded with .incbin, which compilers do not report as a dependency: the description of REST, and that of gRPC, in the form in which
+# clients ask for it.
 $(B)/obj/http/openapi.o: http/openapi.json
+$(B)/obj/http/grpc_descriptors.o: $(B)/gen/http/api.pb
+$(B)/gen/http/api.pb: $(wildcard http/api/*.proto http/api/google/protobuf/*.proto)
+	@mkdir -p $(@D)
+	protoc-c --proto_path=http/api --descriptor_set_out=$@ $^
+$(B)/obj/http/page.o: $(wildcard http/page/*)
 
 define isa_rule
 $(call obj,$(wildcard kernels/cpu/$(1)/*.c)): ISA_FLAGS := $(ISA_FLAGS_$(1))
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
+# Clang takes minutes for a large kernel with its instrumentation, and no fuzz target comes by one.
+$(if $(findstring fuzzer,$(SANITIZE)),$(eval $(call obj,$(wildcard kernels/cpu/*/*.c)): override SANITIZE :=))
 # They contain the kernels' sources, over stand-ins.
 $(B)/obj/tests/kernels/amx_test.o $(B)/obj/tests/kernels/amx_bytes_test.o: ISA_FLAGS := $(ISA_FLAGS_amx)
 
@@ -204,10 +229,12 @@ $(TEST_SUPPORT): $(call obj,$(TEST_SUPPORT_SRC))
 
 $(B)/resnetd: $(call obj,http/resnetd.c) $(HTTP) $(LOADER) $(ENGINE) $(KERNELS)
 	$(CC) $(LDFLAGS) -o $@ $^ $(HTTP_LDLIBS) $(LDLIBS)
+$(LINKS): $(B)/resnetd
+	ln -sf resnetd $@
 # tools/resnet_NAME.c is a program; what else it consists of lies in tools/NAME/.
 define tool_rule
 $(B)/$(subst _,-,$(1)): $(call obj,tools/$(1).c $(wildcard $(1:resnet_%=tools/%)/*.c)) $(HTTP) $(LOADER) $(ENGINE) $(KERNELS)
-	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LDLIBS)
+	$$(CC) $$(LDFLAGS) -Wl,--as-needed -o $$@ $$^ $$(HTTP_LDLIBS) $$(LDLIBS)
 endef
 $(foreach t,$(TOOLS),$(eval $(call tool_rule,$(t))))
 
@@ -271,7 +298,7 @@ $(B)/plugin/architectures: force
 	@mkdir -p $(@D); echo "$(SM)" | cmp -s - $@ || echo "$(SM)" > $@
 $(PLUGIN): $(PLUGIN_OBJ)
 	$(CXX) -shared -Wl,-z,defs -Wl,--exclude-libs,ALL -Wl,--gc-sections -Wl,-rpath,'$$ORIGIN:$(CUDA_RPATH)' -o $@ $^ \
-	    -L$(CUDA_HOME)/lib64 $(CUDNN_LIBRARY) -lcublasLt -lcudart_static -lpthread -lrt -ldl -lm
+	    -L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib $(CUDNN_LIBRARY) $(CUBLAS_LIBRARY) -lcudart_static -lpthread -lrt -ldl -lm
 
 EMULATED_OBJ := $(addprefix $(B)/emulation/,$(addsuffix .o,$(filter-out tests/cuda/%,$(EMULATION_SRC)))) \
     $(addprefix $(B)/plugin/,$(addsuffix .o,$(filter-out $(CUDA_HOST_SRC),$(PLUGIN_SRC))))
@@ -281,12 +308,13 @@ $(EMULATED)/libresnetd-cuda.so: $(EMULATED_OBJ)
 $(EMULATED)/libnvidia-ml.so.1: tests/cuda_emulation/nvml/nvml_standin.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -fPIC -shared -o $@ $<
-$(EMULATED)/resnetd: $(B)/resnetd
+$(EMULATED)/resnetd $(EMULATED)/resnet-bench $(EMULATED)/gpu-check: $(EMULATED)/%: $(B)/%
 	@mkdir -p $(@D)
 	ln -f $< $@
 
 # What tools/gpu-check.sh runs: plug-in, reference kernels and synthetic networks, without any library but CUDA's.
 GPU_CHECK_SRC := tools/gpu/gpu_check.c tests/support/plan_reference.c engine/cuda_plugin.c engine/synthetic.c \
+    $(addprefix engine/image/,fit.c resize_bilinear.c resize_nearest.c resize_bicubic.c resize_area.c) \
     $(wildcard engine/plan*.c engine/pass_*.c kernels/base/*.c kernels/ref/*.c)
 gpu-check: cuda $(B)/gpu-check
 .PHONY: gpu-check

@@ -29,11 +29,24 @@ typedef struct rn_backend_options {
     void *log_context;
 } rn_backend_options;
 
+/* Part of a decoded picture, as its crop rule left it: pixels of the channels of the feed tensor. */
+typedef struct rn_picture_window {
+    const uint8_t *pixels;
+    int32_t h, w;
+    size_t row_bytes; /* from one row to the next */
+} rn_picture_window;
+
 /* A request's share of a batch: rows consecutive rows, in host memory that the caller owns until run returns. */
 typedef struct rn_batch_part {
     int32_t rows;
     const void *input;                      /* [rows][h][w][c] of the signature's feed tensor, dense, 4-byte aligned */
+    const rn_picture_window *pictures;      /* [rows] in place of input, where the backend resizes them: see picture_bytes. NULL: none */
     void *outputs[RN_PLAN_MAX_OUTPUTS];     /* [rows][h][w][c] of each output's tensor, dense (labels: i32 indexes) */
+
+    /* Who wants explanations too: the class of each row, RN_NONE for the one with the largest score, which is written here. NULL: nobody. Only
+     * for signatures that have explanations. */
+    int32_t *classes;                       /* [rows] */
+    float *maps;                            /* [rows][h][w] */
 } rn_batch_part;
 
 /* How a device is doing; -1: it does not tell. */
@@ -43,7 +56,18 @@ typedef struct rn_device_state {
     int64_t memory_total_bytes;
     int32_t celsius;
     double watts;
+    char uuid[96];              /* as NVIDIA's tools show it; empty: not told */
 } rn_device_state;
+
+/* What an executor keeps on its device as long as it lives. */
+#define RN_MEMORY_LIST(X)                                                                    \
+    X(WEIGHTS, "weights")           /* its own copies, packed or uploaded */                 \
+    X(FEATURE_MAPS, "feature_maps") /* the arena */                                          \
+    X(WORKSPACE, "workspace")       /* scratch of algorithms */                              \
+    X(STAGING, "staging")           /* what batches are copied through, on the device alone */
+#define RN_MEMORY_ENUM(name, text) RN_MEMORY_##name,
+typedef enum { RN_MEMORY_LIST(RN_MEMORY_ENUM) RN_MEMORY_COUNT } rn_memory;
+#undef RN_MEMORY_ENUM
 
 typedef struct rn_backend {
     const char *name; /* as --device spells it */
@@ -81,6 +105,13 @@ typedef struct rn_backend {
 
     /* Optional: how one of the devices is doing. Any thread; takes milliseconds. UNSUPPORTED says why nobody knows. */
     rn_status (*device_state)(int32_t device, rn_device_state *out, rn_error *err);
+
+    /* Optional: of how many bytes, h * w * c, a window of a decoded picture may be that the device resizes to a row of this signature with an image
+     * operation, equal to rn_picture_fit to the bit; 0: it takes rows alone. NULL: 0. Any thread. */
+    size_t (*picture_bytes)(const rn_executor *executor, const rn_signature *signature);
+
+    /* Optional: what the executor keeps on its device. NULL: nobody counts. */
+    void (*memory)(const rn_executor *executor, int64_t bytes[RN_MEMORY_COUNT]);
 } rn_backend;
 
 /* What a plug-in exports, as RN_BACKEND_ENTRY. contract: RN_BACKEND_CONTRACT of the program, a checksum of the headers that both sides were
@@ -98,6 +129,7 @@ typedef struct rn_device_choice {
     const rn_backend *backend;
     int32_t count;                   /* at least 1 */
     int32_t devices[RN_MAX_DEVICES]; /* as rn_backend_options.device names them */
+    char passed_over[RN_ERROR_MESSAGE_BYTES]; /* "auto": why nothing better was chosen; else empty */
 } rn_device_choice;
 
 /* What --device asks for: a backend's name or "auto", alone (its first device), with a number ("cuda:1") or with all ("cuda:all"). Fails as

@@ -1,5 +1,6 @@
 /* THE list of backends, best first: "auto" takes the first one that works on this machine. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,14 +11,19 @@
 static const rn_backend *const backends[] = {&rn_cuda_plugin, &rn_cpu_backend};
 enum { BACKEND_COUNT = sizeof backends / sizeof *backends };
 
-rn_status rn_backend_select(const char *name, const rn_backend **out, rn_error *err)
+/* passed_over: for "auto", why the ones before the chosen one were not. */
+static rn_status choose_backend(const char *name, const rn_backend **out, char passed_over[RN_ERROR_MESSAGE_BYTES], rn_error *err)
 {
     const bool any = strcmp(name, "auto") == 0;
+    passed_over[0] = 0;
     for (int i = 0; i < BACKEND_COUNT; i++) {
+        rn_error reason = {0};
         if (!any && strcmp(name, backends[i]->name) != 0) continue;
-        const rn_status status = backends[i]->probe(any ? NULL : err);
+        const rn_status status = backends[i]->probe(any ? &reason : err);
         if (status == RN_STATUS_OK) *out = backends[i];
         if (status == RN_STATUS_OK || !any) return status;
+        const size_t at = strlen(passed_over);
+        snprintf(passed_over + at, RN_ERROR_MESSAGE_BYTES - at, "%s%s: %s", at ? "; " : "", backends[i]->name, reason.message);
     }
     char names[256] = "auto";
     for (int i = 0; i < BACKEND_COUNT; i++) {
@@ -25,6 +31,12 @@ rn_status rn_backend_select(const char *name, const rn_backend **out, rn_error *
         strncat(names, backends[i]->name, sizeof names - strlen(names) - 1);
     }
     return RN_FAIL(err, RN_STATUS_NOT_FOUND, "device %s is not known: expected one of %s", name, names);
+}
+
+rn_status rn_backend_select(const char *name, const rn_backend **out, rn_error *err)
+{
+    char passed_over[RN_ERROR_MESSAGE_BYTES];
+    return choose_backend(name, out, passed_over, err);
 }
 
 /* ---- devices ---- */
@@ -62,7 +74,7 @@ rn_status rn_device_choose(const char *text, rn_device_choice *out, rn_error *er
     memcpy(name, text, length);
     name[length] = 0;
     *out = (rn_device_choice){.count = 1};
-    RN_TRY(rn_backend_select(name, &out->backend, err));
+    RN_TRY(choose_backend(name, &out->backend, out->passed_over, err));
     if (!colon) return RN_STATUS_OK;
     const int32_t present = out->backend->device_count ? out->backend->device_count() : 1;
     if (strcmp(colon + 1, "all") == 0) return choose_all(text, present, out, err);

@@ -92,6 +92,16 @@ static rn_status device_state(int32_t device, rn_device_state *out, rn_error *er
     return backend->device_state(device, out, err);
 }
 
+static size_t picture_bytes(const rn_executor *executor, const rn_signature *signature)
+{
+    return backend->picture_bytes(executor, signature);
+}
+
+static void memory(const rn_executor *executor, int64_t bytes[RN_MEMORY_COUNT])
+{
+    backend->memory(executor, bytes);
+}
+
 static int32_t device_count(void)
 {
     return backend->device_count();
@@ -109,4 +119,6 @@ const rn_backend rn_cuda_plugin = {
     .begin = begin,
     .finish = finish,
     .device_state = device_state,
+    .picture_bytes = picture_bytes,
+    .memory = memory,
 };

@@ -1,5 +1,5 @@
 /* The records are a short list that only grows: readers and the loading of models share a lock that calls never take. */
-#include "engine/metrics.h"
+#include "engine/device_metrics.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +50,10 @@ void rn_metrics_destroy(rn_metrics *metrics)
         next = model->next;
         free(model);
     }
+    for (rn_device_metrics *device = metrics->devices, *next; device; device = next) {
+        next = device->next;
+        free(device);
+    }
     pthread_mutex_destroy(&metrics->lock);
     free(metrics);
 }
@@ -64,6 +68,7 @@ static rn_model_metrics *create_model(rn_metrics *registry, const char *name, in
     model->name = copy;
     model->version = version;
     model->registry = registry;
+    model->self_test_error = -1;
     return model;
 }
 
@@ -86,6 +91,31 @@ void rn_model_metrics_loaded(rn_model_metrics *model, const char *description)
     pthread_mutex_lock(&model->registry->lock);
     model->loaded++;
     snprintf(model->description, sizeof model->description, "%s", description);
+    pthread_mutex_unlock(&model->registry->lock);
+}
+
+void rn_model_metrics_origin(rn_model_metrics *model, const char *sha256, int64_t load_us)
+{
+    if (!model) return;
+    pthread_mutex_lock(&model->registry->lock);
+    model->load_us = load_us;
+    snprintf(model->sha256, sizeof model->sha256, "%s", sha256);
+    pthread_mutex_unlock(&model->registry->lock);
+}
+
+void rn_model_metrics_self_test_begin(rn_model_metrics *model)
+{
+    if (!model) return;
+    pthread_mutex_lock(&model->registry->lock);
+    model->self_test_error = -1;
+    pthread_mutex_unlock(&model->registry->lock);
+}
+
+void rn_model_metrics_self_test(rn_model_metrics *model, double error)
+{
+    if (!model) return;
+    pthread_mutex_lock(&model->registry->lock);
+    if (!(error <= model->self_test_error)) model->self_test_error = error;
     pthread_mutex_unlock(&model->registry->lock);
 }
 

@@ -62,6 +62,7 @@ uint64_t rn_histogram_count(const rn_histogram *histogram);
     X(INFER, "infer")                  \
     X(CLASSIFY, "classify")            \
     X(REGRESS, "regress")              \
+    X(EXPLAIN, "explain")              \
     X(MULTI_INFERENCE, "multi_infer")  \
     X(METADATA, "metadata")            \
     X(STATUS, "status")                \
@@ -105,10 +106,14 @@ struct rn_model_metrics {
     rn_counter batch_run_us[RN_HISTOGRAM_BOUNDS + 1];             /* of the device, by the buckets of batch_rows */
     rn_counter last_run_ms;                                       /* since 1970: when the latest run ended; 0: none has */
     rn_gauge waiting_requests, waiting_rows;                      /* in the batch queue */
+    rn_counter load_failures;                                     /* tries to load it that came to nothing */
 
     /* Guarded by the registry's lock. */
     int32_t loaded;        /* how many models in memory are this version: two for a moment when it is loaded again */
+    int64_t load_us;       /* how long the latest load took */
+    char sha256[65];       /* of the latest one's converted file; empty: it was none */
     char description[128]; /* of the latest one's device: see describe in engine/backend.h */
+    double self_test_error; /* largest difference from a recorded answer on the latest load; negative: none was recorded */
     struct rn_metrics *registry;
 };
 
@@ -125,6 +130,7 @@ typedef struct rn_metrics {
 
     pthread_mutex_t lock;
     rn_model_metrics *models; /* in the order of their first loading */
+    struct rn_device_metrics *devices; /* see engine/device_metrics.h */
 } rn_metrics;
 
 rn_status rn_metrics_create(rn_metrics **out, rn_error *err);
@@ -135,6 +141,9 @@ rn_status rn_metrics_model(rn_metrics *metrics, const char *name, int64_t versio
 
 /* What the engine reports. NULL for the record: nobody counts. Thread-safe. */
 void rn_model_metrics_loaded(rn_model_metrics *model, const char *description);
+void rn_model_metrics_origin(rn_model_metrics *model, const char *sha256, int64_t load_us);
+void rn_model_metrics_self_test(rn_model_metrics *model, double error); /* the largest since the start of the load counts */
+void rn_model_metrics_self_test_begin(rn_model_metrics *model);
 void rn_model_metrics_unloaded(rn_model_metrics *model);
 void rn_model_metrics_queued(rn_model_metrics *model, int64_t requests, int64_t rows); /* negative: taken out of the queue */
 void rn_model_metrics_ran(rn_model_metrics *model, int64_t rows, int64_t run_us);

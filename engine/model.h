@@ -28,7 +28,7 @@ typedef struct rn_model_options {
 } rn_model_options;
 
 /* Prepares `plan` for the backend's devices (widened, where it is quantised and they have no int8), runs every signature on each with a made-up
- * input (INTERNAL when a result is not finite) and starts the batch queues. Takes the plan, also on failure. workers decode pictures and must
+ * input (INTERNAL when a result is not finite) and with the plan's goldens (FAILED_PRECONDITION when an answer is another), and starts the batch queues. Takes the plan, also on failure. workers decode pictures and must
  * outlive the model. The caller holds the first reference. */
 rn_status rn_model_create(rn_plan *plan, const rn_backend *backend, const rn_model_options *options, rn_workers *workers, rn_model **out,
                           rn_error *err);
@@ -42,8 +42,21 @@ bool rn_model_is_shared(const rn_model *model);
 
 const rn_plan *rn_model_plan(const rn_model *model);
 const char *rn_model_device(const rn_model *model);           /* one line for people */
+
+/* How it runs, for people and for clients that ask. */
+typedef struct rn_model_scheduling {
+    const char *backend; /* its name: static */
+    int32_t device_count, max_batch;
+    bool one_at_a_time;
+    int64_t gather_us;
+} rn_model_scheduling;
+
+rn_model_scheduling rn_model_scheduling_of(const rn_model *model);
 rn_model_metrics *rn_model_metrics_of(const rn_model *model); /* outlives the model; NULL: nobody counts */
 int32_t rn_model_waiting_rows(rn_model *model);
+/* OVERLOADED when a request of that many rows would be refused now because the queue is full. For whoever is about to spend time on reading
+ * one: whether it is let in turns out when it is submitted. Thread-safe. */
+rn_status rn_model_check_room(rn_model *model, int32_t rows, rn_error *err);
 
 /* An encoded picture: borrowed bytes. */
 typedef struct rn_encoded_picture {
@@ -51,7 +64,7 @@ typedef struct rn_encoded_picture {
     size_t byte_count;
 } rn_encoded_picture;
 
-typedef struct rn_decode rn_decode; /* private: the job that decodes one picture */
+typedef struct rn_decode rn_decode; /* private: the job that decodes one picture or fits one row */
 
 /* One call. All its memory is one allocation. */
 typedef struct rn_request rn_request;
@@ -59,9 +72,11 @@ struct rn_request {
     rn_model *model;
     const rn_signature *signature;
     int32_t rows;
-    void *input;                        /* [rows][h][w][c] of the feed tensor: the caller writes it, unless there are pictures */
+    void *input;                        /* [rows][h][w][c] of the input's tensor: the caller writes it, unless there are pictures */
     rn_encoded_picture *pictures;       /* [rows], the caller sets them; NULL unless the signature begins with an image operation */
     void *outputs[RN_PLAN_MAX_OUTPUTS]; /* [rows][h][w][c] of each output's tensor: valid when status is OK */
+    int32_t *classes;                   /* [rows] of whose class the map is, as rn_batch_part has it; NULL unless asked for */
+    float *maps;                        /* [rows][h][w] of the explanation: valid when status is OK */
     uint8_t *scratch;                   /* scratch_bytes for the caller: what decoded base64 or the like */
 
     int32_t priority;             /* the smaller number runs first; 0 where nothing is asked for */
@@ -81,13 +96,20 @@ struct rn_request {
     rn_batch_request batch; /* its timings are valid in `done`; the rest is private */
     atomic_int pictures_left, first_bad_picture;
     int64_t submitted_us;
-    rn_decode *decodes; /* [rows] with pictures */
+    rn_decode *decodes; /* [rows] with pictures or numbers to be fitted */
+    struct rn_picture *decoded; /* [rows] with pictures that the device resizes: owned until `done`, zeroed where the host did it */
+    rn_picture_window *windows; /* [rows] of them */
+    void *feed;                 /* [rows][h][w][c] of the feed tensor: `input` where nothing is between them */
 };
 
 /* Acquires the model. INVALID_ARGUMENT: more rows than may wait, which bounds the memory of a request whatever its text says.
  * OUT_OF_MEMORY names the size. rows may be 0: such a request is answered at once. */
 rn_status rn_request_create(rn_model *model, const rn_signature *signature, int64_t rows, size_t scratch_bytes, rn_request **out,
                             rn_error *err);
+/* The same with explanations, every row's for its top class until the caller writes others to `classes` (checked by the caller).
+ * INVALID_ARGUMENT when the signature has none. */
+rn_status rn_request_create_explained(rn_model *model, const rn_signature *signature, int64_t rows, size_t scratch_bytes, rn_request **out,
+                                      rn_error *err);
 void rn_request_destroy(rn_request *request); /* not while it is under way; NULL allowed */
 
 /* Starts the request; `done` reports everything, refusals too, and may be called before this returns. */

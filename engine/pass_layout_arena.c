@@ -39,6 +39,11 @@ static void find_lifetimes(const rn_plan *plan, const rn_signature *signature, l
             if (op->outputs[i] != RN_NONE && op->outputs[i] != signature->feed) lives[op->outputs[i]] = (lifetime){step, step};
         }
     }
+    if (signature->class_map_op != RN_NONE) { /* it runs last */
+        const rn_op *map = &plan->ops[signature->class_map_op];
+        lives[map->inputs[0]].end = lives[map->inputs[1]].end = signature->op_count;
+        lives[map->outputs[0]] = (lifetime){signature->op_count, signature->op_count};
+    }
     for (int32_t i = 0; i < signature->output_count; i++) lives[signature->outputs[i].tensor].end = signature->op_count;
 }
 

@@ -15,7 +15,11 @@ rn_status rn_pass_fuse_residual(rn_plan *plan, rn_error *err);
 /* scale_shift + ReLU of a conv2d output that has other readers too becomes the convolution's second output. */
 rn_status rn_pass_fuse_preactivation(rn_plan *plan, rn_error *err);
 
-/* All of the above, in order. Loaders of foreign formats call it once; converted files already hold its result. */
+/* Gives every signature that ends in global average pooling and a dense layer its explanation, the class activation map; the others have none.
+ * Not part of rn_plan_optimize: models that serve have it (rn_model_create), files do not. */
+rn_status rn_plan_explain(rn_plan *plan, rn_error *err);
+
+/* The first three, in order. Loaders of foreign formats call it once; converted files already hold its result. */
 rn_status rn_plan_optimize(rn_plan *plan, rn_error *err);
 
 /* Places the tensors of all signatures in one arena: two tensors share bytes only if no signature needs both at once.

@@ -55,6 +55,7 @@ void rn_plan_destroy(rn_plan *plan)
     free(plan->ops);
     free(plan->signatures);
     free(plan->labels);
+    free(plan->goldens);
     free(plan);
 }
 
@@ -114,7 +115,7 @@ rn_status rn_plan_add_signature(rn_plan *plan, const rn_signature *signature, in
     *added = *signature;
     added->ops = NULL;
     added->op_count = 0;
-    added->image_op = added->feed = RN_NONE;
+    added->image_op = added->fit_op = added->feed = added->explanation = added->class_map_op = RN_NONE;
     if (out) *out = plan->signature_count;
     plan->signature_count++;
     return RN_STATUS_OK;
@@ -251,4 +252,19 @@ int32_t rn_image_op_side(const rn_image_op *op, int32_t side, int32_t shorter)
     if (op->longer == RN_LONGER_INTEGER) return (int32_t)((int64_t)side * op->shorter / shorter);
     const float exact = (float)side * ((float)op->shorter / (float)shorter);
     return (int32_t)(op->longer == RN_LONGER_ROUNDED ? rintf(exact) : exact);
+}
+
+/* Part of `size` at `at` in one dimension of `whole`. */
+static bool is_part(int32_t at, int32_t size, int32_t whole)
+{
+    return at >= 0 && size >= 1 && (int64_t)at + size <= whole;
+}
+
+bool rn_fit_op_is_inside(const rn_fit_op *fit, const rn_plan_tensor *x)
+{
+    const bool resized = fit->resize_h != 0 || fit->resize_w != 0;
+    const int32_t from_h = resized ? fit->resize_h : fit->crop_h, from_w = resized ? fit->resize_w : fit->crop_w;
+    return is_part(fit->top, fit->crop_h, fit->channels_first ? x->w : x->h) && is_part(fit->left, fit->crop_w, fit->channels_first ? x->c : x->w) &&
+           is_part(fit->after_top, fit->h, from_h) && is_part(fit->after_left, fit->w, from_w) && from_h <= RN_PLAN_MAX_SIDE &&
+           from_w <= RN_PLAN_MAX_SIDE && fit->grid <= RN_GRID_ALIGNED;
 }

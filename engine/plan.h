@@ -40,12 +40,15 @@ enum { RN_NONE = -1 }; /* no tensor, no weight, no operation */
 /*    kind                  name in model files */
 #define RN_OP_LIST(X)                                                                                                          \
     X(IMAGE,                "image")               /* encoded picture -> u8 [h,w,c]; runs on the host, before batching */      \
+    X(FIT,                  "fit")                 /* numbers of one size -> f32 [h,w,c]; runs on the host, before batching */    \
     X(CONV2D,               "conv2d")                                                                                          \
     X(SCALE_SHIFT,          "scale_shift")         /* y = relu?(x * scale[c] + shift[c]); also casts u8 -> f32 */              \
     X(ADD,                  "add")                 /* y = relu?(a + b) */                                                      \
     X(MAX_POOL,             "max_pool")                                                                                        \
     X(GLOBAL_AVERAGE_POOL,  "global_average_pool") /* [h,w,c] -> [1,1,c] */                                                    \
     X(DENSE,                "dense")               /* [1,1,c] -> [1,1,k] */                                                    \
+    X(CLASS_MAP,            "class_map")           /* [h,w,c] before the average, [1,1,k] behind the dense layer -> [h,w,1]: sum  \
+                                                      over c of x * weights[c][class]; on request (rn_batch_part.classes) */     \
     X(QUANTIZE,             "quantize")            /* f32 [h,w,c] -> quantised u8 [h,w,c or more], the rest zero */            \
     X(SOFTMAX,              "softmax")             /* over c, maximum subtracted in f32 */                                     \
     X(TOP_K,                "top_k")               /* [1,1,c] -> values f32 [1,1,k] descending, indexes i32 [1,1,k];           \
@@ -116,6 +119,20 @@ typedef struct rn_image_op {
 /* What a side becomes where op->shorter rules and the shorter one is `shorter`; far outside of what int32 holds, INT32_MAX. */
 int32_t rn_image_op_side(const rn_image_op *op, int32_t side, int32_t shorter);
 
+/* What a model does to the size and the order of its numeric input before it computes: crop, then bilinear resize, then crop, all optional.
+ * With channels_first the input's rows are [c][h][w], kept in a tensor that names c, h, w as its h, w, c. */
+typedef struct rn_fit_op {
+    bool channels_first;
+    int32_t top, left, crop_h, crop_w; /* rectangle of the input */
+    int32_t resize_h, resize_w;        /* 0: not resized */
+    rn_resize_grid grid;
+    int32_t after_top, after_left;     /* rectangle of what was resized, h x w */
+    int32_t h, w;                      /* of the result */
+} rn_fit_op;
+
+/* Whether what an operation cuts out lies inside what it cuts it from; x: its input. */
+bool rn_fit_op_is_inside(const rn_fit_op *fit, const rn_plan_tensor *x);
+
 typedef struct rn_conv2d_op {
     int32_t r, s;               /* filter height and width */
     int32_t stride_h, stride_w;
@@ -148,6 +165,13 @@ typedef struct rn_dense_op {
     bool relu;
 } rn_dense_op;
 
+typedef struct rn_class_map_op {
+    int32_t weights;            /* those of the dense layer: [c][k], or [1][1][c][k] where it is a convolution */
+    /* Where the map lies on the network's input: what position 0 looks at is centred at `first`, and each next one `step` further on, in pixels of
+     * the input from its upper left corner. */
+    float first_h, first_w, step_h, step_w;
+} rn_class_map_op;
+
 typedef struct rn_top_k_op {
     int32_t k;
 } rn_top_k_op;
@@ -155,15 +179,18 @@ typedef struct rn_top_k_op {
 typedef struct rn_op {
     rn_op_kind kind;
     char name[RN_PLAN_NAME_BYTES]; /* where it came from, for messages and profiles */
-    int32_t inputs[2];   /* tensors. CONV2D: x, residual or RN_NONE (added before ReLU). ADD: a, b. Others: x, RN_NONE */
+    int32_t inputs[2];   /* tensors. CONV2D: x, residual or RN_NONE (added before ReLU). ADD: a, b. CLASS_MAP: x, scores of
+                          * the classes, of which the largest is taken unless a class is asked for. Others: x, RN_NONE */
     int32_t outputs[2];  /* tensors. CONV2D: y or RN_NONE when nobody reads it, pre-activation y2 or RN_NONE. TOP_K: values, indexes */
     union {
         rn_image_op image;
+        rn_fit_op fit;
         rn_conv2d_op conv2d;
         rn_scale_shift_op scale_shift;
         rn_add_op add;
         rn_max_pool_op max_pool;
         rn_dense_op dense;
+        rn_class_map_op class_map;
         rn_top_k_op top_k;
     } u;
 } rn_op;
@@ -185,13 +212,25 @@ typedef struct rn_signature {
     rn_tensor_spec input;
     int32_t output_count;
     rn_tensor_spec outputs[RN_PLAN_MAX_OUTPUTS];
+    int32_t explanation;        /* tensor of a CLASS_MAP, or RN_NONE; set by rn_plan_explain alone, and in no list of outputs */
 
     /* Filled by rn_plan_finish. */
     int32_t image_op;           /* the picture front end when input is STRING, else RN_NONE */
-    int32_t feed;               /* tensor that the backend is given: the image operation's output, or input.tensor */
-    int32_t *ops;               /* operations that the backend runs, in order: all but IMAGE */
+    int32_t fit_op;             /* what is done to a numeric input on the host, or RN_NONE */
+    int32_t feed;               /* tensor that the backend is given: the image or fit operation's output, or input.tensor */
+    int32_t class_map_op;       /* what writes the explanation, or RN_NONE: runs behind `ops` in a batch where somebody asks for it */
+    int32_t *ops;               /* operations that the backend runs, in order: all but IMAGE, FIT and CLASS_MAP */
     int32_t op_count;
 } rn_signature;
+
+/* What one signature gave when it was recorded in float32: see engine/golden.h. */
+typedef struct rn_golden {
+    char source[64];           /* for people: "reference", "warm-up record 2" */
+    int32_t signature, rows;   /* of the plan; at least 1 */
+    double allowed;            /* error that the plan itself makes, as a share of the largest magnitude (int8); 0: none but the device's precision */
+    const void *input;         /* [rows][h][w][c] of the feed tensor */
+    const float *outputs[RN_PLAN_MAX_OUTPUTS]; /* F32 outputs: [rows][h][w][c]. Indexes of a top_k: [rows][classes], what was sorted. NULL: not recorded */
+} rn_golden;
 
 typedef struct rn_plan rn_plan;
 struct rn_plan {
@@ -201,7 +240,8 @@ struct rn_plan {
     rn_op *ops;                 /* in an order in which every input is written before it is read */
     rn_signature *signatures;
     char **labels;              /* NUL-terminated UTF-8; label i belongs to class i */
-    int32_t tensor_count, weights_count, op_count, signature_count, label_count;
+    rn_golden *goldens;
+    int32_t tensor_count, weights_count, op_count, signature_count, label_count, golden_count;
     struct rn_plan_storage *storage; /* memory that the weights point into */
 };
 

@@ -4,7 +4,7 @@
  * Steps: indexes and writers; order of execution (Kahn's algorithm, stable); what each signature needs; removal of everything that none
  * needs; shapes and dtypes of what stays.
  */
-#include "engine/plan.h"
+#include "engine/plan_signature.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -22,6 +22,7 @@ static int op_weights(rn_op *op, int32_t *list[MAX_OP_WEIGHTS])
         return 4;
     case RN_OP_SCALE_SHIFT: list[0] = &op->u.scale_shift.scale, list[1] = &op->u.scale_shift.shift; return 2;
     case RN_OP_DENSE: list[0] = &op->u.dense.weights, list[1] = &op->u.dense.bias; return 2;
+    case RN_OP_CLASS_MAP: list[0] = &op->u.class_map.weights; return 1;
     default: return 0;
     }
 }
@@ -167,6 +168,7 @@ static rn_status mark_needed(const rn_plan *plan, const rn_signature *signature,
         }
         tensor_needed[t] = true;
     }
+    if (signature->explanation != RN_NONE) tensor_needed[signature->explanation] = true;
     for (int32_t o = plan->op_count - 1; o >= 0; o--) {
         const rn_op *op = &plan->ops[o];
         for (int i = 0; i < 2; i++) {
@@ -193,21 +195,26 @@ static rn_status derive_signature(const rn_plan *plan, rn_signature *signature, 
 {
     free(signature->ops);
     signature->op_count = 0;
-    signature->image_op = RN_NONE;
+    signature->image_op = signature->fit_op = signature->class_map_op = RN_NONE;
     signature->feed = signature->input.tensor;
     signature->ops = malloc(((size_t)plan->op_count + 1) * sizeof *signature->ops);
     if (!signature->ops) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "signature %s: no memory for its schedule", signature->name);
     for (int32_t o = 0; o < plan->op_count; o++) {
         if (!op_needed[o]) continue;
         const rn_op *op = &plan->ops[o];
-        if (op->kind != RN_OP_IMAGE) {
+        if (op->kind == RN_OP_CLASS_MAP) {
+            if (op->outputs[0] != signature->explanation) return FAIL_OP(op, "signature %s: a map is no output", signature->name);
+            signature->class_map_op = o;
+            continue;
+        }
+        if (op->kind != RN_OP_IMAGE && op->kind != RN_OP_FIT) {
             signature->ops[signature->op_count++] = o;
             continue;
         }
-        if (signature->image_op != RN_NONE || op->inputs[0] != signature->input.tensor) {
-            return FAIL_OP(op, "signature %s: a signature has at most one picture front end, and it reads the input", signature->name);
+        if (signature->feed != signature->input.tensor || op->inputs[0] != signature->input.tensor) {
+            return FAIL_OP(op, "signature %s: a signature has at most one front end, and it reads the input", signature->name);
         }
-        signature->image_op = o;
+        *(op->kind == RN_OP_IMAGE ? &signature->image_op : &signature->fit_op) = o;
         signature->feed = op->outputs[0];
     }
     const bool pictures = plan->tensors[signature->input.tensor].dtype == RN_DTYPE_STRING;
@@ -254,6 +261,7 @@ static void drop_unused(rn_plan *plan, const bool *op_used, bool *used, int32_t 
     }
     for (int32_t s = 0; s < plan->signature_count; s++) {
         used[plan->signatures[s].input.tensor] = true;
+        if (plan->signatures[s].explanation != RN_NONE) used[plan->signatures[s].explanation] = true;
         for (int32_t i = 0; i < plan->signatures[s].output_count; i++) used[plan->signatures[s].outputs[i].tensor] = true;
     }
     plan->tensor_count = compact(plan->tensors, sizeof *plan->tensors, plan->tensor_count, used, map);
@@ -262,6 +270,7 @@ static void drop_unused(rn_plan *plan, const bool *op_used, bool *used, int32_t 
     }
     for (int32_t s = 0; s < plan->signature_count; s++) {
         renumber(&plan->signatures[s].input.tensor, map);
+        renumber(&plan->signatures[s].explanation, map);
         for (int32_t i = 0; i < plan->signatures[s].output_count; i++) renumber(&plan->signatures[s].outputs[i].tensor, map);
     }
 
@@ -290,11 +299,6 @@ typedef struct checker {
     const rn_op *op;
     rn_error *err;
 } checker;
-
-static int32_t max(int32_t a, int32_t b)
-{
-    return a > b ? a : b;
-}
 
 static rn_status expect_tensor(const checker *check, int32_t tensor, rn_dtype dtype, int32_t h, int32_t w, int32_t c)
 {
@@ -426,6 +430,16 @@ static rn_status check_image(const checker *check)
     return expect_tensor(check, check->op->outputs[0], image->as_float ? RN_DTYPE_F32 : RN_DTYPE_U8, image->h, image->w, image->c);
 }
 
+static rn_status check_fit(const checker *check)
+{
+    const rn_fit_op *fit = &check->op->u.fit;
+    const rn_plan_tensor *x = &check->plan->tensors[check->op->inputs[0]];
+    const char *name = x->name;
+    if (!rn_fit_op_is_inside(fit, x)) return fail_op(check->err, check->op, __LINE__, "a part of %s, or of what it is resized to, lies outside of it", name);
+    if (x->dtype != RN_DTYPE_U8 || x->step != 0) RN_TRY(expect_tensor(check, check->op->inputs[0], RN_DTYPE_F32, x->h, x->w, x->c));
+    return expect_tensor(check, check->op->outputs[0], RN_DTYPE_F32, fit->h, fit->w, fit->channels_first ? x->h : x->c);
+}
+
 static rn_status check_max_pool(const checker *check)
 {
     const rn_max_pool_op *pool = &check->op->u.max_pool;
@@ -457,12 +471,29 @@ static rn_status check_dense(const checker *check)
     return expect_vector(check, dense->bias, w->dims[1], true, false, "bias");
 }
 
+static rn_status check_class_map(const checker *check)
+{
+    const rn_op *op = check->op;
+    const int32_t weights = op->u.class_map.weights;
+    const rn_plan_tensor *x = &check->plan->tensors[op->inputs[0]], *scores = &check->plan->tensors[op->inputs[1]];
+    if (weights == RN_NONE) return fail_op(check->err, op, __LINE__, "has no weights");
+    const rn_plan_weights *w = &check->plan->weights[weights];
+    if (w->dtype != RN_DTYPE_F32 || w->rank < 2 || w->dims[w->rank - 2] != x->c || w->dims[w->rank - 1] != scores->c ||
+        w->element_count != (int64_t)x->c * scores->c) {
+        return fail_op(check->err, op, __LINE__, "expected weights F32 %dx%d, found %s of %s with %lld elements", x->c, scores->c, w->name,
+                       rn_dtype_name(w->dtype), (long long)w->element_count);
+    }
+    RN_TRY(expect_tensor(check, op->inputs[0], RN_DTYPE_F32, x->h, x->w, x->c));
+    RN_TRY(expect_tensor(check, op->inputs[1], RN_DTYPE_F32, 1, 1, scores->c));
+    return expect_tensor(check, op->outputs[0], RN_DTYPE_F32, x->h, x->w, 1);
+}
+
 /* Operations with one output tensor and no second input; the rest look for themselves. */
 static rn_status check_op(const checker *check)
 {
     const rn_op *op = check->op;
-    const rn_plan_tensor *x = &check->plan->tensors[op->inputs[0]];
-    const bool two_inputs = op->kind == RN_OP_ADD, two_outputs = op->kind == RN_OP_TOP_K;
+    const rn_plan_tensor *x = &check->plan->tensors[op->inputs[0]], *y = op->outputs[0] == RN_NONE ? x : &check->plan->tensors[op->outputs[0]];
+    const bool two_inputs = op->kind == RN_OP_ADD || op->kind == RN_OP_CLASS_MAP, two_outputs = op->kind == RN_OP_TOP_K;
     if (op->kind != RN_OP_CONV2D) {
         if (op->outputs[0] == RN_NONE) return fail_op(check->err, op, __LINE__, "has no output");
         if ((op->inputs[1] != RN_NONE) != two_inputs) return fail_op(check->err, op, __LINE__, "expected %d inputs", 1 + two_inputs);
@@ -470,6 +501,7 @@ static rn_status check_op(const checker *check)
     }
     switch (op->kind) {
     case RN_OP_IMAGE: return check_image(check);
+    case RN_OP_FIT: return check_fit(check);
     case RN_OP_CONV2D: return check_conv2d(check);
     case RN_OP_SCALE_SHIFT:
         if (x->dtype != RN_DTYPE_U8 || x->step != 0) RN_TRY(expect_tensor(check, op->inputs[0], RN_DTYPE_F32, x->h, x->w, x->c));
@@ -485,9 +517,10 @@ static rn_status check_op(const checker *check)
         RN_TRY(expect_tensor(check, op->inputs[0], RN_DTYPE_F32, x->h, x->w, x->c));
         return expect_tensor(check, op->outputs[0], RN_DTYPE_F32, 1, 1, x->c);
     case RN_OP_DENSE: return check_dense(check);
+    case RN_OP_CLASS_MAP: return check_class_map(check);
     case RN_OP_QUANTIZE:
         RN_TRY(expect_tensor(check, op->inputs[0], RN_DTYPE_F32, x->h, x->w, x->c));
-        return expect_quantised(check, op->outputs[0], x->h, x->w, max(x->c, check->plan->tensors[op->outputs[0]].c));
+        return expect_quantised(check, op->outputs[0], x->h, x->w, y->c > x->c ? y->c : x->c);
     case RN_OP_SOFTMAX:
         RN_TRY(expect_tensor(check, op->inputs[0], RN_DTYPE_F32, 1, 1, x->c));
         return expect_tensor(check, op->outputs[0], RN_DTYPE_F32, 1, 1, x->c);
@@ -501,62 +534,6 @@ static rn_status check_op(const checker *check)
     case RN_OP_COUNT: break;
     }
     return fail_op(check->err, op, __LINE__, "has no rule");
-}
-
-/* ---- signatures against tensors ---- */
-
-static rn_status check_spec(const rn_plan *plan, const rn_signature *signature, const rn_tensor_spec *spec, rn_error *err)
-{
-    const rn_plan_tensor *tensor = &plan->tensors[spec->tensor];
-    int64_t elements = 1;
-    bool known = spec->rank >= 1 && spec->rank <= RN_PLAN_MAX_RANK && spec->dims[0] == -1;
-    for (int32_t i = 1; known && i < spec->rank; i++) {
-        known = spec->dims[i] >= 1 && spec->dims[i] <= RN_PLAN_MAX_CHANNELS;
-        elements *= known ? spec->dims[i] : 0;
-    }
-    if (!known || elements != rn_plan_tensor_elements(tensor)) {
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "signature %s: %s has rank %d and %lld elements a row, expected [-1, ...] with the %lld of %s",
-                       signature->name, spec->name, spec->rank, (long long)elements, (long long)rn_plan_tensor_elements(tensor), tensor->name);
-    }
-    const rn_dtype expected = spec->labels || spec->dtype == RN_DTYPE_I64 ? RN_DTYPE_I32 : spec->dtype;
-    if (tensor->dtype != expected || tensor->step != 0 || (spec->labels && spec->dtype != RN_DTYPE_STRING)) {
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "signature %s: %s is %s, tensor %s holds %s", signature->name, spec->name,
-                       rn_dtype_tf_name(spec->dtype), tensor->name, rn_dtype_tf_name(tensor->dtype));
-    }
-    return RN_STATUS_OK;
-}
-
-/* A label for every class that the top-k behind a labels output can name. */
-static rn_status check_labels(const rn_plan *plan, const rn_signature *signature, const rn_tensor_spec *spec, rn_error *err)
-{
-    for (int32_t o = 0; o < plan->op_count; o++) {
-        if (plan->ops[o].kind != RN_OP_TOP_K || plan->ops[o].outputs[1] != spec->tensor) continue;
-        const int32_t classes = plan->tensors[plan->ops[o].inputs[0]].c;
-        if (plan->label_count == classes) return RN_STATUS_OK;
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "signature %s: %s names %d classes, the plan has %d labels", signature->name, spec->name,
-                       classes, plan->label_count);
-    }
-    return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "signature %s: %s gives labels for indexes that are no top_k's", signature->name, spec->name);
-}
-
-static rn_status check_signature(const rn_plan *plan, int32_t index, rn_error *err)
-{
-    const rn_signature *signature = &plan->signatures[index];
-    for (int32_t i = 0; i < index; i++) {
-        if (strcmp(plan->signatures[i].name, signature->name) == 0) {
-            return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "signature %s is there twice", signature->name);
-        }
-    }
-    RN_TRY(check_spec(plan, signature, &signature->input, err));
-    for (int32_t i = 0; i < signature->output_count; i++) {
-        const rn_tensor_spec *spec = &signature->outputs[i];
-        RN_TRY(check_spec(plan, signature, spec, err));
-        if (spec->labels) RN_TRY(check_labels(plan, signature, spec, err));
-        if (spec->tensor == signature->feed) {
-            return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "signature %s: output %s is the input", signature->name, spec->name);
-        }
-    }
-    return RN_STATUS_OK;
 }
 
 rn_status rn_plan_finish(rn_plan *plan, rn_error *err)
@@ -587,7 +564,7 @@ rn_status rn_plan_finish(rn_plan *plan, rn_error *err)
         RN_TRY_CLEANUP(status, derive_signature(plan, &plan->signatures[s], op_needed, err));
     }
     for (int32_t o = 0; o < plan->op_count; o++) RN_TRY_CLEANUP(status, check_op(&(checker){plan, &plan->ops[o], err}));
-    for (int32_t s = 0; s < plan->signature_count; s++) RN_TRY_CLEANUP(status, check_signature(plan, s, err));
+    for (int32_t s = 0; s < plan->signature_count; s++) RN_TRY_CLEANUP(status, rn__plan_check_signature(plan, s, err));
 cleanup:
     free(writer), free(order), free(map), free(needed), free(op_needed), free(op_used), free(scratch);
     return status;

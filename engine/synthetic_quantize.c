@@ -20,7 +20,7 @@ static void fill(const rn_plan_tensor *feed, int32_t row, void *to)
 static rn_status calibrate(const rn_plan *plan, const rn_signature *signature, rn_calibration *calibration, void *row, rn_error *err)
 {
     rn_tensor_probe *probe;
-    RN_TRY(rn_tensor_probe_create(plan, signature, 0, &probe, err));
+    RN_TRY(rn_tensor_probe_create(plan, signature, NULL, 0, &probe, err));
     rn_status status = RN_STATUS_OK;
     for (int32_t i = 0; i < ROWS && status == RN_STATUS_OK; i++) {
         fill(&plan->tensors[signature->feed], i, row);

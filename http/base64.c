@@ -24,11 +24,9 @@ bool rn_base64_decode(rn_text text, uint8_t *out, size_t *out_bytes)
     uint8_t *const begin = out;
     uint32_t bits = 0;     /* the characters of an unfinished group */
     int held = 0, pad = 0; /* their number; '=' seen */
-    rn_text_kernels kernels;
-    rn_text_kernels_select(rn_cpu_best_isa(), &kernels);
     while (p < end) {
         if (held == 0 && pad == 0) {
-            const size_t run = kernels.base64_decode((const char *)p, (size_t)(end - p), out);
+            const size_t run = rn_text_kernels_best->base64_decode((const char *)p, (size_t)(end - p), out);
             p += run;
             out += run / 4 * 3;
         }
@@ -57,16 +55,15 @@ bool rn_base64_decode(rn_text text, uint8_t *out, size_t *out_bytes)
 
 size_t rn_base64_encode(rn_text bytes, char *out)
 {
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const uint8_t *p = (const uint8_t *)bytes.at;
-    char *const begin = out;
-    for (size_t i = 0; i < bytes.bytes; i += 3, out += 4) {
-        const size_t left = bytes.bytes - i;
-        const uint32_t group = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) | (left > 2 ? p[i + 2] : 0);
-        out[0] = alphabet[group >> 18];
-        out[1] = alphabet[group >> 12 & 63];
-        out[2] = left > 1 ? alphabet[group >> 6 & 63] : '=';
-        out[3] = left > 2 ? alphabet[group & 63] : '=';
+    const size_t whole = rn_text_kernels_best->base64_encode(p, bytes.bytes, out), left = bytes.bytes - whole;
+    size_t used = whole / 3 * 4;
+    if (left > 0) {
+        const uint8_t last[3] = {p[whole], left > 1 ? p[whole + 1] : 0, 0};
+        rn_text_kernels_best->base64_encode(last, sizeof last, out + used);
+        if (left == 1) out[used + 2] = '=';
+        out[used + 3] = '=';
+        used += 4;
     }
-    return (size_t)(out - begin);
+    return used;
 }

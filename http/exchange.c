@@ -133,7 +133,7 @@ static call *create_call(rn__loop *loop, h2o_req_t *req)
     call **slot = h2o_mem_alloc_shared(&req->pool, sizeof *slot, on_request_gone);
     *slot = c;
 
-    x->route = rn_route_find(x->method, x->path, loop->server->serves, decoded, &x->target);
+    x->route = rn_route_find(x->method, x->path, loop->server->serves, x->service->metrics_path, decoded, &x->target);
     c->on_loop = x->route->runs_on == RN_RUNS_ON_LOOP || x->target.version_overflow;
     return c;
 }
@@ -158,6 +158,7 @@ int rn__on_request(h2o_handler_t *handler, h2o_req_t *req)
 {
     (void)handler;
     rn__loop *loop = rn__loop_of(req);
+    loop->request_count++;
     call *c = create_call(loop, req);
     if (!c) {
         h2o_send_error_503(req, "Service Unavailable", "out of memory", 0);

@@ -21,15 +21,25 @@ typedef struct rn_service {
     rn_access_log *access_log; /* NULL: none */
     int64_t timeout_us;       /* of a predict call; 0: none */
     size_t max_request_bytes; /* of a body, also once inflated */
+    const char *metrics_path; /* of TensorFlow Serving's page of metrics; NULL: there is none */
+    const char *mlflow_run_id; /* shown in metrics; empty: not known */
+    bool device_required;      /* --device names one */
+    bool checks_method_names; /* of signatures, in classify and regress */
     bool cors;                /* answer pages of other origins */
+    bool page;                /* answer / with the page for people */
     bool tensor_content;      /* gRPC answers hold raw bytes instead of lists of values */
 } rn_service;
+
+/* What is said of signatures whose method is another, which all of a picture classifier's are: kind, expected, found. */
+#define RN__TFS_METHOD_NAME_ERROR "Expected %s signature method_name to be %s. Was: %s"
+#define RN__TFS_CLASSIFY_METHOD "tensorflow/serving/classify"
+#define RN__TFS_REGRESS_METHOD "tensorflow/serving/regress"
 
 typedef struct rn_header {
     rn_text name, value; /* the name in lower case */
 } rn_header;
 
-enum { RN_ANSWER_HEADERS = 4, RN_ANSWER_HEADER_BYTES = 128 };
+enum { RN_ANSWER_HEADERS = 4, RN_ANSWER_HEADER_BYTES = 192 };
 
 typedef struct rn_exchange rn_exchange;
 struct rn_exchange {

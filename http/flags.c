@@ -86,6 +86,20 @@ static rn_status set_from_environment(const flag *f, rn_flags *out, rn_error *er
     return status;
 }
 
+/* The image of TensorFlow Serving starts with a script of this name, which makes flags out of two variables. Here it is a link to the
+ * program. */
+static rn_status set_from_entrypoint(const char *program, rn_flags *out, rn_error *err)
+{
+    static char path[4096];
+    const char *slash = strrchr(program, '/'), *name = getenv("MODEL_NAME"), *base = getenv("MODEL_BASE_PATH");
+    if (strcmp(slash ? slash + 1 : program, "tf_serving_entrypoint.sh") != 0) return RN_STATUS_OK;
+    out->model_name = name ? name : "model";
+    const int length = snprintf(path, sizeof path, "%s/%s", base ? base : "/models", out->model_name);
+    if (length >= (int)sizeof path) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "MODEL_BASE_PATH/MODEL_NAME is %d bytes long", length);
+    out->model_base_path = path;
+    return RN_STATUS_OK;
+}
+
 static int wants_value(flag_kind kind)
 {
     return kind == BOOL || kind == IGNORED ? optional_argument : required_argument;
@@ -101,8 +115,9 @@ rn_status rn_flags_parse(int argc, char **argv, rn_flags *out, rn_error *err)
     for (int i = 0; i < FLAG_COUNT; i++) {
         options[i] = (struct option){.name = table[i].name, .has_arg = wants_value(table[i].kind), .val = FIRST_VALUE + i};
         if (table[i].kind != IGNORED) RN_TRY(set(&table[i], table[i].default_text, out, err));
-        RN_TRY(set_from_environment(&table[i], out, err));
     }
+    RN_TRY(set_from_entrypoint(argv[0], out, err));
+    for (int i = 0; i < FLAG_COUNT; i++) RN_TRY(set_from_environment(&table[i], out, err));
     opterr = 0;
     for (;;) {
         const int current = optind;
@@ -121,9 +136,8 @@ rn_status rn_flags_parse(int argc, char **argv, rn_flags *out, rn_error *err)
 
 void rn_flags_print_help(FILE *stream)
 {
-    fprintf(
-        stream,
-        "resnetd --model_base_path=DIRECTORY [flags]\n\nEach flag is also read from the environment: RESNETD_MODEL_NAME and so on. An empty variable is as good as none.\n\n");
+    fprintf(stream, "resnetd --model_base_path=DIRECTORY [flags]\n\nEach flag is also read from the environment: RESNETD_MODEL_NAME and so "
+                    "on. An empty variable is as good as none.\n\n");
     for (int i = 0; i < FLAG_COUNT; i++) {
         if (table[i].kind == IGNORED) continue;
         char left[64];

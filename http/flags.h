@@ -20,9 +20,13 @@ typedef struct rn_flags {
 #undef RN_FLAG_IGNORED
 } rn_flags;
 
-/* Defaults, then the environment, then the command line. INVALID_ARGUMENT names the flag: unknown, a bad value, or a value that holds a
+/* Defaults, then MODEL_NAME and MODEL_BASE_PATH when the program is called tf_serving_entrypoint.sh, then the environment, then the command
+ * line. INVALID_ARGUMENT names the flag: unknown, a bad value, or a value that holds a
  * Kubernetes reference such as $(NAME) that nobody replaced. May be called once a process: getopt is not reentrant. */
 rn_status rn_flags_parse(int argc, char **argv, rn_flags *out, rn_error *err);
+
+/* INVALID_ARGUMENT: a value that there is not, or flags that do not go together. */
+rn_status rn_flags_check(const rn_flags *flags, rn_error *err);
 
 void rn_flags_print_help(FILE *stream);
 

@@ -1,7 +1,10 @@
 /* The life of one call: made on the loop on which it arrived, read there, handed to a worker, answered from any thread, freed on the loop.
  *
  * Three things are asked of libgrpc for a call: its message, word of its end, and the sending of an answer. Each is reported once on the
- * loop's thread, in any order, and the last report frees the call. */
+ * loop's thread, in any order, and the last report frees the call.
+ *
+ * A stream asks for the next message when the answer to the one before has been sent, and ends when the client has no more. All of that
+ * happens on its loop. It may stay open for days while nobody asks: it is not counted as a call under way, and does not hold up the end. */
 #include "http/grpc_call.h"
 
 #include <assert.h>
@@ -11,6 +14,7 @@
 #include "engine/clock.h"
 #include "http/grpc_message.h"
 #include "http/proto/health.pb-c.h"
+#include "http/proto/reflection.pb-c.h"
 #include "http/proto/tfs.pb-c.h"
 #include "http/proto/v2.pb-c.h"
 #include "http/status_map.h"
@@ -21,17 +25,23 @@ struct rn__grpc_method {
     void (*handler)(rn__grpc_call *call);
     rn_method counted_as;
     rn_runs_on runs_on;
+    bool is_stream;
 };
 
 #define RN_GRPC(path, request, handler, counted_as, runs_on) void handler(rn__grpc_call *call);
+#define RN_GRPC_STREAM(path, request, handler, counted_as) void handler(rn__grpc_call *call);
 #include "http/grpc_list.def"
 #undef RN_GRPC
+#undef RN_GRPC_STREAM
 
 static const rn__grpc_method methods[] = {
 #define RN_GRPC(path, request, handler, counted_as, where) \
-    {path, &request##__descriptor, handler, RN_METHOD_##counted_as, RN_RUNS_ON_##where},
+    {path, &request##__descriptor, handler, RN_METHOD_##counted_as, RN_RUNS_ON_##where, false},
+#define RN_GRPC_STREAM(path, request, handler, counted_as) \
+    {path, &request##__descriptor, handler, RN_METHOD_##counted_as, RN_RUNS_ON_LOOP, true},
 #include "http/grpc_list.def"
 #undef RN_GRPC
+#undef RN_GRPC_STREAM
 };
 
 enum {
@@ -50,21 +60,41 @@ static void start(rn__grpc_call *call, const grpc_op *ops, size_t count, rn__grp
 
 /* ---- the end ---- */
 
+static void count_under_way(const rn__grpc_call *call, int32_t change)
+{
+    if (call->method && call->method->is_stream) return;
+    atomic_fetch_add(&call->calls->count, change);
+    rn_gauge_add(&call->service->metrics->in_flight[RN_PROTOCOL_GRPC], change);
+}
+
 static void one_event_less(rn__grpc_call *call)
 {
     if (--call->events_left > 0) return;
     grpc_byte_buffer_destroy(call->message);
     grpc_byte_buffer_destroy(call->answer);
     grpc_call_unref(call->call);
-    atomic_fetch_sub(&call->calls->count, 1);
-    rn_gauge_add(&call->service->metrics->in_flight[RN_PROTOCOL_GRPC], -1);
+    count_under_way(call, -1);
     free(call);
+}
+
+static void receive_message(rn__grpc_call *call)
+{
+    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
+    op.data.recv_message.recv_message = &call->message;
+    start(call, &op, 1, &call->received);
+    call->events_left++;
 }
 
 static void on_answered(rn__grpc_event *event, bool ok)
 {
     (void)ok;
-    one_event_less(CALL_OF(event, answered));
+    rn__grpc_call *call = CALL_OF(event, answered);
+    if (!call->has_ended) {
+        grpc_byte_buffer_destroy(call->answer);
+        call->answer = NULL;
+        receive_message(call);
+    }
+    one_event_less(call);
 }
 
 static void on_closed(rn__grpc_event *event, bool ok)
@@ -105,20 +135,39 @@ static void send_answer(rn__grpc_call *call, int32_t code, rn_text text)
 {
     count(call, code);
     drop_request(call);
+    call->has_ended = true;
     grpc_slice details = grpc_slice_from_copied_buffer(text.at, text.bytes);
-    grpc_op ops[3] = {{.op = GRPC_OP_SEND_INITIAL_METADATA}, {.op = GRPC_OP_SEND_STATUS_FROM_SERVER}, {.op = GRPC_OP_SEND_MESSAGE}};
-    ops[1].data.send_status_from_server.status = (grpc_status_code)code;
-    ops[1].data.send_status_from_server.status_details = &details;
-    ops[2].data.send_message.send_message = call->answer;
-    start(call, ops, call->answer ? 3 : 2, &call->answered);
+    grpc_op ops[3] = {{.op = GRPC_OP_SEND_STATUS_FROM_SERVER}};
+    size_t op_count = 1;
+    ops[0].data.send_status_from_server.status = (grpc_status_code)code;
+    ops[0].data.send_status_from_server.status_details = &details;
+    if (!call->has_begun) ops[op_count++].op = GRPC_OP_SEND_INITIAL_METADATA;
+    if (call->answer) {
+        ops[op_count].op = GRPC_OP_SEND_MESSAGE;
+        ops[op_count++].data.send_message.send_message = call->answer;
+    }
+    start(call, ops, op_count, &call->answered);
     grpc_slice_unref(details);
+}
+
+/* One answer of a stream. */
+static void send_part(rn__grpc_call *call)
+{
+    drop_request(call);
+    grpc_op ops[2] = {{.op = GRPC_OP_SEND_MESSAGE}, {.op = GRPC_OP_SEND_INITIAL_METADATA}};
+    ops[0].data.send_message.send_message = call->answer;
+    start(call, ops, call->has_begun ? 1 : 2, &call->answered);
+    call->has_begun = true;
 }
 
 void rn__grpc_answer(rn__grpc_call *call, const ProtobufCMessage *message)
 {
     call->answer = rn__grpc_pack(message);
     if (call->write_begin_us) call->timings.write = rn_clock_us() - call->write_begin_us;
-    send_answer(call, rn_status_grpc_code(RN_STATUS_OK), rn_text_of(""));
+    if (call->method->is_stream)
+        send_part(call);
+    else
+        send_answer(call, rn_status_grpc_code(RN_STATUS_OK), rn_text_of(""));
 }
 
 void rn__grpc_fail(rn__grpc_call *call, const rn_error *err)
@@ -169,9 +218,12 @@ static void on_received(rn__grpc_event *event, bool ok)
     (void)ok;
     rn__grpc_call *call = CALL_OF(event, received);
     call->begin_us = rn_clock_us();
+    call->events_left++; /* the answer */
     if (call->message) {
         call->request_bytes = grpc_byte_buffer_length(call->message);
         hand_over(call);
+    } else if (call->method->is_stream) {
+        send_answer(call, rn_status_grpc_code(RN_STATUS_OK), rn_text_of(""));
     } else {
         rn_error err;
         RN_FAIL(&err, RN_STATUS_UNSUPPORTED, "%s takes one message, none came.", call->method->path);
@@ -195,18 +247,12 @@ static int64_t deadline_us(gpr_timespec deadline)
     return rn_clock_us() + left.tv_sec * 1000000 + left.tv_nsec / 1000;
 }
 
-static void receive_message(rn__grpc_call *call)
-{
-    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
-    op.data.recv_message.recv_message = &call->message;
-    start(call, &op, 1, &call->received);
-}
-
 static void await_close(rn__grpc_call *call)
 {
     grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
     op.data.recv_close_on_server.cancelled = &call->client_gone;
     start(call, &op, 1, &call->closed);
+    call->events_left++;
 }
 
 /* Copies the first value of that name; longer ones than `capacity` are none that matter. */
@@ -235,25 +281,24 @@ void rn__grpc_begin(rn__grpc_calls *calls, grpc_call *accepted, const grpc_call_
         return;
     }
     const rn_text path = {(const char *)GRPC_SLICE_START_PTR(details->method), GRPC_SLICE_LENGTH(details->method)};
-    atomic_fetch_add(&calls->count, 1);
-    rn_gauge_add(&calls->service->metrics->in_flight[RN_PROTOCOL_GRPC], 1);
     call->calls = calls;
     call->service = calls->service;
     call->begin_us = rn_clock_us();
     call->timings = RN_TIMINGS_NONE;
     call->call = accepted;
     call->method = find_method(path);
+    count_under_way(call, 1);
     read_headers(call, headers);
     call->deadline_us = deadline_us(details->deadline);
     call->received.happened = on_received;
     call->answered.happened = on_answered;
     call->closed.happened = on_closed;
-    call->events_left = call->method ? 3 : 2; /* no message is asked for when nobody would read it */
     await_close(call);
     if (call->method) {
         receive_message(call);
-    } else {
+    } else { /* no message is asked for, as nobody would read it */
         rn_error err;
+        call->events_left++;
         RN_FAIL(&err, RN_STATUS_UNSUPPORTED, "Method not found: %.*s", RN_TEXT_ARG(path));
         rn__grpc_fail(call, &err);
     }

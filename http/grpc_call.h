@@ -1,7 +1,8 @@
 /* One gRPC call and its answer, as handlers see them.
  *
  * A handler is called once for each call, on a loop (it must not block then) or on a worker, as grpc_list.def says. Somebody, on any
- * thread, then calls one of the two functions that answer, exactly once; the call and its request are gone afterwards.
+ * thread, then calls one of the two functions that answer, exactly once; the call and its request are gone afterwards. The handler of a
+ * stream is called once for each message, on the loop, and has answered when it returns; a failure ends the stream.
  */
 #ifndef RN_HTTP_GRPC_CALL_H
 #define RN_HTTP_GRPC_CALL_H
@@ -34,12 +35,13 @@ struct rn__grpc_call {
     grpc_byte_buffer *message, *answer;
     ProtobufCMessage *decoded; /* what `request` points to */
     rn_job job;                /* the call of the handler on a worker */
-    size_t request_bytes; /* of the message as sent */
+    size_t request_bytes;      /* of the message as sent */
     char traceparent[RN_TRACEPARENT_BYTES], request_id[RN_REQUEST_ID_BYTES];
     rn_trace trace; /* borrows from both */
     rn__grpc_event received, answered, closed;
-    int32_t events_left; /* of those three; only the loop's thread counts */
+    int32_t events_left; /* that are still to come; only the loop's thread counts */
     int client_gone;
+    bool has_begun, has_ended; /* headers, the status have been sent */
 };
 
 /* OK with `message`, which is encoded before this returns. */

@@ -10,17 +10,23 @@ static rn_status refuse(const char *kind, rn_text signature, rn_error *err)
                    RN_TEXT_ARG(signature));
 }
 
-static rn_status check_examples(rn__grpc_call *call, const char *kind, rn_error *err)
+static rn_status check_examples(rn__grpc_call *call, const char *kind, const char *method, rn_error *err)
 {
     const Tfs__ModelSpec *spec = ((const Tfs__ExamplesRequest *)call->request)->model_spec;
     rn_model *model;
     int64_t version;
     RN_TRY(rn__grpc_acquire(call, spec, &model, &version, err));
     const rn_text name = rn__grpc_signature_name(spec);
-    const bool known = rn__grpc_signature(model, name) != NULL;
+    const rn_signature *signature = rn__grpc_signature(model, name);
+    rn_status status;
+    if (!signature)
+        status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "No signature was found with the name: %.*s", RN_TEXT_ARG(name));
+    else if (call->service->checks_method_names)
+        status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, RN__TFS_METHOD_NAME_ERROR, kind, method, signature->method_name);
+    else
+        status = refuse(kind, name, err);
     rn_model_release(model);
-    if (!known) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "No signature was found with the name: %.*s", RN_TEXT_ARG(name));
-    return refuse(kind, name, err);
+    return status;
 }
 
 /* The first task decides: there is none that could succeed. */
@@ -37,22 +43,22 @@ static rn_status check_tasks(rn__grpc_call *call, rn_error *err)
     const bool known = rn__grpc_signature(model, name) != NULL;
     rn_model_release(model);
     if (!known) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Requested signature not found in model graph: %.*s", RN_TEXT_ARG(name));
-    if (rn_text_equals(method, "tensorflow/serving/classify")) return refuse("classification", name, err);
-    if (rn_text_equals(method, "tensorflow/serving/regress")) return refuse("regression", name, err);
+    if (rn_text_equals(method, RN__TFS_CLASSIFY_METHOD)) return refuse("classification", name, err);
+    if (rn_text_equals(method, RN__TFS_REGRESS_METHOD)) return refuse("regression", name, err);
     return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "Unsupported signature method_name: %.*s", RN_TEXT_ARG(method));
 }
 
 void rn__grpc_classify(rn__grpc_call *call)
 {
     rn_error err = {.status = RN_STATUS_INTERNAL};
-    check_examples(call, "classification", &err);
+    check_examples(call, "classification", RN__TFS_CLASSIFY_METHOD, &err);
     rn__grpc_fail(call, &err);
 }
 
 void rn__grpc_regress(rn__grpc_call *call)
 {
     rn_error err = {.status = RN_STATUS_INTERNAL};
-    check_examples(call, "regression", &err);
+    check_examples(call, "regression", RN__TFS_REGRESS_METHOD, &err);
     rn__grpc_fail(call, &err);
 }
 

@@ -19,6 +19,12 @@ static inline ProtobufCBinaryData rn__grpc_bytes(rn_text text)
     return (ProtobufCBinaryData){text.bytes, (uint8_t *)text.at};
 }
 
+/* For messages that are encoded only: protobuf-c's structs have no const. */
+static inline char *rn__grpc_unconst(const char *text)
+{
+    return (char *)text;
+}
+
 /* Decodes `bytes`, which may be compressed, as a message of `type`, which must not be able to contain itself. The caller frees *out.
  * INTERNAL, as gRPC wants it, when the bytes are no such message; OUT_OF_MEMORY when it would take far more memory than its bytes;
  * INVALID_ARGUMENT when it cannot be inflated to at most max_bytes. */

@@ -6,12 +6,6 @@
 
 #include "kernels/base/version.h"
 
-/* Messages that are encoded only: protobuf-c's structs have no const. */
-static char *unconst(const char *text)
-{
-    return (char *)text;
-}
-
 rn_status rn__grpc_v2_version(ProtobufCBinaryData field, int64_t *out, rn_error *err)
 {
     const rn_text text = rn__grpc_text(field);
@@ -58,8 +52,8 @@ void rn__grpc_v2_server_ready(rn__grpc_call *call)
 void rn__grpc_v2_server_metadata(rn__grpc_call *call)
 {
     V2__ServerMetadataResponse response = V2__SERVER_METADATA_RESPONSE__INIT;
-    response.name = unconst("resnetd");
-    response.version = unconst(rn_version);
+    response.name = rn__grpc_unconst("resnetd");
+    response.version = rn__grpc_unconst(rn_version);
     response.n_extensions = (size_t)rn__v2_extension_count;
     response.extensions = (char **)rn__v2_extensions;
     rn__grpc_answer(call, &response.base);
@@ -87,8 +81,8 @@ void rn__grpc_v2_model_ready(rn__grpc_call *call)
 static void init_tensor(V2__TensorMetadata *out, const rn_tensor_spec *spec)
 {
     v2__tensor_metadata__init(out);
-    out->name = unconst(spec->name);
-    out->datatype = unconst(rn__v2_datatype(spec));
+    out->name = rn__grpc_unconst(spec->name);
+    out->datatype = rn__grpc_unconst(rn__v2_datatype(spec));
     out->n_shape = (size_t)spec->rank;
     out->shape = (int64_t *)spec->dims;
 }
@@ -103,9 +97,9 @@ static void send_metadata(rn__grpc_call *call, const rn_signature *signature, co
         init_tensor(&outputs[i], &signature->outputs[i]);
         output_list[i] = &outputs[i];
     }
-    for (int32_t i = 0; i < versions->count; i++) version_list[i] = unconst(versions->text[i]);
+    for (int32_t i = 0; i < versions->count; i++) version_list[i] = rn__grpc_unconst(versions->text[i]);
     response.name = ((const V2__ModelRequest *)call->request)->name;
-    response.platform = unconst(RN__V2_PLATFORM);
+    response.platform = rn__grpc_unconst(RN__V2_PLATFORM);
     response.n_versions = (size_t)versions->count;
     response.versions = version_list;
     response.n_inputs = 1;

@@ -1,17 +1,21 @@
 /* Floats as TensorFlow Serving prints them: not the shortest text that reads back, but the shorter of two printf forms.
  *
- * printf is exact and slow. Here the digits come from one multiplication by a power of ten in double precision, which is right unless the
- * rest lies within that multiplication's error of one half; those numbers, and what has an unusual exponent, are left to printf. */
+ * printf is exact and slow. Here nine digits come from one multiplication by a power of ten in double precision, whose error is less than a
+ * millionth of the last digit; six digits, and whether they read back as the same float, follow from the nine. Only where that error could
+ * decide, one number in some ten thousand, printf is asked. */
 #include "http/json_writer.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SHORT_DIGITS = 6, FULL_DIGITS = 9 };
+enum { SHORT_DIGITS = 6, FULL_DIGITS = 9, MAX_POWER = 53 };
 
-static const double powers_of_ten[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                       1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+/* Up to 10^22 they are exact, the others are the nearest doubles. */
+static const double powers_of_ten[MAX_POWER + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11, 1e12, 1e13,
+                                                    1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22, 1e23, 1e24, 1e25, 1e26, 1e27,
+                                                    1e28, 1e29, 1e30, 1e31, 1e32, 1e33, 1e34, 1e35, 1e36, 1e37, 1e38, 1e39, 1e40, 1e41,
+                                                    1e42, 1e43, 1e44, 1e45, 1e46, 1e47, 1e48, 1e49, 1e50, 1e51, 1e52, 1e53};
 
 static size_t print_slowly(float value, char *out)
 {
@@ -21,102 +25,115 @@ static size_t print_slowly(float value, char *out)
     return (size_t)bytes;
 }
 
-/* Decimal exponent of a number between 1e-13 and 1e9. */
-static int32_t decimal_exponent(double value)
+static double scale(double value, int32_t power)
 {
-    int32_t exponent = 0;
-    if (value >= 1) {
-        while (value >= powers_of_ten[exponent + 1]) exponent++;
-    } else {
-        do exponent--;
-        while (value * powers_of_ten[-exponent] < 1);
-    }
-    return exponent;
+    return power < 0 ? value / powers_of_ten[-power] : value * powers_of_ten[power];
 }
 
-/* The number's first `digits` decimal digits as an integer, correctly rounded; -1 when that is not certain. `exponent` is its decimal
- * exponent, and becomes one more when rounding carries into a new digit. */
-static int64_t round_digits(double value, int32_t digits, int32_t *exponent)
+/* ---- which digits ---- */
+
+/* value = 0.d1 d2 ... d9 * 10^(exponent + 1), of which the first `precision` are wanted. */
+typedef struct {
+    uint32_t digits; /* nine: 100000000 to 999999999 */
+    int32_t exponent, precision;
+} decimal;
+
+/* False when double precision cannot tell. value: positive. */
+static bool choose_digits(float value, decimal *out)
 {
-    const int32_t shift = digits - 1 - *exponent;
-    if (shift < 0 || shift > 22) return -1;
-    const double scaled = value * powers_of_ten[shift], whole = floor(scaled), rest = scaled - whole;
-    /* The product's rounding may end at one half, and a number that is there exactly goes to the even digit. */
-    if (fabs(rest - 0.5) < 1e-6) return -1;
-    int64_t rounded = (int64_t)whole + (rest > 0.5);
-    if (rounded == (int64_t)powers_of_ten[digits]) {
-        rounded /= 10;
-        ++*exponent;
+    static const double unsure = 1e-4; /* more than a hundred times the error of the numbers below */
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    const int32_t biased = bits >> 23 ? (int32_t)(bits >> 23) : 1;
+
+    uint64_t wide;
+    const double exact = (double)value;
+    memcpy(&wide, &exact, sizeof wide);
+    int32_t exponent = (int32_t)(((int64_t)(wide >> 52) - 1023) * 78913 >> 18); /* log10 of the power of two, rounded down */
+    double scaled = scale(exact, FULL_DIGITS - 1 - exponent);
+    if (scaled >= 1e9) scaled = scale(exact, FULL_DIGITS - 1 - ++exponent);
+
+    const uint32_t whole = (uint32_t)scaled;
+    const double rest = scaled - whole, last_three = whole % 1000 + rest;
+    if (fabs(last_three - 500) < unsure) return false;
+    const uint32_t six = (whole / 1000 + (last_three > 500)) * 1000;
+
+    /* The text reads back as this float when it lies within half the distance to the next one; below a power of two that one is nearer. */
+    const uint64_t half_bits = (uint64_t)(biased - 151 + 1023) << 52;
+    double half;
+    memcpy(&half, &half_bits, sizeof half);
+    const double away = six - scaled;
+    if (!(bits & 0x7fffff) && biased > 1 && away < 0) half /= 2;
+    const double allowed = scale(half, FULL_DIGITS - 1 - exponent);
+    if (fabs(fabs(away) - allowed) < unsure) return false;
+
+    const bool is_short = fabs(away) < allowed;
+    if (!is_short && fabs(rest - 0.5) < unsure) return false; /* exactly one half goes to the even digit */
+    *out = (decimal){is_short ? six : whole + (rest > 0.5), exponent, is_short ? SHORT_DIGITS : FULL_DIGITS};
+    if (out->digits == 1000000000) {
+        out->digits = 100000000;
+        out->exponent++;
     }
-    return rounded;
+    return true;
 }
 
-static void put_digits(char *out, int64_t number, int32_t count)
+/* ---- how they are laid out ---- */
+
+/* Eight digits as text, the first in the lowest byte: halves, quarters and digits by multiplications that divide. */
+static uint64_t eight_digits(uint32_t number)
 {
-    for (int32_t i = count - 1; i >= 0; i--, number /= 10) out[i] = (char)('0' + number % 10);
+    const uint64_t fours = number / 10000 | (uint64_t)(number % 10000) << 32;
+    const uint64_t hundreds = (fours * 10486 >> 20) & 0x0000007f0000007fu, twos = hundreds | (fours - 100 * hundreds) << 16;
+    const uint64_t tens = (twos * 103 >> 10) & 0x000f000f000f000fu;
+    return tens | (twos - 10 * tens) << 8;
 }
 
-/* "%g" of digits * 10^(exponent - count + 1), with ".0" where there is neither point nor exponent. */
-static size_t lay_out(int64_t digits, int32_t count, int32_t exponent, int32_t precision, char *out)
+/* The digits as text without zeros at the end; returns their number. Sixteen bytes are written. */
+static int32_t put_digits(uint32_t digits, char *out)
 {
-    while (digits % 10 == 0) { /* %g drops trailing zeros */
-        digits /= 10;
-        count--;
+    const uint64_t tail = eight_digits(digits % 100000000), text = tail | 0x3030303030303030u;
+    memset(out, '0', 16);
+    out[0] = (char)('0' + digits / 100000000);
+    for (int i = 0; i < 8; i++) out[1 + i] = (char)(text >> (8 * i)); /* whatever the order of bytes: one store where it is little */
+    return tail ? FULL_DIGITS - __builtin_clzll(tail) / 8 : 1;
+}
+
+/* "%g" with ".0" where there is neither point nor exponent. */
+static size_t lay_out(const decimal *d, char *out)
+{
+    enum { COPIED = 16 }; /* more than there are: copies of a fixed size cost less */
+    char text[COPIED];
+    const int32_t count = put_digits(d->digits, text), exponent = d->exponent;
+    if (exponent >= 0 && exponent < d->precision) { /* 12.3, 1200.0 */
+        const int32_t integers = exponent + 1;
+        memcpy(out, text, COPIED);
+        out[integers] = '.';
+        memcpy(out + integers + 1, text + integers, FULL_DIGITS + 1 - integers);
+        return (size_t)((count > integers ? count : integers + 1) + 1);
     }
-    char text[FULL_DIGITS] = "", *p = out;
-    put_digits(text, digits, count);
-    if (exponent < -4 || exponent >= precision) {
-        *p++ = text[0];
-        if (count > 1) *p++ = '.';
-        memcpy(p, text + 1, (size_t)count - 1);
-        p += count - 1;
-        *p++ = 'e';
-        *p++ = exponent < 0 ? '-' : '+';
-        put_digits(p, exponent < 0 ? -exponent : exponent, 2);
-        return (size_t)(p + 2 - out);
+    if (exponent >= -4 && exponent < 0) { /* 0.00012 */
+        memcpy(out, "0.00", 4);
+        out[4] = '0';
+        memcpy(out + 1 - exponent, text, COPIED);
+        return (size_t)(1 - exponent + count);
     }
-    if (exponent < 0) { /* 0.00012 */
-        *p++ = '0';
-        *p++ = '.';
-        for (int32_t i = exponent; i < -1; i++) *p++ = '0';
-        memcpy(p, text, (size_t)count);
-        return (size_t)(p + count - out);
-    }
-    for (int32_t i = 0; i <= exponent || i < count; i++) { /* 12.3, 1200.0 */
-        if (i == exponent + 1) *p++ = '.';
-        *p++ = i < count ? text[i] : '0';
-    }
-    if (count <= exponent + 1) {
-        *p++ = '.';
-        *p++ = '0';
-    }
+    char *p = out;
+    const int32_t magnitude = abs(exponent);
+    *p++ = text[0];
+    if (count > 1) *p++ = '.';
+    memcpy(p, text + 1, FULL_DIGITS - 1);
+    p += count - 1;
+    *p++ = 'e';
+    *p++ = exponent < 0 ? '-' : '+';
+    *p++ = (char)('0' + magnitude / 10);
+    *p++ = (char)('0' + magnitude % 10);
     return (size_t)(p - out);
-}
-
-/* Whether six digits read back as the same float: 1, 0, or -1 when double precision cannot tell. */
-static int reads_back(int64_t digits, int32_t exponent, float value)
-{
-    const int32_t shift = SHORT_DIGITS - 1 - exponent;
-    if (shift < 0 || shift > 22) return -1;
-    const double read = (double)digits / powers_of_ten[shift]; /* the nearest double */
-    const double above = (double)nextafterf(value, INFINITY), below = (double)nextafterf(value, -INFINITY);
-    const double upper = ((double)value + above) / 2, lower = ((double)value + below) / 2;
-    if (read == upper || read == lower) return -1;
-    return lower < read && read < upper;
 }
 
 static size_t print_positive(float value, char *out)
 {
-    if (value < 1e-13f || value >= 1e9f) return 0;
-    const int32_t exponent = decimal_exponent((double)value);
-    int32_t short_exponent = exponent, full_exponent = exponent;
-    const int64_t six = round_digits((double)value, SHORT_DIGITS, &short_exponent);
-    if (six < 0) return 0;
-    const int exact = reads_back(six, short_exponent, value);
-    if (exact < 0) return 0;
-    if (exact) return lay_out(six, SHORT_DIGITS, short_exponent, SHORT_DIGITS, out);
-    const int64_t nine = round_digits((double)value, FULL_DIGITS, &full_exponent);
-    return nine < 0 ? 0 : lay_out(nine, FULL_DIGITS, full_exponent, FULL_DIGITS, out);
+    decimal d;
+    return choose_digits(value, &d) ? lay_out(&d, out) : 0;
 }
 
 size_t rn_json_print_float(float value, char *out)

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/text/text_kernels.h"
+
 enum { MAX_DIGITS = 18, MAX_EXACT_POWER = 22 };
 
 static const double powers_of_ten[MAX_EXACT_POWER + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
@@ -142,18 +144,51 @@ static inline const char *skip_blanks(const char *p)
     return p;
 }
 
-const char *rn_json_floats(const char *array, const char *limit, int32_t count, float *out)
+int64_t rn_json_float_run(const char **at, const char *limit, int64_t count, int64_t row, int64_t left, float *out)
 {
-    if (*array != '[') return NULL;
-    const char *p = array + 1;
-    for (int32_t i = 0; i < count; i++) {
+    const int64_t read = rn_text_kernels_best->json_floats(at, limit, count, row, left, out);
+    if (read > 0) return read;
+    *out = read_float(*at, limit, at);
+    return 1;
+}
+
+/* Moves *p past the bytes of `wanted`, blanks before each of them. */
+static bool take(const char **p, const char *wanted)
+{
+    for (; *wanted; wanted++) {
+        *p = skip_blanks(*p);
+        if (**p != *wanted) return false;
+        ++*p;
+    }
+    return true;
+}
+
+/* `rows` arrays of `row` numbers, from the first number on to behind the last one's bracket. */
+static const char *read_rows(const char *p, const char *limit, int64_t rows, int64_t row, float *out)
+{
+    const int64_t count = rows * row;
+    int64_t left = row;
+    for (int64_t done = 0; done < count;) {
         p = skip_blanks(p);
         if (!is_digit(*p) && *p != '-' && *p != 'N' && *p != 'I') return NULL;
-        out[i] = read_float(p, limit, &p);
-        p = skip_blanks(p);
-        if (*p++ != (i + 1 < count ? ',' : ']')) return NULL;
+        done += rn_json_float_run(&p, limit, count - done, row, left, out + done);
+        left = row - done % row;
+        if (!take(&p, left < row ? "," : done < count ? "],[" : "]")) return NULL;
     }
     return p;
+}
+
+const char *rn_json_floats(const char *array, const char *limit, int64_t count, float *out)
+{
+    return *array == '[' ? read_rows(array + 1, limit, 1, count, out) : NULL;
+}
+
+const char *rn_json_float_rows(const char *array, const char *limit, int64_t rows, int64_t row, float *out)
+{
+    const char *p = array;
+    if (!take(&p, "[[")) return NULL;
+    p = read_rows(p, limit, rows, row, out);
+    return p && take(&p, "]") ? p : NULL;
 }
 
 bool rn_json_int64(const char *at, const char *limit, int64_t *out)

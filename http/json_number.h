@@ -14,8 +14,14 @@
 float rn_json_float(const char *at, const char *limit, const char **end);
 double rn_json_double(const char *at);
 
-/* An array of exactly `count` numbers (at least one) into out. Returns its end, or NULL when it is something else. */
-const char *rn_json_floats(const char *array, const char *limit, int32_t count, float *out);
+/* From *at on, the first byte of a number in an array: that one and perhaps more that follow it, up to `count`, in arrays of `row` numbers
+ * of which the present one holds `left` more (flat: all three are the same). Returns how many, at least one; *at is behind the last. */
+int64_t rn_json_float_run(const char **at, const char *limit, int64_t count, int64_t row, int64_t left, float *out);
+
+/* An array of exactly `count` numbers, or of exactly `rows` arrays of `row` numbers (all at least one), into out. Returns its end, or NULL
+ * when it is something else. */
+const char *rn_json_floats(const char *array, const char *limit, int64_t count, float *out);
+const char *rn_json_float_rows(const char *array, const char *limit, int64_t rows, int64_t row, float *out);
 
 /* Whether it is written as an integer (no fraction, no exponent) that fits into *out. */
 bool rn_json_int64(const char *at, const char *limit, int64_t *out);

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#include "http/json_blocks.h"
+#include "kernels/text/text_kernels.h"
 
 enum { INLINE_LEVELS = 1024, LEVELS_PER_WORD = 64 };
 
@@ -248,12 +248,12 @@ static bool check_scalar(checker *c)
 static inline void skip_blocks(checker *c)
 {
     enum { PAUSE = 16 };
-    if (c->depth < RN__JSON_BLOCK_DEPTH || c->depth > LEVELS_PER_WORD || c->pause > 0) {
+    if (c->depth < RN_JSON_SKIP_DEPTH || c->depth > LEVELS_PER_WORD || c->pause > 0) {
         c->pause -= c->pause > 0;
         return;
     }
-    rn__json_place place = {.p = c->p, .depth = c->depth, .objects = c->levels[0]};
-    rn__json_skip_blocks(&place, c->limit);
+    rn_json_place place = {.p = c->p, .depth = c->depth, .objects = c->levels[0]};
+    rn_text_kernels_best->json_skip(&place, c->limit);
     if (place.p == c->p) c->pause = PAUSE;
     c->p = place.p;
     c->depth = place.depth;

@@ -199,6 +199,7 @@ void rn_json_bool_value(rn_json_writer *writer, bool value)
 
 void rn_json_float_value(rn_json_writer *writer, float value)
 {
-    char digits[RN_JSON_FLOAT_BYTES];
-    rn_json_raw_value(writer, (rn_text){digits, rn_json_print_float(value, digits)});
+    before_value(writer);
+    char *out = reserve(writer, RN_JSON_FLOAT_BYTES);
+    if (out) writer->bytes += rn_json_print_float(value, out);
 }

@@ -1,6 +1,7 @@
 /* One event loop: a thread with its own h2o context, opened, run and closed on that thread because h2o keeps its buffers by thread. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/socket.h>
 
 #include "engine/clock.h"
@@ -9,22 +10,27 @@
 enum {
     LOOK_MS = 200, /* between two looks at connections on which nothing happens */
     DRAIN_STEP_MS = 20,
+    AWAKE_US = 40,
     /* While draining, a connection that is in use brings its next request within this time and is told with the answer that it ends; one
      * that has been silent for so long is closed. Closed at once, it could cross with a request on its way. */
     IDLE_GRACE_US = 1000 * 1000,
 };
 
-static void accept_waiting(rn__loop *loop)
+/* False when nobody waits. */
+static bool accept_next(rn__loop *loop)
 {
-    h2o_socket_t *connection;
     if (loop->server->tls) loop->accept.ssl_ctx = rn_tls_context(loop->server->tls);
-    while ((connection = h2o_evloop_socket_accept(loop->listener)) != NULL)
-        if (rn__connection_open(loop, connection)) h2o_accept(&loop->accept, connection);
+    h2o_socket_t *connection = h2o_evloop_socket_accept(loop->listener);
+    if (!connection) return false;
+    if (rn__connection_open(loop, connection)) h2o_accept(&loop->accept, connection);
+    return true;
 }
 
+/* One at a time: of many that come together every loop shall have some, and the first to wake would take them all. The others wake this
+ * loop again. */
 static void on_accept(h2o_socket_t *listener, const char *error)
 {
-    if (!error) accept_waiting(listener->data);
+    if (!error) accept_next(listener->data);
 }
 
 /* ---- draining ---- */
@@ -49,7 +55,7 @@ static void drain_step(rn__loop *loop)
 {
     h2o_context_t *context = &loop->context;
     if (loop->listener) {
-        accept_waiting(loop); /* who has been let in by the kernel is served */
+        while (accept_next(loop)) continue; /* who has been let in by the kernel is served */
         h2o_socket_close(loop->listener);
         loop->listener = NULL;
         h2o_context_request_shutdown(context);
@@ -88,6 +94,22 @@ static void close_loop(rn__loop *loop)
     loop->closed = true;
 }
 
+/* How long to wait for events. Right after a request the next one is often near: a client that finds the loop awake need not wake it, which
+ * costs both sides more than looking a few times more. */
+static int32_t patience_ms(rn__loop *loop, bool draining)
+{
+    if (loop->request_count != loop->counted) {
+        loop->counted = loop->request_count;
+        loop->active_us = rn_clock_us();
+    }
+    if (rn_clock_us() < loop->active_us + AWAKE_US) {
+        sched_yield(); /* whoever has something to do goes first */
+        return 0;
+    }
+    if (draining) return DRAIN_STEP_MS;
+    return has_connections(&loop->context) || loop->held_bytes > 0 ? LOOK_MS : INT32_MAX;
+}
+
 static void *run(void *argument)
 {
     rn__loop *loop = argument;
@@ -96,8 +118,7 @@ static void *run(void *argument)
     if (loop->status != RN_STATUS_OK) return NULL;
     while (!atomic_load(&loop->stopping)) {
         const bool draining = atomic_load(&loop->draining);
-        const int32_t idle_ms = has_connections(&loop->context) || loop->held_bytes > 0 ? LOOK_MS : INT32_MAX;
-        h2o_evloop_run(loop->context.loop, draining ? DRAIN_STEP_MS : idle_ms); /* fails when interrupted: go on */
+        h2o_evloop_run(loop->context.loop, patience_ms(loop, draining)); /* fails when interrupted: go on */
         rn__intake_look(loop);
         if (draining) drain_step(loop);
     }

@@ -62,6 +62,14 @@ rn__picture_form rn__pictures_announced(const rn_exchange *x)
     return type.bytes > 6 && strncasecmp(type.at, "image/", 6) == 0 ? RN__ONE_PICTURE : RN__NO_PICTURE;
 }
 
+bool rn__pictures_refuse_type(rn_exchange *x)
+{
+    const rn_text type = type_of(rn_exchange_header(x, "content-type"));
+    if (rn__pictures_announced(x) != RN__ONE_PICTURE || is_readable(type)) return false;
+    rn_exchange_fail_code(x, 415, "%.*s: pictures are read as JPEG, PNG, GIF, BMP and WebP", RN_TEXT_ARG(type));
+    return true;
+}
+
 /* ---- the end ---- */
 
 static void finish(rn_job *job)
@@ -95,7 +103,7 @@ static void on_done(rn_request *request)
 
 /* ---- the beginning ---- */
 
-static rn_status read_top_k(const rn_exchange *x, int64_t *out, rn_error *err)
+rn_status rn__pictures_top_k(const rn_exchange *x, int64_t *out, rn_error *err)
 {
     char text[16], *end;
     rn__v2_query_value(x, "topk", text, sizeof text);
@@ -126,9 +134,11 @@ static rn_status read_part(rn_multipart *reader, rn_part *part, bool *more, rn_e
                    reader->part_count - 1);
 }
 
+typedef rn_status request_maker(rn_model *model, const rn_signature *signature, int64_t rows, size_t scratch_bytes, rn_request **out, rn_error *err);
+
 /* Twice through the form, which is only searched: how many pictures, then where they are. */
-static rn_status read_form(const rn_exchange *x, rn_text body, rn_model *model, const rn_signature *signature, rn_request **out,
-                           rn_error *err)
+static rn_status read_form(const rn_exchange *x, rn_text body, rn_model *model, const rn_signature *signature, request_maker *create,
+                           rn_request **out, rn_error *err)
 {
     rn_multipart first, reader;
     rn_part part;
@@ -137,7 +147,7 @@ static rn_status read_form(const rn_exchange *x, rn_text body, rn_model *model, 
     first = reader;
     while (more) RN_TRY(read_part(&reader, &part, &more, err));
     if (reader.part_count == 0) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "multipart/form-data without a part");
-    RN_TRY(rn_request_create(model, signature, reader.part_count, 0, out, err));
+    RN_TRY(create(model, signature, reader.part_count, 0, out, err));
     for (int32_t i = 0; i < (*out)->rows; i++) {
         rn_multipart_next(&first, &part, &more, NULL); /* has been read before */
         (*out)->pictures[i] = (rn_encoded_picture){part.body.at, part.body.bytes};
@@ -145,16 +155,16 @@ static rn_status read_form(const rn_exchange *x, rn_text body, rn_model *model, 
     return RN_STATUS_OK;
 }
 
-static rn_status read_request(predict *p, rn_model *model, rn_error *err)
+rn_status rn__pictures_read(rn_exchange *x, rn__picture_form form, rn_model *model, bool explained, char **inflated, rn_request **out, rn_error *err)
 {
-    rn_exchange *x = p->x;
+    request_maker *create = explained ? rn_request_create_explained : rn_request_create;
     const rn_signature *signature = NULL;
     rn_text body;
     RN_TRY(find_signature(x, rn_model_plan(model), &signature, err));
-    RN_TRY(rn__tfs_body(x, &body, &p->inflated, err));
-    if (p->form == RN__PICTURE_FORM) return read_form(x, body, model, signature, &p->request, err);
-    RN_TRY(rn_request_create(model, signature, 1, 0, &p->request, err));
-    p->request->pictures[0] = (rn_encoded_picture){body.at, body.bytes};
+    RN_TRY(rn__tfs_body(x, &body, inflated, err));
+    if (form == RN__PICTURE_FORM) return read_form(x, body, model, signature, create, out, err);
+    RN_TRY(create(model, signature, 1, 0, out, err));
+    (*out)->pictures[0] = (rn_encoded_picture){body.at, body.bytes};
     return RN_STATUS_OK;
 }
 
@@ -163,9 +173,9 @@ static rn_status begin(predict *p, rn_error *err)
     rn_model *model;
     int64_t version;
     p->form = rn__pictures_announced(p->x);
-    RN_TRY(read_top_k(p->x, &p->top_k, err));
+    RN_TRY(rn__pictures_top_k(p->x, &p->top_k, err));
     RN_TRY(rn__tfs_acquire(p->x, &model, &version, err));
-    const rn_status status = read_request(p, model, err);
+    const rn_status status = rn__pictures_read(p->x, p->form, model, false, &p->inflated, &p->request, err);
     rn_model_release(model); /* the request holds its own reference */
     return status;
 }
@@ -173,12 +183,8 @@ static rn_status begin(predict *p, rn_error *err)
 static void predict_pictures(rn_exchange *x)
 {
     const int64_t begin_us = rn_clock_us();
-    const rn_text type = type_of(rn_exchange_header(x, "content-type"));
     rn_error err;
-    if (rn__pictures_announced(x) == RN__ONE_PICTURE && !is_readable(type)) {
-        rn_exchange_fail_code(x, 415, "%.*s: pictures are read as JPEG, PNG, GIF, BMP and WebP", RN_TEXT_ARG(type));
-        return;
-    }
+    if (rn__pictures_refuse_type(x)) return;
     predict *p = calloc(1, sizeof *p);
     if (p) p->x = x;
     const rn_status status = p ? begin(p, &err) : RN_FAIL(&err, RN_STATUS_OUT_OF_MEMORY, "no memory for a predict call");

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/self_test.h"
 #include "http/exchange.h"
 #include "http/status_map.h"
 #include "kernels/base/version.h"
@@ -78,13 +79,10 @@ static void each_call(rn__page *page, const rn_metrics *metrics,
 /* ---- models ---- */
 
 /* The device and the precision out of a backend's description: see describe in engine/backend.h. */
-static void split_description(const char *description, char device[32], char precision[32])
+static void split_description(const char *description, char device[32], char precision[16])
 {
-    const size_t head = strcspn(description, ",");
-    size_t last = head;
-    while (last > 0 && description[last - 1] != ' ') last--;
     snprintf(device, 32, "%.*s", (int)strcspn(description, " ,"), description);
-    snprintf(precision, 32, "%.*s", (int)(head - last), description + last);
+    rn_device_precision(description, precision);
 }
 
 static void write_info(rn__page *page, const rn_metrics *metrics)
@@ -92,7 +90,7 @@ static void write_info(rn__page *page, const rn_metrics *metrics)
     rn__page_family(page, "resnetd_info", "gauge", "1 for every version in memory, with where and how it runs.");
     for (EACH_MODEL(model, metrics)) {
         if (model->loaded == 0) continue;
-        char device[32], precision[32];
+        char device[32], precision[16];
         split_description(model->description, device, precision);
         rn__page_labels labels = labels_of(model);
         labels.more[0].key = "device", labels.more[0].value = device;
@@ -101,6 +99,19 @@ static void write_info(rn__page *page, const rn_metrics *metrics)
         rn__page_begin(page, "");
         rn__page_labels_write(page, &labels);
         rn__page_end_int(page, 1);
+    }
+}
+
+static void write_self_tests(rn__page *page, const rn_metrics *metrics)
+{
+    rn__page_family(page, "resnetd_selftest_max_abs_error", "gauge",
+                    "Largest difference from a recorded answer when the version was loaded last, on its device and in its precision.");
+    for (EACH_MODEL(model, metrics)) {
+        if (model->self_test_error < 0) continue;
+        const rn__page_labels labels = {.model_key = "model_name", .version_key = "model_version", .model = model};
+        rn__page_begin(page, "");
+        rn__page_labels_write(page, &labels);
+        rn__page_end_real(page, model->self_test_error);
     }
 }
 
@@ -199,6 +210,7 @@ void rn__page_own(rn__page *page, const rn_metrics *metrics)
                  rn_gauge_get(&metrics->body_bytes));
     write_counters(page, metrics);
     write_info(page, metrics);
+    write_self_tests(page, metrics);
     write_stages(page, metrics);
     write_device(page, metrics);
 }
@@ -212,6 +224,8 @@ static void answer_page(rn_exchange *x, void (*more)(rn__page *page, const rn_me
     x->content_type = "text/plain; version=0.0.4; charset=utf-8";
     pthread_mutex_lock(&metrics->lock);
     rn__page_own(&page, metrics);
+    rn__page_devices(&page, metrics);
+    rn__page_models(&page, metrics, x->service->mlflow_run_id, x->service->device_required);
     rn__page_triton(&page, metrics);
     if (more) more(&page, metrics);
     pthread_mutex_unlock(&metrics->lock);
@@ -227,7 +241,7 @@ void rn__metrics_page(rn_exchange *x)
 /* TensorFlow Serving compares the whole path, query included. */
 void rn__metrics_tfs_page(rn_exchange *x)
 {
-    static const char expected[] = "/monitoring/prometheus/metrics";
+    const char *expected = x->service->metrics_path;
     if (rn_text_equals(x->path, expected)) {
         answer_page(x, rn__page_tfs);
         return;

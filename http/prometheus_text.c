@@ -1,6 +1,7 @@
 /* Numbers are printed from integers, so that a page needs no memory but its own text and reads the same in every locale. */
 #include "http/prometheus_text.h"
 
+#include <math.h>
 #include <stdio.h>
 
 static void put(rn__page *page, const char *text)
@@ -64,6 +65,13 @@ void rn__page_end_seconds(rn__page *page, int64_t us)
 {
     char text[40];
     print_seconds(text, sizeof text, us);
+    end(page, text);
+}
+
+void rn__page_end_real(rn__page *page, double value)
+{
+    char text[40];
+    snprintf(text, sizeof text, isinf(value) ? "+Inf" : "%.6g", value);
     end(page, text);
 }
 

@@ -1,15 +1,10 @@
-/* The server process: flags, composition, signals. The only file that logs and exits.
+/* The server process: flags, composition, and the order in which things begin and end.
  *
  * The monitoring port is bound first: alive, not ready. The port for predict calls is bound when the model has been loaded, tested and
  * warmed, so that a probe that only connects tells the truth. SIGTERM: not ready, full service for --drain_delay, then no new connections,
  * the end of what is under way, exit. */
-#include <errno.h>
 #include <malloc.h>
-#include <pthread.h>
 #include <sched.h>
-#include <semaphore.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,28 +12,20 @@
 #include <unistd.h>
 
 #include "engine/clock.h"
+#include "engine/device_watch.h"
 #include "http/batching_parameters.h"
 #include "http/commands.h"
 #include "http/config_source.h"
+#include "http/exit_code.h"
 #include "http/flags.h"
 #include "http/grpc_server.h"
+#include "http/lifecycle.h"
 #include "http/log.h"
+#include "http/monitoring_config.h"
 #include "http/server.h"
-#include "http/state_report.h"
 #include "http/text_file.h"
 #include "kernels/base/cpu_features.h"
-
-/* sysexits.h where it has a word for it. */
-enum {
-    EXIT_USAGE = 2,
-    EXIT_BAD_MODEL = 65,
-    EXIT_NO_MODEL = 66,
-    EXIT_UNREACHABLE = 69, /* also: port in use */
-    EXIT_DEVICE = 70,
-    EXIT_MEMORY = 71,
-    EXIT_FORBIDDEN = 77,
-    EXIT_CUT_SHORT = 124, /* the time for draining was over, or somebody lost patience */
-};
+#include "loader/storage.h"
 
 enum {
     MAX_LOOPS = 16,
@@ -46,17 +33,17 @@ enum {
     /* Every version that is loaded brings threads, and each might get a heap of its own that keeps what they freed: some 4 MB a heap with
      * the sample model. Nothing on the way of a request allocates often enough for two heaps to be in demand. */
     HEAPS = 2,
+    /* Bodies and inputs of a usual size come from a heap, and a heap gives nothing back that the next request takes again: a page that the
+     * system has to clear anew costs as much as reading a thousand numbers. Weights are larger and go back when a model does. */
+    LARGEST_FROM_HEAP = 4 << 20,
+    KEPT_ON_TOP = 32 << 20,
 };
 
-static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static void say(const char *format, ...)
+#define say(...) rn_log(RN_LOG_INFO, __VA_ARGS__)
+
+static void complain(const rn_error *err)
 {
-    char line[2048];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    rn_log(RN_LOG_INFO, "%s", line);
+    rn_log(RN_LOG_ERROR, "%s", err->message);
 }
 
 static void say_line(const char *line)
@@ -70,129 +57,6 @@ static void say_backend_line(void *context, const char *line)
     say("%s", line);
 }
 
-static int exit_code(rn_status status)
-{
-    switch (status) {
-    case RN_STATUS_OK:
-        return EXIT_SUCCESS;
-    case RN_STATUS_NOT_FOUND:
-        return EXIT_NO_MODEL;
-    case RN_STATUS_PERMISSION_DENIED:
-        return EXIT_FORBIDDEN;
-    case RN_STATUS_UNAVAILABLE:
-        return EXIT_UNREACHABLE;
-    case RN_STATUS_DEVICE_FAILED:
-    case RN_STATUS_DEVICE_LOST:
-        return EXIT_DEVICE;
-    case RN_STATUS_OUT_OF_MEMORY:
-        return EXIT_MEMORY;
-    default:
-        return EXIT_BAD_MODEL;
-    }
-}
-
-/* ---- signals ---- */
-
-typedef enum { LOADING, SERVING, DRAINING } phase;
-
-static const char *const phase_names[] = {"loading", "serving", "draining"};
-
-static struct {
-    atomic_int phase;
-    atomic_int endings, hangups, questions; /* signals that nobody has looked at yet */
-    atomic_int number;           /* of the latest one that ends the process */
-    sem_t arrived;               /* posted by the handler: all that a handler may do */
-    atomic_int code;             /* to exit with when everything is drained */
-    sem_t news;                  /* for the main thread while it serves: the phase has changed, or the configuration is to be read */
-    pthread_mutex_t asking;      /* guards metrics */
-    rn_metrics *metrics;         /* for whoever asks for the state; NULL: there are none */
-} process = {.asking = PTHREAD_MUTEX_INITIALIZER};
-
-static void show_metrics(rn_metrics *metrics)
-{
-    pthread_mutex_lock(&process.asking);
-    process.metrics = metrics;
-    pthread_mutex_unlock(&process.asking);
-}
-
-static void answer_question(void)
-{
-    pthread_mutex_lock(&process.asking);
-    rn_state_report(phase_names[atomic_load(&process.phase)], process.metrics);
-    pthread_mutex_unlock(&process.asking);
-}
-
-static void on_signal(int number)
-{
-    if (number == SIGHUP) {
-        atomic_fetch_add(&process.hangups, 1);
-    } else if (number == SIGQUIT) {
-        atomic_fetch_add(&process.questions, 1);
-    } else {
-        atomic_store(&process.number, number);
-        atomic_fetch_add(&process.endings, 1);
-    }
-    sem_post(&process.arrived);
-}
-
-static void take_ending(void)
-{
-    const char *name = atomic_load(&process.number) == SIGINT ? "SIGINT" : "SIGTERM";
-    int expected = SERVING;
-    if (atomic_compare_exchange_strong(&process.phase, &expected, DRAINING)) {
-        say("%s: draining", name);
-        sem_post(&process.news);
-    } else if (expected == LOADING) {
-        say("%s: stopped before the model was loaded", name);
-        _exit(EXIT_SUCCESS);
-    } else {
-        say("%s again: stopping at once", name);
-        _exit(EXIT_CUT_SHORT);
-    }
-}
-
-static void *take_signals(void *set)
-{
-    pthread_sigmask(SIG_UNBLOCK, set, NULL);
-    for (;;) {
-        while (sem_wait(&process.arrived) != 0) continue;
-        if (atomic_load(&process.endings) > 0) {
-            atomic_fetch_sub(&process.endings, 1);
-            take_ending();
-        } else if (atomic_exchange(&process.questions, 0) > 0) {
-            answer_question();
-        } else {
-            sem_post(&process.news);
-        }
-    }
-    return NULL;
-}
-
-/* A handler and not sigwait alone: libraries start threads before main that block nothing, and a signal that meets one of them must not
- * kill. */
-static rn_status start_signals(rn_error *err)
-{
-    static sigset_t set;
-    pthread_t thread;
-    sem_init(&process.arrived, 0, 0);
-    sem_init(&process.news, 0, 0);
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGQUIT);
-    const struct sigaction action = {.sa_handler = on_signal, .sa_mask = set, .sa_flags = SA_RESTART};
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
-    sigaction(SIGQUIT, &action, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    pthread_sigmask(SIG_BLOCK, &set, NULL); /* the threads of this server are not to be interrupted */
-    if (pthread_create(&thread, NULL, take_signals, &set) != 0) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no thread for signals");
-    pthread_detach(thread);
-    return RN_STATUS_OK;
-}
-
 /* ---- composition ---- */
 
 /* Everything that main puts together, in the order of creation. */
@@ -202,12 +66,15 @@ typedef struct {
     rn_access_log *access_log; /* NULL: not wanted */
     rn_workers *workers;
     rn_config_source source;
+    rn_device_watch *watch; /* NULL: the devices say nothing of themselves */
+    rn_storage *storage;
     rn_serving *serving;
     rn_service service;
-    rn_tls *tls; /* NULL: plain text */
+    char *metrics_path;     /* of --monitoring_config_file; NULL: none */
+    rn_tls *tls, *grpc_tls; /* of both ports, of --ssl_config_file; NULL: plain text, as the other port */
     rn_server *monitoring, *rest;
     rn_server *rest_socket; /* NULL: not wanted */
-    rn_grpc_server *grpc; /* NULL: not wanted */
+    rn_grpc_server *grpc;   /* NULL: not wanted */
 } composition;
 
 /* The process serves on while a device is left. Without one it answers what it has with the reason, drains and ends, so that whoever
@@ -215,18 +82,24 @@ typedef struct {
 static void on_device_lost(void *context, const char *reason, int32_t left)
 {
     const composition *c = context;
-    say("%s; devices left: %d", reason, left);
+    rn_log(RN_LOG_ERROR, "%s; devices left: %d", reason, left);
     if (left > 0) return;
     rn_serving_set_ready(c->serving, false);
-    atomic_store(&process.code, EXIT_DEVICE);
-    int expected = SERVING;
-    if (atomic_compare_exchange_strong(&process.phase, &expected, DRAINING)) sem_post(&process.news);
+    rn_lifecycle_drain(EXIT_DEVICE);
 }
 
 static int32_t usable_processors(void)
 {
     cpu_set_t set;
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+/* TensorFlow's mixed precision is a wish: what a processor lacks is no error. */
+static const char *precision_of(const rn_flags *flags, const composition *c)
+{
+    if (*flags->precision) return flags->precision;
+    if (!*flags->mixed_precision) return NULL;
+    return strcmp(c->device.backend->name, "cpu") == 0 ? "auto" : "bf16";
 }
 
 static rn_status read_model_options(const rn_flags *flags, composition *c, rn_model_options *out, rn_error *err)
@@ -237,7 +110,7 @@ static rn_status read_model_options(const rn_flags *flags, composition *c, rn_mo
                                           .thread_count = (int32_t)thread_count,
                                           .isa = *flags->isa ? flags->isa : NULL,
                                           .deterministic = flags->deterministic,
-                                          .precision = *flags->precision ? flags->precision : NULL,
+                                          .precision = precision_of(flags, c),
                                           .memory_limit_bytes = (size_t)flags->gpu_memory_limit << 20,
                                           .cache_directory = *flags->cuda_cache_dir ? flags->cuda_cache_dir : NULL,
                                           .log = say_backend_line},
@@ -268,15 +141,24 @@ static rn_server_limits limits_of(const rn_flags *flags)
 static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_error *err)
 {
     const int32_t workers = flags->num_workers ? (int32_t)flags->num_workers : usable_processors();
+    if (*flags->monitoring_config_file) RN_TRY(rn_monitoring_config_read(flags->monitoring_config_file, &c->metrics_path, err));
     RN_TRY(rn_metrics_create(&c->metrics, err));
-    show_metrics(c->metrics);
+    rn_lifecycle_show_metrics(c->metrics);
     if (strcmp(flags->access_log, "off") != 0)
         RN_TRY(rn_access_log_open(flags->access_log, &c->metrics->log_lines_dropped, &c->access_log, err));
     RN_TRY(rn_workers_create(workers, (int32_t)flags->max_waiting_requests, &c->workers, err));
+    RN_TRY(rn_device_watch_create(&c->device, c->metrics, say_backend_line, NULL, &c->watch, err));
+    const rn_storage_options storage = {.cache_directory = flags->model_cache_dir,
+                                        .cache_max_bytes = (uint64_t)flags->model_cache_max_bytes,
+                                        .max_retries = (int32_t)flags->storage_max_retries,
+                                        .timeout_ms = flags->storage_timeout_in_ms,
+                                        .log = say_line};
+    RN_TRY(rn_storage_create(&storage, &c->storage, err));
     rn_serving_options serving = {
         .backend = c->device.backend,
         .workers = c->workers,
         .metrics = c->metrics,
+        .storage = c->storage,
         .poll_us = flags->file_system_poll_wait_seconds * 1000000,
         .max_retries = (int32_t)flags->max_num_load_retries,
         .retry_us = flags->load_retry_interval_micros,
@@ -295,7 +177,12 @@ static rn_status start_monitoring(const rn_flags *flags, composition *c, rn_erro
                               .access_log = c->access_log,
                               .timeout_us = flags->rest_api_timeout_in_ms * 1000,
                               .max_request_bytes = (size_t)flags->max_request_bytes,
+                              .metrics_path = *flags->monitoring_config_file ? c->metrics_path : RN_METRICS_PATH,
+                              .mlflow_run_id = flags->mlflow_run_id,
+                              .device_required = strcmp(flags->device, "auto") != 0,
+                              .checks_method_names = flags->enable_signature_method_name_check,
                               .cors = flags->rest_api_enable_cors_support,
+                              .page = flags->page,
                               .tensor_content = flags->enable_serialization_as_tensor_content};
     const rn_server_options options = {.port = (uint16_t)flags->monitoring_port,
                                        .serves = RN_PORT_MONITORING,
@@ -331,7 +218,7 @@ static rn_status start_grpc(const rn_flags *flags, composition *c, rn_error *err
     const rn_grpc_server_options options = {
         .port = flags->port < 0 ? 0 : (uint16_t)flags->port,
         .socket_path = *flags->grpc_socket_path ? flags->grpc_socket_path : NULL,
-        .tls = c->tls,
+        .tls = c->grpc_tls ? c->grpc_tls : c->tls,
         .loop_count = GRPC_LOOPS,
         .service = &c->service,
     };
@@ -349,7 +236,7 @@ static rn_status start_rest(const rn_flags *flags, composition *c, rn_error *err
                                        .loop_count = (int32_t)loops,
                                        .limits = limits_of(flags),
                                        .service = &c->service};
-    atomic_store(&process.phase, SERVING); /* from here on a signal has to wait for requests */
+    rn_lifecycle_serve();
     RN_TRY(rn_server_create(&options, &c->rest, err));
     if (*flags->rest_api_socket_path) {
         rn_server_options local = options;
@@ -362,40 +249,30 @@ static rn_status start_rest(const rn_flags *flags, composition *c, rn_error *err
     return RN_STATUS_OK;
 }
 
+static rn_status read_certificates(const rn_flags *flags, composition *c, rn_error *err)
+{
+    const rn_tls_options files = {
+        .config = "", .certificate = flags->tls_certificate, .key = flags->tls_key, .client_ca = flags->tls_client_ca, .log = say_line};
+    const rn_tls_options config = {.config = flags->ssl_config_file, .log = say_line};
+    if (*flags->tls_certificate) RN_TRY(rn_tls_create(&files, &c->tls, err));
+    return *flags->ssl_config_file ? rn_tls_create(&config, &c->grpc_tls, err) : RN_STATUS_OK;
+}
+
 static rn_status start(const rn_flags *flags, composition *c, rn_error *err)
 {
-    RN_TRY(start_signals(err));
-    if (*flags->tls_certificate) {
-        const rn_tls_options tls = {
-            .certificate = flags->tls_certificate, .key = flags->tls_key, .client_ca = flags->tls_client_ca, .log = say_line};
-        RN_TRY(rn_tls_create(&tls, &c->tls, err));
-    }
+    RN_TRY(rn_lifecycle_begin(err));
+    RN_TRY(read_certificates(flags, c, err));
     RN_TRY(start_monitoring(flags, c, err));
     RN_TRY(load_models(flags, c, err));
-    RN_TRY(start_grpc(flags, c, err));
-    return start_rest(flags, c, err);
+    RN_TRY(start_rest(flags, c, err));
+    return start_grpc(flags, c, err); /* last: what probes by connecting asks here, and means both */
 }
 
-/* Waits for news, or for the time to look at the configuration file. */
-static void wait_for_news(int64_t poll_seconds)
-{
-    struct timespec until;
-    if (poll_seconds <= 0) {
-        while (sem_wait(&process.news) != 0) continue;
-        return;
-    }
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += poll_seconds;
-    while (sem_timedwait(&process.news, &until) != 0 && errno == EINTR) continue;
-}
-
-/* Until the phase changes: SIGHUP reads the configuration again, and looks at the base paths in any case. */
+/* While the process serves: SIGHUP reads the configuration again, and looks at the base paths in any case. */
 static void keep_configuration(const rn_flags *flags, composition *c)
 {
-    for (;;) {
-        wait_for_news(flags->model_config_file_poll_wait_seconds);
-        if (atomic_load(&process.phase) != SERVING) return;
-        const bool told = atomic_exchange(&process.hangups, 0) > 0;
+    bool told;
+    while (rn_lifecycle_wait(flags->model_config_file_poll_wait_seconds, &told)) {
         if (told) say("SIGHUP: reading the configuration");
         rn_config_source_reload(&c->source, c->serving, told);
     }
@@ -411,11 +288,11 @@ static int serve(const rn_flags *flags, composition *c)
     rn_grpc_server_refuse(c->grpc);
     if (!rn_server_drain(c->rest, deadline - rn_clock_us()) || !rn_server_drain(c->rest_socket, deadline - rn_clock_us()) ||
         !rn_grpc_server_drain(c->grpc, deadline - rn_clock_us())) {
-        say("requests were still under way after %lld s", (long long)flags->drain_timeout);
+        rn_log(RN_LOG_ERROR, "requests were still under way after %lld s", (long long)flags->drain_timeout);
         _exit(EXIT_CUT_SHORT);
     }
     say("drained");
-    return atomic_load(&process.code);
+    return rn_lifecycle_exit_code();
 }
 
 static void take_apart(composition *c)
@@ -425,21 +302,16 @@ static void take_apart(composition *c)
     rn_server_destroy(c->rest);
     rn_server_destroy(c->monitoring);
     rn_serving_destroy(c->serving);
+    rn_storage_destroy(c->storage);
     rn_workers_destroy(c->workers);
+    rn_device_watch_destroy(c->watch);
     rn_config_source_deinit(&c->source);
     rn_access_log_close(c->access_log);
+    rn_tls_destroy(c->grpc_tls);
     rn_tls_destroy(c->tls);
-    show_metrics(NULL);
+    rn_lifecycle_show_metrics(NULL);
+    free(c->metrics_path);
     rn_metrics_destroy(c->metrics);
-}
-
-/* Of any device. */
-static bool is_precision(const char *name)
-{
-    static const char *const names[] = {"fp32", "tf32", "fp16", "bf16", "auto"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(names[i], name) == 0) return true;
-    return false;
 }
 
 /* The connections to the REST port, and something for probes, gRPC, models and logs. */
@@ -460,36 +332,6 @@ static void say_ignored(const char *name)
     say("--%s has no effect here", name);
 }
 
-/* What no single flag can tell. */
-static rn_status check_usage(const rn_flags *flags, rn_error *err)
-{
-    if (*flags->batching_parameters_file && !flags->enable_batching)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--batching_parameters_file does not go with --enable_batching=false");
-    rn_isa isa;
-    if (*flags->isa && !rn_isa_by_name(flags->isa, &isa))
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--isa: expected one of%s, found \"%s\"", rn_isa_names, flags->isa);
-    if (!*flags->tls_certificate != !*flags->tls_key)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--tls_certificate and --tls_key are needed together");
-    if (*flags->tls_client_ca && !*flags->tls_certificate)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--tls_client_ca needs --tls_certificate");
-    if (*flags->precision && !is_precision(flags->precision))
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--precision: expected fp32, tf32, fp16, bf16 or auto, found \"%s\"", flags->precision);
-    if (strcmp(flags->log_format, "text") != 0 && strcmp(flags->log_format, "json") != 0)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--log_format: expected text or json, found \"%s\"", flags->log_format);
-    if (flags->prefer_tflite_model)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--prefer_tflite_model: TensorFlow Lite models are not served");
-    if (flags->use_alts_credentials) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--use_alts_credentials: ALTS is not spoken");
-    if (strcmp(flags->saved_model_tags, "serve") != 0)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "--saved_model_tags: expected \"serve\", found \"%s\"", flags->saved_model_tags);
-    if (*flags->model_config_file) return RN_STATUS_OK;
-    if (!*flags->model_base_path)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
-                       "--model_base_path is needed, or --model_config_file: where is the model? resnetd --help lists all flags");
-    const rn_status status = rn_model_config_check_name(rn_text_of(flags->model_name), err);
-    if (status != RN_STATUS_OK) rn_error_prefix(err, "--model_name");
-    return status;
-}
-
 int main(int argc, char **argv)
 {
     rn_flags flags;
@@ -497,33 +339,36 @@ int main(int argc, char **argv)
     composition c = {0};
     setvbuf(stderr, NULL, _IOLBF, 0);
     mallopt(M_ARENA_MAX, HEAPS);
+    mallopt(M_MMAP_THRESHOLD, LARGEST_FROM_HEAP);
+    mallopt(M_TRIM_THRESHOLD, KEPT_ON_TOP);
     const rn_command command = argc > 1 ? rn_command_find(argv[1]) : NULL;
     if (command) return command(argc - 1, argv + 1);
     if (rn_flags_parse(argc, argv, &flags, &err) != RN_STATUS_OK) {
-        say("%s", err.message);
+        complain(&err);
         return EXIT_USAGE;
     }
+    rn_log_as_json(strcmp(flags.log_format, "json") == 0);
     if (flags.help) {
         rn_flags_print_help(stdout);
         rn_commands_print_help(stdout);
         return EXIT_SUCCESS;
     }
     if (flags.version) return rn_command_version(argc, argv);
-    if (check_usage(&flags, &err) != RN_STATUS_OK) {
-        say("%s", err.message);
+    if (rn_flags_check(&flags, &err) != RN_STATUS_OK) {
+        complain(&err);
         return EXIT_USAGE;
     }
-    rn_log_as_json(strcmp(flags.log_format, "json") == 0);
-    rn_state_report_init();
     rn_flags_each_ignored(&flags, say_ignored);
     if (rn_device_choose(flags.device, &c.device, &err) != RN_STATUS_OK) {
-        say("%s", err.message);
+        complain(&err);
         return err.status == RN_STATUS_DEVICE_FAILED ? EXIT_DEVICE : EXIT_USAGE;
     }
+    if (strncmp(flags.device, "auto", 4) == 0)
+        say("--device=%s: %s is used%s%s", flags.device, c.device.backend->name, *c.device.passed_over ? "; " : "", c.device.passed_over);
     raise_file_limit(flags.max_connections);
     const rn_status status = start(&flags, &c, &err);
-    if (status != RN_STATUS_OK) rn_log(RN_LOG_ERROR, "%s", err.message);
-    const int code = status == RN_STATUS_OK ? serve(&flags, &c) : exit_code(status);
+    if (status != RN_STATUS_OK) complain(&err);
+    const int code = status == RN_STATUS_OK ? serve(&flags, &c) : rn_exit_code(status);
     take_apart(&c);
     return code;
 }

@@ -11,7 +11,8 @@
 #undef RN_ROUTE
 
 static const rn_route routes[] = {
-#define RN_ROUTE(method, path, handler, counted_as, runs_on, port) {method, path, handler, RN_METHOD_##counted_as, RN_RUNS_ON_##runs_on, RN_PORT_##port},
+#define RN_ROUTE(method, path, handler, counted_as, runs_on, port) \
+    {method, path, handler, RN_METHOD_##counted_as, RN_RUNS_ON_##runs_on, RN_PORT_##port},
 #include "http/routes.def"
 #undef RN_ROUTE
 };
@@ -117,14 +118,17 @@ static bool match(const char *pattern, rn_text path, char *decoded, rn_target *t
     return true;
 }
 
-const rn_route *rn_route_find(rn_text method, rn_text path, rn_port port, char *decoded, rn_target *target)
+const rn_route *rn_route_find(rn_text method, rn_text path, rn_port port, const char *metrics, char *decoded, rn_target *target)
 {
-    const char *query = begins_with(path, "/v1/") ? NULL : memchr(path.at, '?', path.bytes);
-    if (query) path.bytes = (size_t)(query - path.at);
+    const char *query = memchr(path.at, '?', path.bytes);
+    const rn_text without = {path.at, query ? (size_t)(query - path.at) : path.bytes};
+    const bool is_metrics = metrics && rn_text_equals(without, metrics);
+    if (!begins_with(path, "/v1/")) path = without;
     const rn_route *route = routes;
     for (;; route++) {
         *target = (rn_target){.version = RN_LATEST_VERSION};
         const bool fits = (route->port & port) && (*route->method == '*' || rn_text_equals(method, route->method));
-        if (fits && match(route->path, path, decoded, target)) return route;
+        if (!fits) continue;
+        if (strcmp(route->path, "{metrics}") == 0 ? is_metrics : match(route->path, path, decoded, target)) return route;
     }
 }

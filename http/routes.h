@@ -33,8 +33,8 @@ typedef struct rn_route {
     rn_port port;
 } rn_route;
 
-/* The first route that fits, never NULL: the last one takes everything. `decoded` (2 * path.bytes) receives the decoded parts of *target.
- */
-const rn_route *rn_route_find(rn_text method, rn_text path, rn_port port, char *decoded, rn_target *target);
+/* The first route that fits, never NULL: the last one takes everything. metrics: the path that {metrics} stands for, NULL for none.
+ * `decoded` (2 * path.bytes) receives the decoded parts of *target. */
+const rn_route *rn_route_find(rn_text method, rn_text path, rn_port port, const char *metrics, char *decoded, rn_target *target);
 
 #endif

@@ -57,6 +57,8 @@ struct rn__loop {
     sem_t opened;
     bool closed; /* everything has been freed; valid once the thread has ended */
     int64_t drain_begin_us;
+    uint64_t request_count, counted; /* that have arrived; when active_us was set */
+    int64_t active_us;               /* when the latest ones had arrived */
     int64_t looked_us;                       /* when intake.c looked last */
     size_t held_bytes;                       /* what it found then */
     int32_t in_flight;                       /* calls that exist */

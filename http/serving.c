@@ -1,7 +1,10 @@
-/* The table of models. It is read once for each request, so that its lock is held for a few comparisons only; the keeper alone writes it. */
+/* The table of models. It is read once for each request, so that its lock is held for a few comparisons only; the keeper alone writes it.
+ */
 #include "http/serving_private.h"
 
 #include <stdlib.h>
+
+#include "engine/clock.h"
 
 /* ---- life ---- */
 
@@ -10,11 +13,7 @@ rn_status rn_serving_create(const rn_serving_options *options, rn_serving **out,
     rn_serving *serving = calloc(1, sizeof *serving);
     if (!serving) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for the list of models");
     serving->options = *options;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&serving->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    rn_clock_cond_init(&serving->wake);
     pthread_mutex_init(&serving->lock, NULL);
     const rn_status status = rn__keeper_start(serving, err);
     if (status != RN_STATUS_OK) {
@@ -114,12 +113,10 @@ rn_status rn_serving_acquire(rn_serving *serving, rn_text name, int64_t version,
     *out = resolved ? acquire(model, version, found) : NULL;
     pthread_mutex_unlock(&serving->lock);
     if (*out) return RN_STATUS_OK;
-    if (!resolved)
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Unrecognized servable version label: %.*s", RN_TEXT_ARG(label));
+    if (!resolved) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Unrecognized servable version label: %.*s", RN_TEXT_ARG(label));
     if (version == RN_LATEST_VERSION)
         return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Servable not found for request: Latest(%.*s)", RN_TEXT_ARG(name));
-    return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Servable not found for request: Specific(%.*s, %lld)", RN_TEXT_ARG(name),
-                   (long long)version);
+    return RN_FAIL(err, RN_STATUS_NOT_FOUND, "Servable not found for request: Specific(%.*s, %lld)", RN_TEXT_ARG(name), (long long)version);
 }
 
 bool rn_serving_knows(rn_serving *serving, rn_text name)
@@ -129,6 +126,17 @@ bool rn_serving_knows(rn_serving *serving, rn_text name)
     const bool known = model && model->configured;
     pthread_mutex_unlock(&serving->lock);
     return known;
+}
+
+rn_status rn_serving_config_of(rn_serving *serving, rn_text name, rn_model_config *out, rn_error *err)
+{
+    pthread_mutex_lock(&serving->lock);
+    const rn__served *model = rn__serving_find(serving, name);
+    const rn_status status = model && model->configured
+                                 ? rn_model_config_copy(&model->config, out, err)
+                                 : RN_FAIL(err, RN_STATUS_NOT_FOUND, "no model of the name \"%.*s\" is configured", RN_TEXT_ARG(name));
+    pthread_mutex_unlock(&serving->lock);
+    return status;
 }
 
 /* ---- listing ---- */
@@ -217,16 +225,23 @@ rn_status rn_serving_list(rn_serving *serving, rn_text name, bool idle, rn_versi
 
 /* ---- readiness ---- */
 
-bool rn_serving_is_ready(rn_serving *serving)
+const char *rn_serving_why_not_ready(rn_serving *serving)
 {
-    if (!atomic_load(&serving->ready)) return false;
+    const bool ready = atomic_load(&serving->ready);
+    if (!ready) return atomic_load(&serving->was_ready) ? "draining" : "starting: models are loaded, tested and warmed";
     pthread_mutex_lock(&serving->lock);
     const bool any = serving->available > 0;
     pthread_mutex_unlock(&serving->lock);
-    return any;
+    return any ? NULL : "no version of any model is available";
+}
+
+bool rn_serving_is_ready(rn_serving *serving)
+{
+    return !rn_serving_why_not_ready(serving);
 }
 
 void rn_serving_set_ready(rn_serving *serving, bool ready)
 {
     atomic_store(&serving->ready, ready);
+    if (ready) atomic_store(&serving->was_ready, true);
 }

@@ -15,12 +15,14 @@
 enum { RN_LATEST_VERSION = -1 };
 
 typedef struct rn_serving rn_serving;
+typedef struct rn_storage rn_storage; /* loader/storage.h */
 
 typedef struct rn_serving_options {
     const rn_backend *backend;
     rn_workers *workers;    /* must outlive the serving */
     rn_model_options model; /* of every version; its metrics are not used */
     rn_metrics *metrics;    /* gets a record for each version; must outlive the serving */
+    rn_storage *storage;    /* for base paths that are URLs; NULL: they are refused. Used by the keeper alone; must outlive the serving */
     int64_t poll_us;        /* between two looks at the base paths; 0 or less: only when a change asks */
     int32_t max_retries;    /* of a load that failed for another reason than its files */
     int64_t retry_us;       /* between two of them */
@@ -71,8 +73,12 @@ rn_status rn_serving_list(rn_serving *serving, rn_text name, bool idle, rn_versi
 /* Whether the configuration has a model of that name. */
 bool rn_serving_knows(rn_serving *serving, rn_text name);
 
+/* A copy of the configuration of model `name`, which the caller deinits. NOT_FOUND: it has none. */
+rn_status rn_serving_config_of(rn_serving *serving, rn_text name, rn_model_config *out, rn_error *err);
+
 /* Whether predict calls will be answered: set_ready was called with true, and a version is available. */
 bool rn_serving_is_ready(rn_serving *serving);
+const char *rn_serving_why_not_ready(rn_serving *serving); /* a few words, for people; NULL when it is: static */
 void rn_serving_set_ready(rn_serving *serving, bool ready);
 
 /* ---- changing ---- */

@@ -177,9 +177,13 @@ static void note(failures *f, const char *name, const rn__version *v, rn_status 
 static void note_model(failures *f, const rn__served *model)
 {
     if (!model->configured || model->suspended) return;
-    if (model->look != RN_STATUS_OK) note(f, model->config.name, NULL, model->look, model->look_message ? model->look_message : "");
-    for (const rn__version *v = model->versions; v; v = v->next)
-        if (v->wanted && v->step == RN__LOAD_FAILED) note(f, model->config.name, v, v->failure, v->message ? v->message : "");
+    bool any = false; /* the reason why a version failed is that of the look too, when the storage is gone */
+    for (const rn__version *v = model->versions; v; v = v->next) {
+        if (!v->wanted || v->step != RN__LOAD_FAILED) continue;
+        note(f, model->config.name, v, v->failure, v->message ? v->message : "");
+        any = true;
+    }
+    if (model->look != RN_STATUS_OK && !any) note(f, model->config.name, NULL, model->look, model->look_message ? model->look_message : "");
 }
 
 static rn_status outcome(rn_serving *serving, const rn_change *change, rn_error *err)
@@ -222,11 +226,19 @@ static void look_where_due(rn_serving *serving)
     const int64_t now = rn_clock_us();
     const bool poll = now >= serving->poll_us;
     for (rn__served *m = serving->models; m; m = m->next) {
-        if (!poll && !m->look_due) continue;
+        if (!poll && !m->look_due && (!m->look_at_us || now < m->look_at_us)) continue;
         m->look_due = false;
         rn__sync_look(serving, m);
     }
     if (poll) serving->poll_us = now + serving->options.poll_us;
+}
+
+static int64_t next_look_us(const rn_serving *serving)
+{
+    int64_t next_us = serving->poll_us;
+    for (const rn__served *m = serving->models; m; m = m->next)
+        if (m->look_at_us && m->look_at_us < next_us) next_us = m->look_at_us;
+    return next_us;
 }
 
 /* One step of the first model that has one to take, so that changes are seen between loads. */
@@ -259,7 +271,7 @@ static void *keep(void *argument)
         begin_all(serving, submitted);
         look_where_due(serving);
         rn__sync_free_retired(serving);
-        int64_t next_us = serving->poll_us;
+        int64_t next_us = next_look_us(serving);
         const bool moved = step(serving, &next_us) || finish_settled(serving);
         if (serving->retired && next_us > rn_clock_us() + RETIRED_LOOK_US) next_us = rn_clock_us() + RETIRED_LOOK_US;
 
@@ -283,6 +295,7 @@ void rn__keeper_stop(rn_serving *serving)
     serving->stopping = true;
     pthread_cond_signal(&serving->wake);
     pthread_mutex_unlock(&serving->lock);
+    rn__sync_cancel(serving);
     pthread_join(serving->keeper, NULL);
     rn_error err;
     RN_FAIL(&err, RN_STATUS_CANCELLED, "the server is stopping");

@@ -50,6 +50,8 @@ struct rn__served {
     bool again;     /* load what has changed although its number has not */
     rn_status look; /* outcome of the latest look at the base path */
     char *look_message;
+    int32_t look_retries; /* of a look at a storage that did not answer */
+    int64_t look_at_us;   /* when to look again for that reason; 0: not */
 };
 
 /* A model that new requests cannot get any more. */
@@ -62,7 +64,7 @@ struct rn__retired {
 
 struct rn_serving {
     rn_serving_options options;
-    atomic_bool ready;
+    atomic_bool ready, was_ready; /* as set last; ever set */
     pthread_t keeper;
 
     pthread_mutex_t lock; /* guards what follows, and of the table what is said above */
@@ -91,6 +93,8 @@ void rn__keeper_log(const rn_serving *serving, const char *format, ...) __attrib
 
 /* Looks at the base path and decides which versions are wanted. */
 void rn__sync_look(rn_serving *serving, rn__served *model);
+/* Ends what waits for object storage, on any thread. */
+void rn__sync_cancel(rn_serving *serving);
 /* Takes the next step towards what is wanted: unloads, or loads one version. False: there is nothing to do now. *next_us is lowered to the
  * time when there will be. */
 bool rn__sync_step(rn_serving *serving, rn__served *model, int64_t *next_us);

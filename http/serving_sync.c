@@ -12,7 +12,7 @@
 #include "http/batching_parameters.h"
 #include "http/serving_private.h"
 #include "http/text_file.h"
-#include "loader/repository.h"
+#include "loader/storage.h"
 
 enum { PATH_BYTES = 4096 };
 
@@ -65,6 +65,13 @@ static void set_due(rn_serving *serving, rn__version *v)
     v->step = RN__LOAD_DUE;
 }
 
+/* Whether the files are others than at the latest try. A storage that does not answer tells nothing. */
+static bool have_changed(const rn_serving *serving, const rn__version *v)
+{
+    const uint64_t stamp = rn_storage_stamp(serving->options.storage, v->path);
+    return stamp != 0 && stamp != v->stamp;
+}
+
 /* The version is wanted and lies at `path`: whether it has to be loaded (anew). */
 static void check_files(rn_serving *serving, const rn__served *model, rn__version *v, const char *path)
 {
@@ -77,10 +84,10 @@ static void check_files(rn_serving *serving, const rn__served *model, rn__versio
     }
     switch (v->step) {
     case RN__LOAD_NONE:
-        if (!v->model || moved || (model->again && rn_repository_stamp(path) != v->stamp)) set_due(serving, v);
+        if (!v->model || moved || (model->again && have_changed(serving, v))) set_due(serving, v);
         return;
     case RN__LOAD_FAILED:
-        if (moved || model->again || rn_repository_stamp(path) != v->stamp) set_due(serving, v);
+        if (moved || model->again || have_changed(serving, v)) set_due(serving, v);
         return;
     default:
         if (moved) set_due(serving, v);
@@ -144,15 +151,30 @@ static void check_specific(rn_serving *serving, rn__served *model, int32_t wante
     }
 }
 
+/* A storage that does not answer is asked again as often as a version is loaded again, as long as there is nothing to serve meanwhile. */
+static void look_again(const rn_serving *serving, rn__served *model)
+{
+    const rn_serving_options *o = &serving->options;
+    if (model->look != RN_STATUS_UNAVAILABLE || !rn_storage_is_url(model->config.base_path) || model->look_retries >= o->max_retries) return;
+    for (const rn__version *v = model->versions; v; v = v->next)
+        if (v->model) return;
+    model->look_retries++;
+    model->look_at_us = rn_clock_us() + o->retry_us;
+    rn__keeper_log(serving, "model %s: retry %d of %d in %.1f s", model->config.name, model->look_retries, o->max_retries, 1e-6 * (double)o->retry_us);
+}
+
 static void look(rn_serving *serving, rn__served *model)
 {
     rn_repository_version *found;
     int32_t count, idle_count = 0;
     rn_error err;
-    if (rn_repository_versions(model->config.base_path, &found, &count, &err) != RN_STATUS_OK) {
+    model->look_at_us = 0;
+    if (rn_storage_versions(serving->options.storage, model->config.base_path, &found, &count, &err) != RN_STATUS_OK) {
         set_look(serving, model, err.status, err.message);
+        look_again(serving, model);
         return;
     }
+    model->look_retries = 0;
     int64_t *idle = malloc((size_t)count * sizeof *idle);
     if (idle) {
         const int32_t wanted = apply_policy(serving, model, found, count, idle, &idle_count);
@@ -174,6 +196,7 @@ void rn__sync_look(rn_serving *serving, rn__served *model)
     } else {
         for (rn__version *v = model->versions; v; v = v->next) v->wanted = false;
         set_look(serving, model, RN_STATUS_OK, "");
+        model->look_at_us = 0;
     }
     drop_steps(serving, model);
 }
@@ -213,32 +236,55 @@ static rn_status read_batching(const char *path, rn_model_options *options, rn_e
     return applied;
 }
 
-static rn_status warm_up(const rn_serving *serving, const rn__served *served, const rn__version *v, rn_model *model, rn_error *err)
+static rn_status warm_up(const rn_serving *serving, const rn__served *served, const rn__version *v, const char *path, rn_model *model,
+                         rn_error *err)
 {
     int32_t count;
     if (!serving->options.warm_up) return RN_STATUS_OK;
-    RN_TRY(rn_warmup_run(model, v->path, &serving->options.warmup, &count, err));
+    RN_TRY(rn_warmup_run(model, path, &serving->options.warmup, &count, err));
     if (count > 0) rn__keeper_log(serving, "model %s, version %" PRId64 ": %d warm-up records", served->config.name, v->number, count);
     return RN_STATUS_OK;
 }
 
-static rn_status load_unnamed(const rn_serving *serving, const rn__served *served, const rn__version *v, rn_model **out, rn_error *err)
+/* path: of the version's files on this machine. */
+static rn_status load_files(const rn_serving *serving, const rn__served *served, const rn__version *v, const char *path, rn_model **out,
+                            rn_error *err)
 {
     rn_model_options options = serving->options.model;
     rn_plan *plan;
+    const int64_t begin_us = rn_clock_us();
     RN_TRY(rn_metrics_model(serving->options.metrics, served->config.name, v->number, &options.metrics, err));
-    if (serving->options.per_model_batching) RN_TRY(read_batching(v->path, &options, err));
-    RN_TRY(rn_repository_load(v->path, NULL, &plan, err));
+    if (serving->options.per_model_batching) RN_TRY(read_batching(path, &options, err));
+    RN_TRY(rn_repository_load(path, NULL, &plan, err));
     RN_TRY(rn_model_create(plan, serving->options.backend, &options, serving->options.workers, out, err));
-    const rn_status status = warm_up(serving, served, v, *out, err);
-    if (status != RN_STATUS_OK) rn_model_release(*out);
-    return status;
+    const rn_status status = warm_up(serving, served, v, path, *out, err);
+    if (status != RN_STATUS_OK) {
+        rn_model_release(*out);
+        return status;
+    }
+    char sha256[RN_SHA256_TEXT_BYTES];
+    rn_repository_sha256(path, sha256);
+    rn_model_metrics_origin(options.metrics, sha256, rn_clock_us() - begin_us);
+    return RN_STATUS_OK;
+}
+
+static void count_failure(const rn_serving *serving, const rn__served *served, const rn__version *v)
+{
+    rn_model_metrics *record;
+    if (rn_metrics_model(serving->options.metrics, served->config.name, v->number, &record, NULL) == RN_STATUS_OK)
+        rn_counter_add(&record->load_failures, 1);
 }
 
 static rn_status load(const rn_serving *serving, const rn__served *served, const rn__version *v, rn_model **out, rn_error *err)
 {
-    const rn_status status = load_unnamed(serving, served, v, out, err);
-    if (status != RN_STATUS_OK) rn_error_prefix(err, "model %s, version %" PRId64 ", %s", served->config.name, v->number, v->path);
+    rn_storage_files files;
+    rn_status status = rn_storage_fetch(serving->options.storage, v->path, &files, err);
+    if (status == RN_STATUS_OK) status = load_files(serving, served, v, files.path, out, err);
+    rn_storage_release(&files, status == RN_STATUS_DATA_LOSS);
+    if (status == RN_STATUS_OK) return status;
+    count_failure(serving, served, v);
+    const bool named = strncmp(err->message, v->path, strlen(v->path)) == 0;
+    rn_error_prefix(err, "model %s, version %" PRId64 "%s%s", served->config.name, v->number, named ? "" : ", ", named ? "" : v->path);
     return status;
 }
 
@@ -301,7 +347,7 @@ static void try_to_load(rn_serving *serving, const rn__served *served, rn__versi
     const int64_t begin = rn_clock_us();
     rn_model *model;
     rn_error err;
-    v->stamp = rn_repository_stamp(v->path);
+    v->stamp = rn_storage_stamp(serving->options.storage, v->path);
     if (!v->model) set_state(serving, v, RN_VERSION_LOADING);
     if (load(serving, served, v, &model, &err) != RN_STATUS_OK) {
         handle_failure(serving, v, &err);
@@ -321,7 +367,7 @@ static bool step_version(rn_serving *serving, const rn__served *served, rn__vers
         return false;
     }
     if (!timed && v->step != RN__LOAD_DUE) return false;
-    if (v->step == RN__LOAD_WAITS && rn_repository_stamp(v->path) == v->stamp) {
+    if (v->step == RN__LOAD_WAITS && rn_storage_stamp(serving->options.storage, v->path) == v->stamp) {
         give_up(serving, v);
         rn__keeper_log(serving, "%s; its files do not change any more", v->message ? v->message : "");
         return true;
@@ -390,8 +436,14 @@ bool rn__sync_step(rn_serving *serving, rn__served *model, int64_t *next_us)
     return false;
 }
 
+void rn__sync_cancel(rn_serving *serving)
+{
+    rn_storage_cancel(serving->options.storage);
+}
+
 bool rn__sync_is_settled(const rn__served *model)
 {
+    if (model->look_at_us) return false;
     for (const rn__version *v = model->versions; v; v = v->next)
         if (v->wanted && v->step != RN__LOAD_NONE && v->step != RN__LOAD_FAILED) return false;
     return true;

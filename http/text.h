@@ -24,4 +24,9 @@ static inline bool rn_text_equals(rn_text text, const char *string)
     return strlen(string) == text.bytes && memcmp(text.at, string, text.bytes) == 0;
 }
 
+static inline bool rn_text_same(rn_text a, rn_text b)
+{
+    return a.bytes == b.bytes && (a.bytes == 0 || memcmp(a.at, b.at, a.bytes) == 0);
+}
+
 #endif

@@ -4,20 +4,7 @@
 
 #include "http/tfs.h"
 
-static rn_status check_examples(const rn__tfs_document *document, rn_error *err)
-{
-    const rn_json_member *examples = &document->members[RN__TFS_EXAMPLES];
-    const char *root = document->root, *limit = document->limit;
-    if (!examples->value)
-        return rn__tfs_format_error(root, limit, "When method is classify, key 'examples' is expected and was not found", err);
-    if (*examples->value != '[') return rn__tfs_format_error(root, limit, "Expecting 'examples' value to be an list/array", err);
-    if (examples->count == 0) return rn__tfs_format_error(root, limit, "'examples' value is an empty array", err);
-    for (const char *e = rn_json_first(examples->value); e; e = rn_json_next(rn_json_skip(e, limit)))
-        if (*e != '{') return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Example must be JSON object but got JSON %s", rn_json_kind_name(e));
-    return RN_STATUS_OK;
-}
-
-static rn_status refuse(rn_exchange *x, const char *kind, rn_error *err)
+static rn_status refuse(rn_exchange *x, const char *kind, const char *method, rn_error *err)
 {
     rn_text body;
     char *inflated;
@@ -26,12 +13,15 @@ static rn_status refuse(rn_exchange *x, const char *kind, rn_error *err)
     int64_t version;
     RN_TRY(rn__tfs_body(x, &body, &inflated, err));
     rn_status status = rn__tfs_parse(body, &document, err);
-    if (status == RN_STATUS_OK) status = check_examples(&document, err);
+    if (status == RN_STATUS_OK) status = rn__tfs_check_examples(&document, err);
     free(inflated);
     RN_TRY(status);
     RN_TRY(rn__tfs_acquire(x, &model, &version, err));
-    if (!rn_plan_signature(rn_model_plan(model), document.signature_name))
+    const rn_signature *signature = rn_plan_signature(rn_model_plan(model), document.signature_name);
+    if (!signature)
         status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "No signature was found with the name: %s", document.signature_name);
+    else if (x->service->checks_method_names)
+        status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, RN__TFS_METHOD_NAME_ERROR, kind, method, signature->method_name);
     else
         status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
                          "No %s inputs found in SignatureDef: %s takes no serialized Examples. Send pictures or pixels to :predict.", kind,
@@ -43,13 +33,13 @@ static rn_status refuse(rn_exchange *x, const char *kind, rn_error *err)
 void rn__tfs_classify(rn_exchange *x)
 {
     rn_error err = {.status = RN_STATUS_INTERNAL};
-    refuse(x, "classification", &err);
+    refuse(x, "classification", RN__TFS_CLASSIFY_METHOD, &err);
     rn_exchange_fail(x, err.status, "%s", err.message);
 }
 
 void rn__tfs_regress(rn_exchange *x)
 {
     rn_error err = {.status = RN_STATUS_INTERNAL};
-    refuse(x, "regression", &err);
+    refuse(x, "regression", RN__TFS_REGRESS_METHOD, &err);
     rn_exchange_fail(x, err.status, "%s", err.message);
 }

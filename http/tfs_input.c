@@ -29,12 +29,24 @@ static const char *read_number(reader *r, const char *at)
     return rn_json_skip(at, r->document->limit);
 }
 
-static const char *read_last_level(reader *r, const char *at)
+/* The last one or two levels, which hold nearly all of the text. */
+static const char *read_last_levels(reader *r, const char *at, int32_t level)
 {
-    const int32_t count = (int32_t)r->spec->dims[r->spec->rank - 1];
-    const char *end = rn_json_floats(at, r->document->limit, count, (float *)(void *)r->out);
+    const int64_t *dims = r->spec->dims;
+    const char *limit = r->document->limit;
+    float *out = (float *)(void *)r->out;
+    const bool two = level == r->spec->rank - 2;
+    const int64_t row = dims[r->spec->rank - 1], count = two ? dims[level] * row : row;
     r->out += (size_t)count * sizeof(float);
-    return end;
+    return two ? rn_json_float_rows(at, limit, dims[level], row, out) : rn_json_floats(at, limit, row, out);
+}
+
+static bool is_last_levels(const reader *r, int32_t level)
+{
+    if (r->spec->dtype != RN_DTYPE_F32 || level < r->spec->rank - 2) return false;
+    for (int32_t l = level; l < r->spec->rank; l++)
+        if (r->spec->dims[l] <= 0) return false;
+    return true;
 }
 
 /* Reads the value at `at`, of the spec's shape from `level` on. Returns its end, or NULL when it is something else. */
@@ -42,7 +54,7 @@ static const char *read_numbers(reader *r, const char *at, int32_t level)
 {
     if (level == r->spec->rank || level == RN_PLAN_MAX_RANK) return read_number(r, at); /* a rank is never more */
     if (*at != '[') return NULL;
-    if (level == r->spec->rank - 1 && r->spec->dtype == RN_DTYPE_F32 && r->spec->dims[level] > 0) return read_last_level(r, at);
+    if (is_last_levels(r, level)) return read_last_levels(r, at, level);
     int64_t count = 0;
     const char *end = at + 1;
     for (const char *element = rn_json_first(at); element; element = rn_json_next(end), count++) {
@@ -137,8 +149,8 @@ static rn_status choose_format(const rn__tfs_document *document, rn__tfs_format 
     return RN_STATUS_OK;
 }
 
-rn_status rn__tfs_read_input(const rn__tfs_document *document, rn_model *model, const rn_signature *signature, rn__tfs_format *format,
-                             rn_request **out, rn_error *err)
+rn_status rn__tfs_read_input(const rn__tfs_document *document, rn_model *model, const rn_signature *signature, bool explained,
+                             rn__tfs_format *format, rn_request **out, rn_error *err)
 {
     RN_TRY(choose_format(document, format, err));
     const bool rows_format = *format == RN__TFS_ROWS;
@@ -152,7 +164,7 @@ rn_status rn__tfs_read_input(const rn__tfs_document *document, rn_model *model, 
     /* Decoded strings are shorter than what they are written as. */
     const size_t scratch_bytes = r.spec->dtype == RN_DTYPE_STRING ? (size_t)(document->limit - array) : 0;
     rn_request *request;
-    RN_TRY(rn_request_create(model, signature, rows, scratch_bytes, &request, err));
+    RN_TRY((explained ? rn_request_create_explained : rn_request_create)(model, signature, rows, scratch_bytes, &request, err));
     r.request = request;
     r.out = request->input;
     if (!read_rows(&r, array, rows_format)) {

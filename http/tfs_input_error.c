@@ -64,17 +64,17 @@ static rn_status check_scalar(const walker *w, const char *at)
     }
 }
 
-static rn_status check_base64(const walker *w, const char *at)
+rn_status rn__tfs_check_base64(const char *at, const char *limit, rn_error *err)
 {
-    const char *string = rn__tfs_base64_string(at, w->limit);
-    if (!string) return rn__tfs_format_error(at, w->limit, "not formatted correctly for base64 data", w->err);
-    const size_t room = (size_t)(rn_json_skip(string, w->limit) - string);
+    const char *string = rn__tfs_base64_string(at, limit);
+    if (!string) return rn__tfs_format_error(at, limit, "not formatted correctly for base64 data", err);
+    const size_t room = (size_t)(rn_json_skip(string, limit) - string);
     char *text = malloc(room);
-    if (!text) return RN_FAIL(w->err, RN_STATUS_OUT_OF_MEMORY, "no memory to decode %zu bytes of base64", room);
-    size_t bytes = rn_json_unescape(string, w->limit, text);
+    if (!text) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory to decode %zu bytes of base64", room);
+    size_t bytes = rn_json_unescape(string, limit, text);
     const bool valid = rn_base64_decode((rn_text){text, bytes}, (uint8_t *)text, &bytes);
     free(text);
-    return valid ? RN_STATUS_OK : RN_FAIL(w->err, RN_STATUS_INVALID_ARGUMENT, "Unable to base64 decode");
+    return valid ? RN_STATUS_OK : RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Unable to base64 decode");
 }
 
 /* ---- tensors ---- */
@@ -102,7 +102,7 @@ static rn_status check_tensor(const walker *w, const char *at, const shape *s, i
         if (*at != '{')
             RN_TRY(check_scalar(w, at));
         else if (w->dtype == RN_DTYPE_STRING)
-            RN_TRY(check_base64(w, at));
+            RN_TRY(rn__tfs_check_base64(at, w->limit, w->err));
         else
             return type_error(w, at);
         ++*size;

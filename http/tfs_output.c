@@ -78,7 +78,7 @@ static void write_column(rn_json_writer *out, const column *c, int32_t rows)
     rn_json_end_array(out);
 }
 
-void rn__tfs_write_output(const rn_request *request, rn__tfs_format format, rn_json_writer *out)
+void rn__tfs_write_output_member(const rn_request *request, rn__tfs_format format, rn_json_writer *out)
 {
     column columns[RN_PLAN_MAX_OUTPUTS];
     const int32_t count = request->signature->output_count;
@@ -88,7 +88,6 @@ void rn__tfs_write_output(const rn_request *request, rn__tfs_format format, rn_j
         columns[i] = (column){plan, spec, request->outputs[i], rn_plan_tensor_elements(&plan->tensors[spec->tensor])};
     }
 
-    rn_json_begin_object(out);
     if (format == RN__TFS_ROWS) {
         rn_json_key(out, rn_text_of("predictions"));
         rn_json_begin_array(out);
@@ -103,5 +102,11 @@ void rn__tfs_write_output(const rn_request *request, rn__tfs_format format, rn_j
         }
         if (count > 1) rn_json_end_object(out);
     }
+}
+
+void rn__tfs_write_output(const rn_request *request, rn__tfs_format format, rn_json_writer *out)
+{
+    rn_json_begin_object(out);
+    rn__tfs_write_output_member(request, format, out);
     rn_json_end_object(out);
 }

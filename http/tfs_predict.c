@@ -22,15 +22,13 @@ static int64_t since(int64_t begin_us)
 
 /* ---- the end ---- */
 
-/* A picture that cannot be read is named by its place, as other faulty elements are. */
-static void fail(rn_exchange *x, const predict *p)
+void rn__tfs_fail_request(rn_exchange *x, const rn_request *request, rn__tfs_format format)
 {
-    const rn_request *request = p->request;
     if (request->failed_picture == RN_NONE)
         rn_exchange_fail(x, request->status, "%s", request->error.message);
     else
         rn_exchange_fail(x, request->status, "Failed to process element: %d of '%s' list. Error: %s: %s", request->failed_picture,
-                         p->format == RN__TFS_ROWS ? "instances" : "inputs", rn_status_grpc_name(request->status), request->error.message);
+                         format == RN__TFS_ROWS ? "instances" : "inputs", rn_status_grpc_name(request->status), request->error.message);
 }
 
 static void write_answer(rn_job *job)
@@ -39,7 +37,7 @@ static void write_answer(rn_job *job)
     rn_exchange *x = p->x;
     rn_request *request = p->request;
     if (request->status != RN_STATUS_OK) {
-        fail(x, p);
+        rn__tfs_fail_request(x, request, p->format);
     } else {
         const int64_t begin = rn_clock_us();
         rn__tfs_write_output(request, p->format, &x->answer);
@@ -60,6 +58,13 @@ static void on_done(rn_request *request)
 
 /* ---- the beginning ---- */
 
+rn_status rn__tfs_signature(const rn__tfs_document *document, const rn_model *model, const rn_signature **out, rn_error *err)
+{
+    *out = rn_plan_signature(rn_model_plan(model), document->signature_name);
+    if (*out) return RN_STATUS_OK;
+    return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Serving signature name: \"%s\" not found in signature def", document->signature_name);
+}
+
 static rn_status read_request(rn_exchange *x, rn_text body, predict *p, rn_error *err)
 {
     rn__tfs_document document;
@@ -67,13 +72,9 @@ static rn_status read_request(rn_exchange *x, rn_text body, predict *p, rn_error
     rn_model *model;
     int64_t version;
     RN_TRY(rn__tfs_acquire(x, &model, &version, err));
-    rn_status status;
-    const rn_signature *signature = rn_plan_signature(rn_model_plan(model), document.signature_name);
-    if (!signature)
-        status =
-            RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Serving signature name: \"%s\" not found in signature def", document.signature_name);
-    else
-        status = rn__tfs_read_input(&document, model, signature, &p->format, &p->request, err);
+    const rn_signature *signature;
+    rn_status status = rn__tfs_signature(&document, model, &signature, err);
+    if (status == RN_STATUS_OK) status = rn__tfs_read_input(&document, model, signature, false, &p->format, &p->request, err);
     rn_model_release(model); /* the request holds its own reference */
     return status;
 }
@@ -82,6 +83,7 @@ static rn_status begin(rn_exchange *x, predict *p, rn_error *err)
 {
     rn_text body;
     char *inflated;
+    RN_TRY(rn__tfs_check_room(x, err));
     RN_TRY(rn__tfs_body(x, &body, &inflated, err));
     const rn_status status = read_request(x, body, p, err);
     free(inflated);

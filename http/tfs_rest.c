@@ -32,6 +32,19 @@ rn_status rn__tfs_acquire(rn_exchange *x, rn_model **out, int64_t *version, rn_e
     return RN_STATUS_OK;
 }
 
+rn_status rn__tfs_check_room(rn_exchange *x, rn_error *err)
+{
+    rn_model *model;
+    int64_t version;
+    const rn_target *target = &x->target;
+    if (rn_serving_acquire(x->service->serving, target->model, target->version, target->label, &model, &version, NULL) != RN_STATUS_OK)
+        return RN_STATUS_OK;
+    const rn_status status = rn_model_check_room(model, 1, err);
+    if (status != RN_STATUS_OK) x->asked_model = rn_model_metrics_of(model);
+    rn_model_release(model);
+    return status;
+}
+
 /* ---- status ---- */
 
 static void write_version_status(rn_json_writer *out, const rn_version_info *info)

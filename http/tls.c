@@ -12,10 +12,15 @@
 #include <sys/stat.h>
 
 #include "engine/clock.h"
+#include "http/proto/config.pb-c.h"
+#include "http/text_file.h"
+#include "http/text_proto.h"
 
 enum {
-    CERTIFICATE, KEY, CLIENT_CA, FILES,
-    MAX_FILE_BYTES = 1 << 20,
+    CERTIFICATE,
+    KEY,
+    CLIENT_CA,
+    FILES,
     LOOK_US = 1000 * 1000,
 };
 
@@ -30,44 +35,71 @@ typedef struct {
 typedef struct generation {
     struct generation *older;
     SSL_CTX *context;
-    char *texts[FILES];
+    char *texts[FILES]; /* CLIENT_CA: NULL for none */
 } generation;
 
 struct rn_tls {
-    const char *paths[FILES]; /* CLIENT_CA: NULL for none */
+    const char *paths[FILES]; /* CLIENT_CA: NULL for none; all three are the same file when it is an SSLConfig */
+    bool is_config;
+    bool asks_clients;
     void (*log)(const char *line);
 
     pthread_mutex_t lock; /* guards what follows */
     generation *newest;
-    uint64_t number;       /* of the newest, from 1 */
+    uint64_t number; /* of the newest, from 1 */
     int64_t looked_us;
     file_state seen[FILES]; /* what was read, or tried, last */
 };
 
 /* ---- reading ---- */
 
+static rn_status keep_text(const char *at, size_t bytes, const char *path, char **out, rn_error *err)
+{
+    *out = strndup(at, bytes);
+    return *out ? RN_STATUS_OK : RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "%s: no memory", path);
+}
+
 static rn_status read_file(const char *path, char **out, rn_error *err)
 {
-    FILE *file = fopen(path, "re");
-    if (!file) {
-        const bool forbidden = errno == EACCES || errno == EPERM;
-        return RN_FAIL(err, forbidden ? RN_STATUS_PERMISSION_DENIED : RN_STATUS_NOT_FOUND, "%s: %s", path, strerror(errno));
+    rn_text text;
+    RN_TRY(rn_text_file_read(path, &text, err));
+    const rn_status status = keep_text(text.at, text.bytes, path, out, err);
+    free((char *)text.at);
+    return status;
+}
+
+static rn_status take_texts(const Config__SslConfig *config, const char *path, char **texts, rn_error *err)
+{
+    const ProtobufCBinaryData fields[FILES] = {config->server_cert, config->server_key, config->custom_ca};
+    static const char *const names[FILES] = {"server_cert", "server_key", "custom_ca"};
+    for (int i = 0; i < FILES; i++) {
+        if (i == CLIENT_CA && !config->client_verify) return RN_STATUS_OK; /* as in TensorFlow Serving: clients are asked for nothing */
+        if (fields[i].len == 0)
+            return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%s: %s is missing%s", path, names[i],
+                           i == CLIENT_CA ? ", which client_verify needs" : "");
+        RN_TRY(keep_text((const char *)fields[i].data, fields[i].len, path, &texts[i], err));
     }
-    char *text = malloc(MAX_FILE_BYTES);
-    const size_t bytes = text ? fread(text, 1, MAX_FILE_BYTES, file) : 0;
-    const bool failed = ferror(file);
-    fclose(file);
-    rn_status status = RN_STATUS_OK;
-    if (!text)
-        status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "%s: no memory", path);
-    else if (failed || bytes == MAX_FILE_BYTES)
-        status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%s: expected a PEM file of less than %d bytes", path, MAX_FILE_BYTES);
-    if (status != RN_STATUS_OK) {
-        free(text);
-        return status;
-    }
-    text[bytes] = '\0';
-    *out = text;
+    return RN_STATUS_OK;
+}
+
+static rn_status read_config(const char *path, char **texts, rn_error *err)
+{
+    rn_text text;
+    ProtobufCMessage *message;
+    RN_TRY(rn_text_file_read(path, &text, err));
+    rn_status status = rn_text_proto_parse(text, path, &config__ssl_config__descriptor, &message, err);
+    free((char *)text.at);
+    RN_TRY(status);
+    status = take_texts((const Config__SslConfig *)message, path, texts, err);
+    protobuf_c_message_free_unpacked(message, NULL);
+    return status;
+}
+
+static rn_status read_texts(const rn_tls *tls, char **texts, rn_error *err)
+{
+    if (tls->is_config) return read_config(tls->paths[CERTIFICATE], texts, err);
+    for (int i = 0; i < FILES; i++)
+        if (tls->paths[i]) RN_TRY(read_file(tls->paths[i], &texts[i], err));
     return RN_STATUS_OK;
 }
 
@@ -136,21 +168,22 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
     (void)ssl;
     (void)unused;
     unsigned char *chosen;
-    if (SSL_select_next_proto(&chosen, out_bytes, known, sizeof known - 1, offered, bytes) != OPENSSL_NPN_NEGOTIATED) return SSL_TLSEXT_ERR_NOACK;
+    if (SSL_select_next_proto(&chosen, out_bytes, known, sizeof known - 1, offered, bytes) != OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_NOACK;
     *out = chosen;
     return SSL_TLSEXT_ERR_OK;
 }
 
 static rn_status fill_context(const rn_tls *tls, generation *g, rn_error *err)
 {
-    static bool (*const use[FILES])(SSL_CTX *context, BIO *text) = {use_certificates, use_key, use_client_ca};
+    static bool (*const use[FILES])(SSL_CTX * context, BIO * text) = {use_certificates, use_key, use_client_ca};
     static const char *const expected[FILES] = {"a certificate in PEM", "the private key of the certificate in PEM", "certificates in PEM"};
     SSL_CTX_set_min_proto_version(g->context, TLS1_2_VERSION);
     SSL_CTX_set_options(g->context, SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_session_id_context(g->context, (const unsigned char *)"resnetd", 7); /* sessions of clients with certificates need one */
     SSL_CTX_set_alpn_select_cb(g->context, choose_protocol, NULL);
     for (int i = 0; i < FILES; i++) {
-        if (!tls->paths[i]) continue;
+        if (!g->texts[i]) continue;
         BIO *text = BIO_new_mem_buf(g->texts[i], -1);
         const bool used = text && use[i](g->context, text);
         BIO_free(text);
@@ -176,8 +209,7 @@ static rn_status read_generation(const rn_tls *tls, generation **out, rn_error *
         status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for certificates");
         goto cleanup;
     }
-    for (int i = 0; i < FILES; i++)
-        if (tls->paths[i]) RN_TRY_CLEANUP(status, read_file(tls->paths[i], &g->texts[i], err));
+    RN_TRY_CLEANUP(status, read_texts(tls, g->texts, err));
     RN_TRY_CLEANUP(status, fill_context(tls, g, err));
     *out = g;
     return RN_STATUS_OK;
@@ -200,9 +232,10 @@ rn_status rn_tls_create(const rn_tls_options *options, rn_tls **out, rn_error *e
     rn_tls *tls = calloc(1, sizeof *tls);
     if (!tls) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for certificates");
     generation *g;
-    tls->paths[CERTIFICATE] = options->certificate;
-    tls->paths[KEY] = options->key;
-    tls->paths[CLIENT_CA] = *options->client_ca ? options->client_ca : NULL;
+    tls->is_config = *options->config;
+    tls->paths[CERTIFICATE] = tls->is_config ? options->config : options->certificate;
+    tls->paths[KEY] = tls->is_config ? options->config : options->key;
+    tls->paths[CLIENT_CA] = tls->is_config ? options->config : *options->client_ca ? options->client_ca : NULL;
     tls->log = options->log;
     for (int i = 0; i < FILES; i++) tls->seen[i] = look_at(tls->paths[i]);
     const rn_status status = read_generation(tls, &g, err);
@@ -210,6 +243,7 @@ rn_status rn_tls_create(const rn_tls_options *options, rn_tls **out, rn_error *e
         free(tls);
         return status;
     }
+    tls->asks_clients = g->texts[CLIENT_CA] != NULL;
     pthread_mutex_init(&tls->lock, NULL);
     take_up(tls, g);
     *out = tls;
@@ -242,7 +276,12 @@ static void refresh(rn_tls *tls)
     if (!changed) return;
     generation *g;
     rn_error err;
-    if (read_generation(tls, &g, &err) == RN_STATUS_OK) {
+    rn_status status = read_generation(tls, &g, &err);
+    if (status == RN_STATUS_OK && (g->texts[CLIENT_CA] != NULL) != tls->asks_clients) {
+        free_generation(g);
+        status = RN_FAIL(&err, RN_STATUS_INVALID_ARGUMENT, "%s: client_verify is not what it was at the start", tls->paths[CLIENT_CA]);
+    }
+    if (status == RN_STATUS_OK) {
         take_up(tls, g);
         tls->log("certificates were read again");
     } else {
@@ -273,5 +312,5 @@ bool rn_tls_pem(rn_tls *tls, uint64_t *generation_number, rn_tls_pem_fn *use, vo
 
 bool rn_tls_asks_clients(const rn_tls *tls)
 {
-    return tls->paths[CLIENT_CA] != NULL;
+    return tls->asks_clients;
 }

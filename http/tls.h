@@ -1,5 +1,6 @@
-/* The certificate of this server, its key, and the authority whose clients are let in, from PEM files that are read again when they change.
- * Both the REST and the gRPC port take what they need from here. All functions are thread-safe once it is created.
+/* The certificate of this server, its key, and the authority whose clients are let in, from PEM files, or from TensorFlow Serving's
+ * SSLConfig file that holds the text of all three. They are read again when they change. Both the REST and the gRPC port take what they
+ * need from here. All functions are thread-safe once it is created.
  */
 #ifndef RN_HTTP_TLS_H
 #define RN_HTTP_TLS_H
@@ -13,10 +14,11 @@
 typedef struct rn_tls rn_tls;
 
 typedef struct rn_tls_options {
+    const char *config;      /* SSLConfig file, which stands for the next three; empty: there is none */
     const char *certificate; /* file with the certificate and those between it and the authority, in this order */
     const char *key;
-    const char *client_ca;           /* file with authorities: every client must show a certificate of theirs; empty: none needs one */
-    void (*log)(const char *line);   /* what operators want to read: a reload, or why there was none */
+    const char *client_ca;         /* file with authorities: every client must show a certificate of theirs; empty: none needs one */
+    void (*log)(const char *line); /* what operators want to read: a reload, or why there was none */
 } rn_tls_options;
 
 /* NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT: the message names the file. Texts of options are borrowed. */
@@ -27,7 +29,8 @@ void rn_tls_destroy(rn_tls *tls); /* when no connection is left that uses it; NU
  * former context in place. It lives as long as *tls. */
 SSL_CTX *rn_tls_context(rn_tls *tls);
 
-/* The same files as text for libgrpc: calls `use` with them when they are newer than *generation, which is set. Returns whether they were. */
+/* The same files as text for libgrpc: calls `use` with them when they are newer than *generation, which is set. Returns whether they were.
+ */
 typedef void rn_tls_pem_fn(void *context, const char *certificate, const char *key, const char *client_ca); /* client_ca: NULL for none */
 bool rn_tls_pem(rn_tls *tls, uint64_t *generation, rn_tls_pem_fn *use, void *context);
 

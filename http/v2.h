@@ -10,6 +10,10 @@
 
 #include "http/exchange.h"
 
+/* An output that models whose networks can be explained have besides their own: [rows,h,w], the class activation map. It is computed for those who
+ * name it among their outputs. An output of the model's own that is called so goes before it. */
+#define RN__V2_EXPLANATION "explanation"
+
 /* ---- what a call asks for, whichever way it came ---- */
 
 enum { RN__V2_MAX_DIMS = 8, RN__V2_DATATYPE_BYTES = 16 };
@@ -35,6 +39,8 @@ typedef struct rn__v2_wanted {
     char name[RN_PLAN_NAME_BYTES];
     int64_t class_count; /* this many best classes as text; 0: the tensor itself */
     bool binary;         /* raw bytes behind the JSON */
+    bool has_class;      /* of the explanation: whose map; without it the top class's of each row */
+    int64_t class;       /* not negative */
 } rn__v2_wanted;
 
 typedef struct rn__v2_query {
@@ -97,7 +103,7 @@ const char *rn__v2_datatype(const rn_tensor_spec *spec); /* "FP32": static */
 /* ---- one call ---- */
 
 typedef struct rn__v2_output {
-    int32_t index;       /* of the signature's */
+    int32_t index;       /* of the signature's; RN_NONE: the explanation */
     int32_t class_count; /* 0: the tensor itself */
     bool binary;
 } rn__v2_output;
@@ -135,8 +141,6 @@ typedef struct rn__v2_tensor {
 rn_status rn__v2_tensor_init(rn__v2_tensor *out, const rn_request *request, const rn__v2_output *output, rn_error *err);
 void rn__v2_tensor_deinit(rn__v2_tensor *tensor);                         /* zeroed allowed */
 void rn__v2_write_data(rn_json_writer *out, const rn__v2_tensor *tensor); /* a flat array */
-/* The indexes of `count` values in falling order of value; equal ones in rising order of index, NaN last. */
-void rn__v2_sort_classes(const float *values, int32_t count, int32_t *order);
 
 /* v2_repository.c: Triton's word for a state: static. */
 const char *rn__v2_version_state(rn_version_state state);

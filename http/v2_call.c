@@ -8,6 +8,10 @@ static rn_status choose_output(const rn__v2_wanted *wanted, rn_text model_name, 
 {
     int32_t index = 0;
     while (index < signature->output_count && strcmp(signature->outputs[index].name, wanted->name) != 0) index++;
+    if (index == signature->output_count && strcmp(wanted->name, RN__V2_EXPLANATION) == 0) {
+        *out = (rn__v2_output){.index = RN_NONE, .binary = wanted->binary};
+        return RN_STATUS_OK;
+    }
     if (index == signature->output_count)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "unexpected inference output '%s' for model '%.*s'", wanted->name,
                        RN_TEXT_ARG(model_name));
@@ -39,6 +43,22 @@ static rn_status choose_outputs(const rn__v2_query *query, rn_text model_name, c
     return RN_STATUS_OK;
 }
 
+/* The class that the explanation is asked for, if any is, into every row. */
+static rn_status choose_class(const rn__v2_query *query, const rn_plan *plan, rn_request *request, rn_error *err)
+{
+    const rn_op *map = &plan->ops[request->signature->class_map_op];
+    const int32_t classes = plan->tensors[map->inputs[1]].c;
+    for (int32_t i = 0; i < query->output_count; i++) {
+        const rn__v2_wanted *wanted = &query->outputs[i];
+        if (strcmp(wanted->name, RN__V2_EXPLANATION) != 0 || !wanted->has_class) continue;
+        if (wanted->class >= classes)
+            return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "output '%s': class %lld, the model has %d", wanted->name, (long long)wanted->class,
+                           classes);
+        for (int32_t row = 0; row < request->rows; row++) request->classes[row] = (int32_t)wanted->class;
+    }
+    return RN_STATUS_OK;
+}
+
 rn_status rn__v2_request_error(const rn_request *request, rn_error *err)
 {
     *err = request->error;
@@ -59,9 +79,12 @@ rn_status rn__v2_prepare(const rn__v2_query *query, rn_text model_name, rn_model
 
     const bool text_pictures = input->source == RN__V2_JSON && signature->input.dtype == RN_DTYPE_STRING;
     const size_t scratch_bytes = text_pictures ? (size_t)(query->limit - input->json) : 0; /* decoded, text is shorter */
+    bool explained = false;
+    for (int32_t i = 0; i < out->output_count; i++) explained |= out->outputs[i].index == RN_NONE;
     rn_request *request;
-    RN_TRY(rn_request_create(model, signature, rows, scratch_bytes, &request, err));
-    if (input->source != RN__V2_TYPED && rn__v2_read_input(query, request, err) != RN_STATUS_OK) {
+    RN_TRY((explained ? rn_request_create_explained : rn_request_create)(model, signature, rows, scratch_bytes, &request, err));
+    if ((explained && choose_class(query, plan, request, err) != RN_STATUS_OK) ||
+        (input->source != RN__V2_TYPED && rn__v2_read_input(query, request, err) != RN_STATUS_OK)) {
         rn_request_destroy(request);
         return err->status;
     }

@@ -151,7 +151,8 @@ static rn_status begin(infer *p, rn_error *err)
     rn_model *model;
     RN_TRY(rn__v2_acquire(x->service, x->target.model, x->target.version, x->target.label, &model, &p->call.version, err));
     x->asked_model = rn_model_metrics_of(model);
-    rn_status status = read_body(x, &body, &p->inflated, err);
+    rn_status status = rn_model_check_room(model, 1, err);
+    if (status == RN_STATUS_OK) status = read_body(x, &body, &p->inflated, err);
     if (status == RN_STATUS_OK) status = rn__v2_parse(body, rn_exchange_header(x, JSON_BYTES_HEADER), &p->query, err);
     if (status == RN_STATUS_OK) {
         if (p->query.bare) rn__v2_query_value(x, "signature_name", p->query.signature_name, sizeof p->query.signature_name);

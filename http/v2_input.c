@@ -87,9 +87,9 @@ static rn_status read_number(numbers *n, const char *at, const char **end, rn_er
     if (n->out == n->out_end)
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Unable to parse 'data' of input '%s': more values than its shape holds", input);
     if (n->dtype == RN_DTYPE_F32) {
-        const float value = rn_json_float(at, limit, end);
-        memcpy(n->out, &value, sizeof value);
-        n->out += sizeof value;
+        const int64_t room = (n->out_end - n->out) / (int64_t)sizeof(float);
+        *end = at;
+        n->out += sizeof(float) * (size_t)rn_json_float_run(end, limit, room, room, room, (float *)(void *)n->out);
         return RN_STATUS_OK;
     }
     if (!rn_json_int64(at, limit, &whole) || whole < 0 || whole > UINT8_MAX)

@@ -8,7 +8,7 @@
 #include "kernels/base/version.h"
 
 const char *const rn__v2_extensions[] = {"classification",     "model_repository", "schedule_policy",
-                                         "binary_tensor_data", "parameters",       "statistics"};
+                                         "binary_tensor_data", "parameters",       "statistics",     "model_configuration"};
 const int32_t rn__v2_extension_count = sizeof rn__v2_extensions / sizeof rn__v2_extensions[0];
 
 /* ---- errors and queries ---- */

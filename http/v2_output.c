@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/classes.h"
 #include "http/v2.h"
 
 static rn_status no_memory(const rn_tensor_spec *spec, rn_error *err)
@@ -36,22 +37,6 @@ static rn_status pack_labels(rn__v2_tensor *out, const rn_plan *plan, const rn_t
 
 /* ---- classes ---- */
 
-/* Falling values, equal ones in rising order of index; NaN comes last. */
-static int compare_classes(const void *a, const void *b, void *values)
-{
-    const int32_t i = *(const int32_t *)a, j = *(const int32_t *)b;
-    const float x = ((const float *)values)[i], y = ((const float *)values)[j];
-    if (x > y || (x == x && y != y)) return -1;
-    if (x < y || (x != x && y == y)) return 1;
-    return i < j ? -1 : 1;
-}
-
-void rn__v2_sort_classes(const float *values, int32_t count, int32_t *order)
-{
-    for (int32_t i = 0; i < count; i++) order[i] = i;
-    qsort_r(order, (size_t)count, sizeof *order, compare_classes, (void *)values);
-}
-
 static rn_status pack_classes(rn__v2_tensor *out, const rn_plan *plan, const rn_tensor_spec *spec, const float *values, int32_t rows,
                               int32_t kept, rn_error *err)
 {
@@ -67,7 +52,7 @@ static rn_status pack_classes(rn__v2_tensor *out, const rn_plan *plan, const rn_
     rn_status status = order && text && out->memory ? RN_STATUS_OK : no_memory(spec, err);
     char *end = out->memory;
     for (int32_t row = 0; row < rows && status == RN_STATUS_OK; row++, values += classes) {
-        rn__v2_sort_classes(values, classes, order);
+        rn_classes_sort(values, classes, order);
         for (int32_t i = 0; i < kept; i++) {
             const char *label = labelled ? plan->labels[order[i]] : "";
             const int bytes = sprintf(text, "%f:%d%s%s", (double)values[order[i]], order[i], labelled ? ":" : "", label);
@@ -92,8 +77,20 @@ static rn_status widen(rn__v2_tensor *out, const rn_tensor_spec *spec, const int
     return RN_STATUS_OK;
 }
 
+static void explanation_init(rn__v2_tensor *out, const rn_request *request)
+{
+    const rn_plan_tensor *map = &rn_model_plan(request->model)->tensors[request->signature->explanation];
+    *out = (rn__v2_tensor){.name = RN__V2_EXPLANATION, .datatype = "FP32", .rank = 3, .dims = {request->rows, map->h, map->w}};
+    out->element_count = (size_t)request->rows * (size_t)rn_plan_tensor_elements(map);
+    out->raw = (rn_text){(const char *)request->maps, out->element_count * sizeof(float)};
+}
+
 rn_status rn__v2_tensor_init(rn__v2_tensor *out, const rn_request *request, const rn__v2_output *output, rn_error *err)
 {
+    if (output->index == RN_NONE) {
+        explanation_init(out, request);
+        return RN_STATUS_OK;
+    }
     const rn_plan *plan = rn_model_plan(request->model);
     const rn_tensor_spec *spec = &request->signature->outputs[output->index];
     const rn_plan_tensor *tensor = &plan->tensors[spec->tensor];

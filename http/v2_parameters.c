@@ -61,6 +61,10 @@ rn_status rn__v2_set_output_parameter(rn__v2_wanted *output, const rn__v2_parame
     } else if (rn_text_equals(name, "binary_data")) {
         RN_TRY(expect_kind(parameter, RN__V2_BOOL, err));
         output->binary = parameter->boolean;
+    } else if (rn_text_equals(name, "class")) {
+        RN_TRY(expect_kind(parameter, RN__V2_INT, err));
+        output->class = parameter->integer;
+        output->has_class = true;
     } else if (begins_with(name, "shared_memory_")) {
         return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "output '%s': shared memory is not supported", output->name);
     }

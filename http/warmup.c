@@ -8,6 +8,7 @@
 
 #include "http/grpc_message.h"
 #include "http/grpc_tfs.h"
+#include "http/warmup_check.h"
 #include "loader/tf_record.h"
 
 enum { MAX_RECORDS = 1000, PATH_BYTES = 4096 };
@@ -17,8 +18,9 @@ static void on_done(rn_request *request)
     sem_post(request->context);
 }
 
-static rn_status run_request(const Tfs__PredictRequest *message, rn_model *model, size_t max_bytes, rn_error *err)
+static rn_status run_request(const Tfs__PredictLog *log, rn_model *model, size_t max_bytes, rn_error *err)
 {
+    const Tfs__PredictRequest *message = log->request;
     const rn_signature *signature;
     const Sm__Tensor *tensor;
     rn_request *request;
@@ -31,8 +33,9 @@ static rn_status run_request(const Tfs__PredictRequest *message, rn_model *model
     rn_request_submit(request);
     while (sem_wait(&done) != 0) continue;
     sem_destroy(&done);
-    const rn_status status = request->status;
+    rn_status status = request->status;
     if (status != RN_STATUS_OK && err) *err = request->error;
+    if (status == RN_STATUS_OK && log->response) status = rn__warmup_check(request, log->response, err);
     rn_request_destroy(request);
     return status;
 }
@@ -48,7 +51,7 @@ static rn_status run_record(const uint8_t *bytes, size_t count, rn_model *model,
         !log->predict_log->request->model_spec)
         status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "expected a predict_log with a request");
     for (int32_t i = 0; status == RN_STATUS_OK && (i == 0 || i < options->iterations); i++)
-        status = run_request(log->predict_log->request, model, options->max_record_bytes, err);
+        status = run_request(log->predict_log, model, options->max_record_bytes, err);
     rn__grpc_free_message(message);
     return status;
 }

@@ -306,3 +306,29 @@ rn_status rn__fold_fill(const rn__op_call *call)
     if (call->in[1]->u.constant.count != 1) return RN__REFUSE(call, "filled with %lld values", (long long)call->in[1]->u.constant.count);
     return rn__fold_pick(call, 0, &call->in[1]->u.constant, rank, dims, first_source, NULL);
 }
+
+/* start, start + delta, ... before limit; integers. */
+rn_status rn__fold_range(const rn__op_call *call)
+{
+    int64_t of[3]; /* start, limit, delta */
+    for (int32_t i = 0; i < 3; i++) {
+        int32_t count;
+        RN_TRY(rn__fold_ints(call, i, &of[i], 1, &count));
+        if (count != 1 || of[i] < -INT32_MAX || of[i] > INT32_MAX) return RN__REFUSE(call, "input %d is no small integer", i);
+    }
+    if (of[2] == 0) return RN__REFUSE(call, "a delta of 0");
+    const int64_t span = of[2] > 0 ? of[1] - of[0] : of[0] - of[1], step = of[2] > 0 ? of[2] : -of[2];
+    const int64_t count = span > 0 ? (span + step - 1) / step : 0;
+    void *data;
+    RN_TRY(rn__fold_result(call, 0, RN__INTS, 1, &count, &data));
+    for (int64_t i = 0; i < count; i++) ((int64_t *)data)[i] = of[0] + i * of[2];
+    return RN_STATUS_OK;
+}
+
+rn_status rn__fold_rank(const rn__op_call *call)
+{
+    void *data;
+    RN_TRY(rn__fold_result(call, 0, RN__INTS, 0, NULL, &data));
+    *(int64_t *)data = call->in[0]->u.constant.rank;
+    return RN_STATUS_OK;
+}

@@ -17,8 +17,8 @@ rn_status rn__take_activation(const rn__op_call *call, int32_t input, int32_t ra
     if (value->kind != RN__ACTIVATION) return RN__REFUSE(call, "input %d is %s, expected an activation", input, rn__value_text(value));
     const rn__activation *x = &value->u.activation;
     if (rank && x->rank != rank) return RN__REFUSE(call, "input %d has %d dimensions, expected %d", input, x->rank, rank);
-    if (!padded && (x->pad_top || x->pad_left || x->pad_bottom || x->pad_right)) {
-        return RN__REFUSE(call, "zero padding before it, which only a convolution or a maximum pooling can take up");
+    if (!padded && rn__is_padded(x)) {
+        return RN__REFUSE(call, "padding before it, which only a convolution or a maximum pooling can take up");
     }
     const rn_plan_tensor *tensor = &call->import->plan->tensors[x->tensor];
     if (tensor->dtype != RN_DTYPE_F32) return RN__REFUSE(call, "input %d holds %s, expected float", input, rn_dtype_tf_name(tensor->dtype));
@@ -91,10 +91,19 @@ rn_status rn__emit_op(const rn__op_call *call, rn_op *op, rn_dtype dtype, int32_
     return rn_plan_add_op(call->import->plan, op, NULL, call->err);
 }
 
-rn__value rn__activation_value(const rn_plan *plan, int32_t tensor)
+rn__value rn__activation_value(const rn_plan *plan, int32_t tensor, bool channels_first)
 {
     const rn_plan_tensor *t = &plan->tensors[tensor];
-    return (rn__value){.kind = RN__ACTIVATION, .u.activation = {.tensor = tensor, .rank = 4, .dims = {-1, t->h, t->w, t->c}}};
+    rn__activation x = {.tensor = tensor, .rank = 4, .dims = {-1, t->h, t->w, t->c}, .channels_first = channels_first};
+    if (channels_first) x.dims[1] = t->c, x.dims[2] = t->h, x.dims[3] = t->w;
+    return (rn__value){.kind = RN__ACTIVATION, .u.activation = x};
+}
+
+rn_status rn__check_format(const rn__op_call *call, const rn__activation *x)
+{
+    const char *expected = x->channels_first ? "NCHW" : "NHWC";
+    if (rn__attr_is(call->node, "data_format", "NHWC", expected)) return RN_STATUS_OK;
+    return RN__REFUSE(call, "its data_format is not %s, the order of its input's dimensions", expected);
 }
 
 rn_status rn__emit_scale_shift(const rn__op_call *call, const rn__activation *x, int64_t count, const float *scale, const float *shift,

@@ -19,8 +19,11 @@ rn_status rn__emit_weights(const rn__op_call *call, const char *role, int32_t ra
 /* Adds operation `op`, named after the node, with its first output a new tensor of that shape and type. *tensor may be NULL. */
 rn_status rn__emit_op(const rn__op_call *call, rn_op *op, rn_dtype dtype, int32_t h, int32_t w, int32_t c, int32_t *tensor);
 
-/* The activation that views a tensor as rank 4, [-1,h,w,c]. */
-rn__value rn__activation_value(const rn_plan *plan, int32_t tensor);
+/* The activation that views a tensor as rank 4, [-1,h,w,c] or [-1,c,h,w]. */
+rn__value rn__activation_value(const rn_plan *plan, int32_t tensor, bool channels_first);
+
+/* Fails unless the node's data_format is the order of x's dimensions. */
+rn_status rn__check_format(const rn__op_call *call, const rn__activation *x);
 
 /* y = relu?(x * scale + shift) on channels. scale and shift: `count` floats, 1 or c, or NULL. Output 0 becomes the result, viewed as `x`
  * is. */

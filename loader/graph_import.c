@@ -48,7 +48,7 @@ static rn_status count_outputs(const rn__op_info *info, const Sm__NodeDef *node,
 {
     int64_t count = info->outputs;
     if (count == RN__AS_INPUTS) count = input_count;
-    if (count == RN__BY_ATTR) count = rn__attr_int(node, "num", 1);
+    if (count == RN__BY_ATTR) count = rn__attr_int(node, "num", rn__attr_int(node, "num_split", 1));
     if (count < 1 || count > 1024) return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%lld outputs", (long long)count);
     *out = (int32_t)count;
     return RN_STATUS_OK;
@@ -76,7 +76,7 @@ static rn_status run_node(rn__import *import, rn__ref ref, rn_error *err)
     const Sm__NodeDef *node = rn__graph_node(&import->graph, ref);
     rn__node_state *state = rn__graph_state(&import->graph, ref);
     const rn__op_info *info = rn__op_find(node->op);
-    if (!info) return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "this operation has no counterpart in a ResNet plan");
+    if (!info) return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "no counterpart in a ResNet plan");
     if (info->inputs != RN__ANY ? state->input_count != info->inputs : state->input_count == 0) {
         return RN_FAIL(err, RN_STATUS_DATA_LOSS, "%d inputs", state->input_count);
     }

@@ -58,7 +58,7 @@ rn_status rn__op_list_stack(const rn__op_call *call)
     rn_op op = {.kind = RN_OP_IMAGE, .inputs = {call->import->input_tensor, RN_NONE}, .outputs = {RN_NONE, RN_NONE}, .u.image = *image};
     int32_t y;
     RN_TRY(rn__emit_op(call, &op, image->as_float ? RN_DTYPE_F32 : RN_DTYPE_U8, image->h, image->w, image->c, &y));
-    call->out[0] = rn__activation_value(call->import->plan, y);
+    call->out[0] = rn__activation_value(call->import->plan, y, false);
     if (!made->is_float || (image->as_float && made->unchanged)) return RN_STATUS_OK;
     const rn__activation pixels = call->out[0].u.activation;
     float scale[RN__PICTURE_CHANNELS], shift[RN__PICTURE_CHANNELS];

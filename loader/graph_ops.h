@@ -73,14 +73,16 @@ rn__op_handler rn__fold_const, rn__op_variable, rn__op_read_variable, rn__op_res
 rn__op_handler rn__fold_binary, rn__fold_unary, rn__fold_cast, rn__fold_reduce;
 /* fold_shape.c, fold_slice.c */
 rn__op_handler rn__fold_shape, rn__fold_reshape, rn__fold_squeeze, rn__fold_expand_dims, rn__fold_pack, rn__fold_unpack, rn__fold_concat,
-    rn__fold_transpose, rn__fold_strided_slice, rn__fold_slice, rn__fold_gather, rn__fold_fill;
+    rn__fold_transpose, rn__fold_strided_slice, rn__fold_slice, rn__fold_gather, rn__fold_fill, rn__fold_range, rn__fold_rank;
 /* graph_scale.c */
 rn__op_handler rn__op_add, rn__op_scale, rn__op_negate, rn__op_cast, rn__op_bias_add, rn__op_batch_norm, rn__op_relu;
 /* graph_layers.c */
-rn__op_handler rn__op_conv2d, rn__op_max_pool, rn__op_average_pool, rn__op_mean, rn__op_mat_mul, rn__op_pad;
+rn__op_handler rn__op_conv2d, rn__op_max_pool, rn__op_average_pool, rn__op_reduce, rn__op_mat_mul, rn__op_pad;
+/* graph_group.c. part_conv2d: what conv2d does when its input is a part. */
+rn__op_handler rn__fold_split, rn__op_split, rn__op_concat, rn__part_conv2d;
 /* graph_view.c */
 rn__op_handler rn__op_shape, rn__op_reshape, rn__op_squeeze, rn__op_expand_dims, rn__op_transpose, rn__op_strided_slice, rn__op_slice,
-    rn__op_pack;
+    rn__op_pack, rn__op_rank;
 /* graph_head.c */
 rn__op_handler rn__op_softmax, rn__op_top_k, rn__op_arg_max, rn__op_gather;
 /* graph_loop.c */

@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "loader/fold.h"
+#include "loader/graph_fit.h"
 
 static const int32_t sizes[][2] = {{1, 1},
                                    {1, 7},
@@ -277,6 +277,7 @@ rn_status rn__op_resize(const rn__op_call *call)
     const rn__value *in = call->in[0];
     int64_t size[2];
     int32_t count;
+    if (in->kind == RN__ACTIVATION) return rn__fit_resize(call);
     if (in->kind != RN__PICTURE)
         return RN__REFUSE(call, "it resizes %s: only pictures of a picture front end are resized", rn__value_text(in));
     if (!in->u.picture.leading_one || in->u.picture.resized)

@@ -7,13 +7,14 @@
 #include "loader/graph_emit.h"
 #include "loader/graph_picture.h"
 
-/* Sees a constant as one value a channel, or one for all (*count 1): of any rank up to the activation's, all dimensions but the last
- * being 1. */
+/* Sees a constant as one value a channel, or one for all (*count 1): of any rank up to the activation's, all dimensions but the channels'
+ * being 1. Dimensions are counted from the end. */
 static rn_status per_channel(const rn__op_call *call, const rn__constant *constant, const rn__activation *x, int64_t *count)
 {
-    const int64_t channels = x->dims[x->rank - 1];
+    const int32_t axis = rn__channel_axis(x);
+    const int64_t channels = x->dims[axis];
     bool fits = constant->rank <= x->rank;
-    for (int32_t i = 0; fits && i < constant->rank - 1; i++) fits = constant->dims[i] == 1;
+    for (int32_t i = 0; fits && i < constant->rank; i++) fits = constant->dims[i] == 1 || i + x->rank - constant->rank == axis;
     *count = constant->count;
     if (fits && (*count == 1 || *count == channels)) return RN_STATUS_OK;
     char shape[128];
@@ -94,7 +95,7 @@ rn_status rn__op_add(const rn__op_call *call)
     rn__activation a, b;
     RN_TRY(rn__take_activation(call, 0, 0, false, &a));
     RN_TRY(rn__take_activation(call, 1, 0, false, &b));
-    if (a.rank != b.rank || memcmp(a.dims, b.dims, (size_t)a.rank * sizeof *a.dims) != 0) {
+    if (a.rank != b.rank || a.channels_first != b.channels_first || memcmp(a.dims, b.dims, (size_t)a.rank * sizeof *a.dims) != 0) {
         char first[128], second[128];
         return RN__REFUSE(call, "shapes %s and %s", rn__shape_text(a.rank, a.dims, first, sizeof first),
                           rn__shape_text(b.rank, b.dims, second, sizeof second));
@@ -121,8 +122,11 @@ rn_status rn__op_bias_add(const rn__op_call *call)
     RN_TRY(rn__take_floats(call, 1, &bias));
     if (call->in[0]->kind == RN__PICTURE) return rn__picture_scale(call, bias, false);
     RN_TRY(rn__take_activation(call, 0, 0, false, &x));
-    if (x.rank > 2 && !rn__attr_is(call->node, "data_format", "NHWC", "NHWC")) return RN__REFUSE(call, "its data format is not NHWC");
-    RN_TRY(per_channel(call, bias, &x, &count));
+    if (x.rank > 2) RN_TRY(rn__check_format(call, &x));
+    count = bias->count;
+    if (bias->rank != 1 || count != x.dims[rn__channel_axis(&x)]) {
+        return RN__REFUSE(call, "a bias of %lld values for %lld channels", (long long)count, (long long)x.dims[rn__channel_axis(&x)]);
+    }
     return rn__emit_scale_shift(call, &x, count, NULL, bias->data.floats, false);
 }
 
@@ -159,8 +163,8 @@ rn_status rn__op_batch_norm(const rn__op_call *call)
     const rn__constant *p[5];
     RN_TRY(rn__take_activation(call, 0, 4, false, &x));
     if (rn__attr_bool(call->node, "is_training", true)) return RN__REFUSE(call, "it normalises by the batch's statistics (is_training)");
-    if (!rn__attr_is(call->node, "data_format", "NHWC", "NHWC")) return RN__REFUSE(call, "its data format is not NHWC");
-    const int64_t c = x.dims[3];
+    RN_TRY(rn__check_format(call, &x));
+    const int64_t c = x.dims[rn__channel_axis(&x)];
     for (int32_t i = 1; i < 5; i++) {
         RN_TRY(rn__take_floats(call, i, &p[i]));
         if (p[i]->rank != 1 || p[i]->count != c)

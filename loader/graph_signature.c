@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "loader/graph_import.h"
+#include "loader/graph_fit.h"
 #include "loader/graph_ops.h"
 
 const char *rn__value_text(const rn__value *value)
@@ -13,6 +13,8 @@ const char *rn__value_text(const rn__value *value)
                                         [RN__VARIABLE] = "a variable",
                                         [RN__ACTIVATION] = "an activation",
                                         [RN__CHANNEL] = "a channel",
+                                        [RN__PART] = "a part of an activation's channels",
+                                        [RN__PART_CONV] = "the convolution of a part of an activation's channels",
                                         [RN__SORTED] = "sorted classes",
                                         [RN__LABELS] = "labels",
                                         [RN__ENCODED_BATCH] = "encoded pictures",
@@ -72,7 +74,9 @@ static rn_status make_input(rn__import *import, const Sm__TensorInfo *info, rn_t
     import->input_tensor = spec->tensor;
     *value = (rn__value){.kind = RN__ACTIVATION, .u.activation = {.tensor = spec->tensor, .rank = 4}};
     memcpy(value->u.activation.dims, spec->dims, sizeof spec->dims);
-    return RN_STATUS_OK;
+    /* No picture is 1 or 3 pixels high and more than 4 channels deep. */
+    const bool channels_first = (spec->dims[1] == 1 || spec->dims[1] == 3) && spec->dims[3] > 4;
+    return channels_first ? rn__fit_channels_last(import, info->name, value, err) : RN_STATUS_OK;
 }
 
 /* Gives the node that stands for the input its value, whatever its operation is. */
@@ -137,8 +141,9 @@ static rn_status make_output(rn__import *import, const rn__value *value, rn_tens
     const rn__sorted *sorted = &value->u.sorted;
     switch (value->kind) {
     case RN__ACTIVATION:
-        if (x->pad_top || x->pad_left || x->pad_bottom || x->pad_right)
-            return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "a padded map is an output");
+        if (rn__is_padded(x)) return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "a padded map is an output");
+        if (x->channels_first && x->dims[2] * x->dims[3] > 1)
+            return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "a map [batch,channels,height,width] is an output, expected channels last");
         *spec = (rn_tensor_spec){.dtype = import->plan->tensors[x->tensor].dtype, .rank = x->rank, .tensor = x->tensor};
         memcpy(spec->dims, x->dims, sizeof spec->dims);
         return RN_STATUS_OK;
@@ -198,11 +203,36 @@ static rn_status import_signature(rn__import *import, const char *name, const Sm
     return rn_plan_add_signature(import->plan, signature, NULL, err);
 }
 
+/* Adds to a refusal how far the network was understood: what the signature has added to the plan from operation `first` on. */
+static void add_progress(const rn_plan *plan, int32_t first, rn_error *err)
+{
+    int32_t convolutions = 0, sums = 0, others = 0;
+    for (int32_t i = first; i < plan->op_count; i++) {
+        const rn_op_kind kind = plan->ops[i].kind;
+        convolutions += kind == RN_OP_CONV2D;
+        sums += kind == RN_OP_ADD;
+        others += kind != RN_OP_CONV2D && kind != RN_OP_ADD;
+    }
+    const size_t used = strlen(err->message), room = sizeof err->message - used;
+    if (convolutions + sums + others == 0) {
+        snprintf(err->message + used, room, "; the network up to it was nothing but the input");
+        return;
+    }
+    const rn_op *last = &plan->ops[plan->op_count - 1];
+    const rn_plan_tensor *y = &plan->tensors[last->outputs[0]];
+    snprintf(err->message + used, room, "; the network up to it was %d convolution%s, %d sum%s and %d other operation%s, the last one %s (%s) of %dx%dx%d",
+             convolutions, convolutions == 1 ? "" : "s", sums, sums == 1 ? "" : "s", others, others == 1 ? "" : "s", last->name,
+             rn_op_kind_name(last->kind), y->h, y->w, y->c);
+}
+
 rn_status rn__import_signature(rn__import *import, const char *name, const Sm__Signature *message, rn_error *err)
 {
     rn_signature *signature = rn__arena_array(import->scratch, 1, sizeof *signature, name, err);
     if (!signature) return RN_STATUS_OUT_OF_MEMORY;
+    const int32_t first = import->plan->op_count;
     const rn_status status = import_signature(import, name, message, signature, err);
-    if (status != RN_STATUS_OK) rn_error_prefix(err, "signature %s", name);
+    if (status == RN_STATUS_OK) return status;
+    rn_error_prefix(err, "signature %s", name);
+    if (status == RN_STATUS_UNSUPPORTED && err) add_progress(import->plan, first, err);
     return status;
 }

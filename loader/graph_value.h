@@ -4,6 +4,7 @@
 
 #include "engine/plan.h"
 #include "loader/constant.h"
+#include "loader/proto/graph.pb-c.h"
 
 typedef enum {
     RN__DEAD, /* the side of a switch that is not taken, and all that follows from it */
@@ -11,6 +12,8 @@ typedef enum {
     RN__VARIABLE,   /* a handle: index of its node in the graph */
     RN__ACTIVATION, /* computed from the caller's input */
     RN__CHANNEL,    /* one channel of an activation, [-1,h,w] */
+    RN__PART,       /* some channels of an activation that was split: graph_group.c */
+    RN__PART_CONV,  /* a convolution of such a part, to be joined with those of the others */
     RN__SORTED,     /* the k largest of an activation: values or indexes, not yet an operation */
     RN__LABELS,     /* labels of the classes that such indexes name */
     /* ---- the picture front end: graph_loop.c, graph_picture.c ---- */
@@ -26,19 +29,45 @@ typedef enum {
     RN__PICTURE        /* one decoded picture */
 } rn__value_kind;
 
-/* A view of a plan tensor: dims[0] is the batch and reads -1. rank 4: [-1,h,w,c] as the tensor has them; rank 2: [-1,c] with h = w = 1.
- * pads: zeros that a Pad put round it and that the next window operation has to take up; dims include them. */
+/* A view of a plan tensor: dims[0] is the batch and reads -1. rank 4: [-1,h,w,c] as the tensor has them, or [-1,c,h,w] with channels_first,
+ * which is only how the graph sees it; rank 2: [-1,c] with h = w = 1. pads: a border that a Pad put round it and that the next window
+ * operation has to take up; dims include them. */
 typedef struct rn__activation {
     int32_t tensor;
     int32_t rank;
     int64_t dims[4];
     int32_t pad_top, pad_left, pad_bottom, pad_right;
-    bool pooled; /* the tensor is a global average, possibly reshaped */
+    bool pad_low;        /* the border is minus infinity, which only a maximum can take up; else zeros */
+    bool channels_first; /* rank 4 only */
+    bool pooled;         /* the tensor is a global average or maximum, possibly reshaped */
 } rn__activation;
+
+/* Where a rank-4 activation has its height, which its width follows, and its channels (of any rank). */
+static inline int32_t rn__height_axis(const rn__activation *x)
+{
+    return x->channels_first ? 2 : 1;
+}
+static inline int32_t rn__channel_axis(const rn__activation *x)
+{
+    return x->channels_first ? 1 : x->rank - 1;
+}
+static inline bool rn__is_padded(const rn__activation *x)
+{
+    return x->pad_top || x->pad_left || x->pad_bottom || x->pad_right;
+}
 
 typedef struct rn__channel {
     int32_t tensor, index;
+    bool first; /* it was cut from [-1,c,h,w] */
 } rn__channel;
+
+/* Part `index` of `count` equal ones of an activation's channels. */
+typedef struct rn__part {
+    rn__activation whole;
+    int32_t index, count;
+    const Sm__NodeDef *convolution;        /* PART_CONV: what is done to it, */
+    const rn__constant *filter;            /* and with what */
+} rn__part;
 
 enum { RN__PICTURE_CHANNELS = 4 };
 
@@ -83,6 +112,7 @@ typedef struct rn__value {
         int32_t variable;
         rn__activation activation;
         rn__channel channel;
+        rn__part part;       /* PART, PART_CONV */
         rn__sorted sorted;   /* SORTED, LABELS */
         rn__picture picture; /* PICTURE, FILLED_LIST */
         rn__pictures pictures; /* PICTURE_LIST */

@@ -1,252 +1,39 @@
-/* model.safetensors: a plan, its labels and its weights in one file that is used as it lies.
- *
- * safetensors allows no gap between tensors, and we want each on a 64-byte boundary: where one ends between boundaries, a tensor of zeros
- * called __padding__ fills the gap. Readers that know nothing of plans see one more small tensor.
+/* Reading model.safetensors: a plan, its labels and its weights in one file that is used as it lies.
  *
  * Loading believes nothing that it has not checked: the header's length and text, that tensors cover the data without gap or overlap, that
  * shapes agree with byte counts, that weights are aligned. What the plan says is then checked by plan_json.c and rn_plan_finish.
  */
 #include "loader/model_file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <jansson.h>
 #include <openssl/evp.h>
 
-#include "kernels/base/version.h"
+#include "engine/golden.h"
+#include "kernels/base/bf16.h"
+#include "kernels/base/f16.h"
 #include "loader/file_bytes.h"
-#include "loader/io_error.h"
+#include "loader/model_file_private.h"
 #include "loader/plan_json.h"
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "weights are used as they lie in the file, which is little-endian");
-
 enum {
-    LENGTH_BYTES = 8,            /* of the number in front of the header */
-    ALIGNMENT = 64,              /* of the data and of each tensor: a cache line, and the widest vector load */
-    MAX_HEADER_BYTES = 32 << 20, /* ResNet-101 needs 0.1 MB; parsed, a header takes about ten times its text */
-    SHA256_TEXT_BYTES = 65
+    LENGTH_BYTES = RN__MODEL_FILE_LENGTH_BYTES,
+    ALIGNMENT = RN__MODEL_FILE_ALIGNMENT,
+    MAX_HEADER_BYTES = RN__MODEL_FILE_MAX_HEADER_BYTES,
+    SHA256_TEXT_BYTES = RN__SHA256_TEXT_BYTES
 };
 
-static const char METADATA_KEY[] = "__metadata__", PADDING_KEY[] = "__padding__", FORMAT[] = "resnetd", FORMAT_VERSION[] = "1";
+static const char METADATA_KEY[] = RN__MODEL_FILE_METADATA, FORMAT[] = RN__MODEL_FILE_FORMAT, FORMAT_VERSION[] = RN__MODEL_FILE_VERSION;
 
-static size_t padding_after(size_t bytes)
-{
-    return (ALIGNMENT - bytes % ALIGNMENT) % ALIGNMENT;
-}
-
-static void hex(const uint8_t digest[32], char out[SHA256_TEXT_BYTES])
+void rn__sha256_text(const uint8_t digest[32], char out[RN__SHA256_TEXT_BYTES])
 {
     for (int i = 0; i < 32; i++) snprintf(out + 2 * i, 3, "%02x", digest[i]);
 }
-
-/* ---- writing ---- */
-
-static size_t weights_bytes(const rn_plan_weights *weights)
-{
-    return (size_t)weights->element_count * rn_dtype_bytes(weights->dtype);
-}
-
-/* Zeros between weights i and the next; none after the last. */
-static size_t padding_after_weights(const rn_plan *plan, int32_t i)
-{
-    return i + 1 < plan->weights_count ? padding_after(weights_bytes(&plan->weights[i])) : 0;
-}
-
-static const uint8_t zeros[ALIGNMENT];
-
-/* Calls put(context, bytes, count) for the data section from front to back; stops when it returns false. */
-static bool put_data(const rn_plan *plan, bool (*put)(void *context, const void *bytes, size_t count), void *context)
-{
-    for (int32_t i = 0; i < plan->weights_count; i++) {
-        if (!put(context, plan->weights[i].data, weights_bytes(&plan->weights[i]))) return false;
-        if (!put(context, zeros, padding_after_weights(plan, i))) return false;
-    }
-    return true;
-}
-
-static bool put_digest(void *context, const void *bytes, size_t count)
-{
-    return EVP_DigestUpdate(context, bytes, count) == 1;
-}
-
-static rn_status hash_data(const rn_plan *plan, char out[SHA256_TEXT_BYTES], rn_error *err)
-{
-    uint8_t digest[32];
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    const bool good = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1 && put_data(plan, put_digest, context) &&
-                      EVP_DigestFinal_ex(context, digest, NULL) == 1;
-    EVP_MD_CTX_free(context);
-    if (!good) return RN_FAIL(err, RN_STATUS_INTERNAL, "SHA-256 is not to be had from OpenSSL");
-    hex(digest, out);
-    return RN_STATUS_OK;
-}
-
-/* `wanted`, or with a number behind where the header has that key already. */
-static void unused_key(const json_t *header, const char *wanted, int32_t number, char out[RN_PLAN_NAME_BYTES])
-{
-    snprintf(out, RN_PLAN_NAME_BYTES, "%s", wanted);
-    for (; json_object_get(header, out); number++) snprintf(out, RN_PLAN_NAME_BYTES, "%.*s#%d", RN_PLAN_NAME_BYTES - 16, wanted, number);
-}
-
-/* False when out of memory, or when the key is not UTF-8. */
-static bool add_entry(json_t *header, const char *key, rn_dtype dtype, int32_t rank, const int32_t *dims, size_t begin, size_t end)
-{
-    json_t *shape = json_array();
-    for (int32_t d = 0; d < rank; d++) json_array_append_new(shape, json_integer(dims[d]));
-    return json_object_set_new(header, key,
-                               json_pack("{s:s, s:o, s:[I,I]}", "dtype", rn_dtype_name(dtype), "shape", shape, "data_offsets",
-                                         (json_int_t)begin, (json_int_t)end)) == 0;
-}
-
-/* Adds an entry for every weight and every padding to `header`; `names` gets the weights' keys in the plan's order. */
-static rn_status list_tensors(json_t *header, json_t *names, const rn_plan *plan, rn_error *err)
-{
-    size_t at = 0;
-    for (int32_t i = 0; i < plan->weights_count; i++) {
-        const rn_plan_weights *weights = &plan->weights[i];
-        const size_t end = at + weights_bytes(weights);
-        const int32_t padding = (int32_t)padding_after_weights(plan, i);
-        char key[RN_PLAN_NAME_BYTES], padding_key[RN_PLAN_NAME_BYTES];
-        unused_key(header, weights->name, i, key);
-        bool good = json_array_append_new(names, json_string(key)) == 0 &&
-                    add_entry(header, key, weights->dtype, weights->rank, weights->dims, at, end);
-        if (good && padding > 0) {
-            unused_key(header, PADDING_KEY, i, padding_key);
-            good = add_entry(header, padding_key, RN_DTYPE_U8, 1, &padding, end, end + (size_t)padding);
-        }
-        if (!good) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "weights %s: the name is not UTF-8, or no memory", weights->name);
-        at = end + (size_t)padding;
-    }
-    return RN_STATUS_OK;
-}
-
-/* metadata[key] = the list as JSON text. */
-static rn_status set_list(json_t *metadata, const char *key, const json_t *list, rn_error *err)
-{
-    char *text = json_dumps(list, JSON_COMPACT);
-    const int failed = text ? json_object_set_new(metadata, key, json_string(text)) : -1;
-    free(text);
-    return failed ? RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for the header of a model file") : RN_STATUS_OK;
-}
-
-static rn_status describe(json_t *metadata, const rn_plan *plan, const char *source, rn_error *err)
-{
-    char sha256[SHA256_TEXT_BYTES], converter[64], *text = NULL;
-    RN_TRY(hash_data(plan, sha256, err));
-    RN_TRY(rn__plan_json_write(plan, &text, err));
-    snprintf(converter, sizeof converter, "resnetd %s", rn_version);
-    const int failed =
-        json_object_set_new(metadata, "format", json_string(FORMAT)) |
-        json_object_set_new(metadata, "format_version", json_string(FORMAT_VERSION)) |
-        json_object_set_new(metadata, "converter", json_string(converter)) | json_object_set_new(metadata, "source", json_string(source)) |
-        json_object_set_new(metadata, "sha256", json_string(sha256)) | json_object_set_new(metadata, "plan", json_string(text));
-    free(text);
-    if (failed) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "source %s: not UTF-8, or no memory", source);
-
-    rn_status status = RN_STATUS_OK;
-    json_t *labels = json_array();
-    for (int32_t i = 0; i < plan->label_count && status == RN_STATUS_OK; i++) {
-        if (json_array_append_new(labels, json_string(plan->labels[i])) != 0) {
-            status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "label %d: not UTF-8, or no memory", i);
-        }
-    }
-    if (status == RN_STATUS_OK) status = set_list(metadata, "labels", labels, err);
-    json_decref(labels);
-    return status;
-}
-
-/* The header's text in *out, for the caller to free. */
-static rn_status make_header(const rn_plan *plan, const char *source, char **out, rn_error *err)
-{
-    rn_status status = RN_STATUS_OK;
-    json_t *header = json_object(), *metadata = json_object(), *names = json_array();
-    json_object_set(header, METADATA_KEY, metadata); /* first, as readers expect */
-    RN_TRY_CLEANUP(status, list_tensors(header, names, plan, err));
-    RN_TRY_CLEANUP(status, describe(metadata, plan, source, err));
-    RN_TRY_CLEANUP(status, set_list(metadata, "weights", names, err));
-    *out = json_dumps(header, JSON_COMPACT);
-    if (!*out) status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for the header of a model file");
-
-cleanup:
-    json_decref(header);
-    json_decref(metadata);
-    json_decref(names);
-    return status;
-}
-
-static bool put_file(void *context, const void *bytes, size_t count)
-{
-    const int fd = *(const int *)context;
-    for (const char *at = bytes; count > 0;) {
-        const ssize_t written = write(fd, at, count);
-        if (written < 0 && errno == EINTR) continue;
-        if (written < 0) return false;
-        at += written;
-        count -= (size_t)written;
-    }
-    return true;
-}
-
-static bool put_header(int fd, const char *header)
-{
-    const size_t text_bytes = strlen(header), total = text_bytes + padding_after(LENGTH_BYTES + text_bytes);
-    const uint64_t length = total;
-    char spaces[ALIGNMENT];
-    memset(spaces, ' ', sizeof spaces);
-    return put_file(&fd, &length, LENGTH_BYTES) && put_file(&fd, header, text_bytes) && put_file(&fd, spaces, total - text_bytes);
-}
-
-/* A renamed file is safe only when its folder is on disk too. */
-static bool sync_folder(const char *path)
-{
-    char copy[4096];
-    snprintf(copy, sizeof copy, "%s", path);
-    const int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return false;
-    const bool good = fsync(fd) == 0;
-    close(fd);
-    return good;
-}
-
-rn_status rn_model_file_write(const rn_plan *plan, const char *source, const char *path, rn_error *err)
-{
-    struct stat info;
-    if (lstat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) { /* a folder: rename says so */
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%s: exists and is not a regular file, which is all that is replaced", path);
-    }
-    char *header = NULL, beside[4096];
-    if (snprintf(beside, sizeof beside, "%s.%ld.tmp", path, (long)getpid()) >= (int)sizeof beside) {
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%.100s...: the path is too long", path);
-    }
-    RN_TRY(make_header(plan, source, &header, err));
-    rn_status status = RN_STATUS_OK;
-    int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
-    if (fd < 0) {
-        status = rn__io_error(beside, err);
-        goto cleanup;
-    }
-    const bool written = put_header(fd, header) && put_data(plan, put_file, &fd) && fsync(fd) == 0;
-    if (!written || rename(beside, path) != 0 || !sync_folder(path)) {
-        status = rn__io_error(path, err);
-        unlink(beside);
-    }
-
-cleanup:
-    if (fd >= 0) close(fd);
-    free(header);
-    return status;
-}
-
-/* ---- reading ---- */
 
 /* The file being loaded. The plan owns its bytes. */
 typedef struct model_reader {
@@ -404,7 +191,7 @@ static rn_status check_hash(const model_reader *reader, rn_error *err)
     if (EVP_Digest(reader->data, reader->data_bytes, digest, NULL, EVP_sha256(), NULL) != 1) {
         return RN_FAIL(err, RN_STATUS_INTERNAL, "SHA-256 is not to be had from OpenSSL");
     }
-    hex(digest, found);
+    rn__sha256_text(digest, found);
     if (strcmp(found, expected) == 0) return RN_STATUS_OK;
     return CORRUPT("the data's SHA-256 is %s, expected %.64s", found, expected);
 }
@@ -425,6 +212,19 @@ static rn_status read_strings(const model_reader *reader, const char *key, rn_pl
     return status;
 }
 
+/* Weights of 16 bits as the floats that they stand for. */
+static rn_status add_widened(const char *name, const tensor_entry *entry, const void *stored, rn_plan *plan, rn_error *err)
+{
+    void *memory;
+    int32_t index;
+    RN_TRY(rn_plan_new_weights(plan, name, RN_DTYPE_F32, entry->rank, entry->dims, &memory, &index, err));
+    const uint16_t *from = stored;
+    float *to = memory;
+    const int64_t count = plan->weights[index].element_count;
+    for (int64_t i = 0; i < count; i++) to[i] = entry->dtype == RN_DTYPE_F16 ? rn_f16_to_f32(from[i]) : rn_bf16_to_f32(from[i]);
+    return RN_STATUS_OK;
+}
+
 static rn_status add_weights(const model_reader *reader, const char *name, rn_plan *plan, rn_error *err)
 {
     const json_t *json = json_object_get(reader->header, name);
@@ -435,13 +235,68 @@ static rn_status add_weights(const model_reader *reader, const char *name, rn_pl
     if (entry.begin % ALIGNMENT != 0) {
         return CORRUPT("tensor %s starts at byte %zu of the data, expected a multiple of %d", name, entry.begin, ALIGNMENT);
     }
-    return rn_plan_add_weights(plan, name, entry.dtype, entry.rank, entry.dims, reader->data + entry.begin, &index, err);
+    const void *stored = reader->data + entry.begin;
+    if (entry.dtype == RN_DTYPE_F16 || entry.dtype == RN_DTYPE_BF16) return add_widened(name, &entry, stored, plan, err);
+    return rn_plan_add_weights(plan, name, entry.dtype, entry.rank, entry.dims, stored, &index, err);
 }
 
 static rn_status add_label(const model_reader *reader, const char *label, rn_plan *plan, rn_error *err)
 {
     (void)reader;
     return rn_plan_add_label(plan, label, err);
+}
+
+/* ---- golden inputs and outputs ---- */
+
+/* A tensor of a golden record: [rows][elements] of that type, where it lies. */
+static rn_status golden_tensor(const model_reader *reader, const json_t *key, rn_dtype dtype, int64_t elements, int32_t *rows, const void **out,
+                               rn_error *err)
+{
+    const char *name = json_string_value(key);
+    const json_t *json = name ? json_object_get(reader->header, name) : NULL;
+    tensor_entry entry;
+    if (!json || json == reader->metadata) return CORRUPT("a golden record names no tensor");
+    RN_TRY(read_entry(reader, name, json, &entry, err));
+    const bool fits = entry.dtype == dtype && entry.rank == 2 && entry.dims[0] >= 1 && entry.dims[1] == elements && entry.begin % ALIGNMENT == 0;
+    if (!fits || (*rows && entry.dims[0] != *rows)) return CORRUPT("tensor %s does not fit its signature", name);
+    *rows = entry.dims[0];
+    *out = reader->data + entry.begin;
+    return RN_STATUS_OK;
+}
+
+static rn_status read_golden(const model_reader *reader, const json_t *json, rn_plan *plan, rn_error *err)
+{
+    const char *source = json_string_value(json_object_get(json, "source"));
+    const json_t *outputs = json_object_get(json, "outputs"), *index = json_object_get(json, "signature");
+    const json_int_t s = json_integer_value(index);
+    rn_golden golden = {.allowed = json_real_value(json_object_get(json, "allowed"))};
+    if (!source || !json_is_integer(index) || s < 0 || s >= plan->signature_count) return CORRUPT("a golden record of no signature");
+    const rn_signature *signature = &plan->signatures[s];
+    const rn_plan_tensor *feed = &plan->tensors[signature->feed];
+    golden.signature = (int32_t)s;
+    snprintf(golden.source, sizeof golden.source, "%s", source);
+    RN_TRY(golden_tensor(reader, json_object_get(json, "input"), feed->dtype, rn_plan_tensor_elements(feed), &golden.rows, &golden.input, err));
+    for (int32_t o = 0; o < signature->output_count; o++) {
+        const json_t *key = json_array_get(outputs, (size_t)o);
+        const void *values;
+        if (json_is_null(key)) continue;
+        RN_TRY(golden_tensor(reader, key, RN_DTYPE_F32, rn_golden_output_elements(plan, signature, o), &golden.rows, &values, err));
+        golden.outputs[o] = values;
+    }
+    return rn_plan_add_golden(plan, &golden, err);
+}
+
+/* Files of earlier versions have none. */
+static rn_status read_goldens(const model_reader *reader, rn_plan *plan, rn_error *err)
+{
+    const char *text = json_string_value(json_object_get(reader->metadata, "golden"));
+    if (!text) return RN_STATUS_OK;
+    json_t *list = json_loads(text, 0, NULL);
+    rn_status status = json_is_array(list) ? RN_STATUS_OK : CORRUPT("%s.golden is no JSON array", METADATA_KEY);
+    for (size_t i = 0; i < json_array_size(list) && status == RN_STATUS_OK; i++)
+        status = read_golden(reader, json_array_get(list, i), plan, err);
+    json_decref(list);
+    return status;
 }
 
 /* The plan on the checked data. */
@@ -452,7 +307,8 @@ static rn_status build_plan(const model_reader *reader, rn_plan *plan, rn_error 
     RN_TRY(read_strings(reader, "labels", plan, add_label, err));
     RN_TRY(read_metadata(reader, "plan", &text, err));
     RN_TRY(rn__plan_json_read(text, plan, err));
-    return rn_plan_finish(plan, err);
+    RN_TRY(rn_plan_finish(plan, err));
+    return read_goldens(reader, plan, err);
 }
 
 /* `err` is there. A plan that its own rules refuse was no plan when it was written: whatever they call it, the file is damaged. */

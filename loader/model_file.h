@@ -5,7 +5,7 @@
  *   data: the tensors, each aligned to 64 bytes, little-endian
  *
  * __metadata__: "format" = "resnetd", "format_version" = "1", "plan" (JSON), "weights" (JSON array: the tensor of each of the plan's weights),
- * "labels" (JSON array), "sha256" of the data, "converter", "source" (what it was made from). Opens with Python's safetensors package.
+ * "labels" (JSON array), "golden" (JSON array, optional: recorded inputs and outputs), "sha256" of the data, "converter", "source" (what it was made from). Opens with Python's safetensors package.
  */
 #ifndef RN_LOADER_MODEL_FILE_H
 #define RN_LOADER_MODEL_FILE_H
@@ -18,6 +18,9 @@
 /* Writes `path` atomically: a temporary file beside it, flushed, renamed. `source` names what the plan came from. The same plan gives the same
  * bytes. */
 rn_status rn_model_file_write(const rn_plan *plan, const char *source, const char *path, rn_error *err);
+
+/* The same with filters and dense weights stored as F32, F16 or BF16, rounded to nearest: half the bytes. They are floats again when loaded. */
+rn_status rn_model_file_write_as(const rn_plan *plan, const char *source, rn_dtype filters, const char *path, rn_error *err);
 
 /* Reads `path` and builds its plan on the bytes, no second copy of the weights. Every extent is checked before use; verify_hash also compares the data
  * with its SHA-256. DATA_LOSS says what does not fit and at which byte. The caller owns *out. While it lives the file must not be

@@ -33,7 +33,7 @@ static branch walk_back(const rn_plan *plan, int32_t tensor)
         b.tensors[b.count] = tensor;
         b.convolutions[b.count++] = convolutions;
         const rn_op *op = writer_of(plan, tensor);
-        if (!op || op->kind == RN_OP_ADD || op->kind == RN_OP_IMAGE) break;
+        if (!op || op->kind == RN_OP_ADD || op->kind == RN_OP_IMAGE || op->kind == RN_OP_FIT) break;
         if (op->kind == RN_OP_CONV2D) {
             const rn_conv2d_op *conv = &op->u.conv2d;
             convolutions++;

@@ -24,6 +24,12 @@ static bool equal_parameters(const rn_op *a, const rn_op *b)
                x->h == y->h && x->w == y->w && x->c == y->c && x->decode_channels == y->decode_channels && x->reverse == y->reverse &&
                x->clip == y->clip && x->as_float == y->as_float;
     }
+    case RN_OP_FIT: {
+        const rn_fit_op *x = &a->u.fit, *y = &b->u.fit;
+        return x->channels_first == y->channels_first && x->top == y->top && x->left == y->left && x->crop_h == y->crop_h &&
+               x->crop_w == y->crop_w && x->resize_h == y->resize_h && x->resize_w == y->resize_w && x->grid == y->grid && x->after_top == y->after_top && x->after_left == y->after_left && x->h == y->h &&
+               x->w == y->w;
+    }
     case RN_OP_CONV2D: {
         const rn_conv2d_op *x = &a->u.conv2d, *y = &b->u.conv2d;
         return x->filter == y->filter && x->stride_h == y->stride_h && x->stride_w == y->stride_w && x->pad_top == y->pad_top &&
@@ -46,6 +52,7 @@ static bool equal_parameters(const rn_op *a, const rn_op *b)
     case RN_OP_GLOBAL_AVERAGE_POOL:
     case RN_OP_SOFTMAX: return true;
     case RN_OP_QUANTIZE: /* no loader makes one */
+    case RN_OP_CLASS_MAP: /* nor this */
     case RN_OP_COUNT: break;
     }
     return false;

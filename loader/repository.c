@@ -54,7 +54,7 @@ bool rn_repository_is_model(const char *path)
     return is_file(path) || holds_model(path);
 }
 
-static bool parse_version(const char *name, rn_repository_version *out)
+bool rn_repository_parse_version(const char *name, rn_repository_version *out)
 {
     const size_t digits = strspn(name, "0123456789");
     if (digits == 0 || name[digits] != '\0' || digits >= sizeof out->name) return false;
@@ -70,22 +70,30 @@ static int descending(const void *a, const void *b)
     return (first < second) - (first > second);
 }
 
-static rn_status append(rn_repository_version **versions, int32_t *count, const rn_repository_version *version, rn_error *err)
+bool rn_repository_is_model_name(const char *name)
 {
-    if ((*count & (*count - 1)) == 0) { /* full at every power of two */
-        rn_repository_version *grown = realloc(*versions, (*count ? 2 * (size_t)*count : 1) * sizeof *grown);
-        if (!grown) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a list of %d versions", *count);
-        *versions = grown;
+    for (int i = 0; i < MODEL_NAME_COUNT; i++)
+        if (strcmp(name, model_names[i]) == 0) return true;
+    return false;
+}
+
+rn_status rn_repository_list_add(rn_repository_list *list, const rn_repository_version *version, rn_error *err)
+{
+    if ((list->count & (list->count - 1)) == 0) { /* full at every power of two */
+        rn_repository_version *grown = realloc(list->at, (list->count ? 2 * (size_t)list->count : 1) * sizeof *grown);
+        if (!grown) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a list of %d versions", list->count);
+        list->at = grown;
     }
-    (*versions)[(*count)++] = *version;
+    list->at[list->count++] = *version;
     return RN_STATUS_OK;
 }
 
 /* Sorts the list; two spellings of one number are somebody's mistake, and which of them is meant is not for us to guess. */
-static rn_status sort_versions(const char *base, rn_repository_version *versions, int32_t count, rn_error *err)
+rn_status rn_repository_list_sort(const char *base, rn_repository_list *list, rn_error *err)
 {
-    qsort(versions, (size_t)count, sizeof *versions, descending);
-    for (int32_t i = 1; i < count; i++) {
+    rn_repository_version *versions = list->at;
+    if (list->count) qsort(versions, (size_t)list->count, sizeof *versions, descending);
+    for (int32_t i = 1; i < list->count; i++) {
         if (versions[i].number != versions[i - 1].number) continue;
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "%s: directories %s and %s are both version %" PRId64, base, versions[i - 1].name,
                        versions[i].name, versions[i].number);
@@ -97,12 +105,12 @@ static rn_status refuse_url(const char *base, rn_error *err)
 {
     const char *colon = strstr(base, "://");
     if (!colon) return RN_STATUS_OK;
-    return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s: object storage is not served yet, expected a directory; copy the model to a volume first",
+    return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s: expected a directory; `resnetd fetch` brings models from object storage to one",
                    base);
 }
 
 /* The versions in the directory `base`, in any order; none: an empty list. */
-static rn_status list_versions(const char *base, rn_repository_version **out, int32_t *count, rn_error *err)
+static rn_status list_versions(const char *base, rn_repository_list *out, rn_error *err)
 {
     rn_status status = RN_STATUS_OK;
     rn_repository_version version;
@@ -110,9 +118,9 @@ static rn_status list_versions(const char *base, rn_repository_version **out, in
     if (!folder) return rn__io_error(base, err);
     for (struct dirent *entry; (errno = 0, entry = readdir(folder)) != NULL;) {
         char path[PATH_BYTES];
-        if (!parse_version(entry->d_name, &version)) continue;
+        if (!rn_repository_parse_version(entry->d_name, &version)) continue;
         RN_TRY_CLEANUP(status, join(base, entry->d_name, path, err));
-        if (holds_model(path)) RN_TRY_CLEANUP(status, append(out, count, &version, err));
+        if (holds_model(path)) RN_TRY_CLEANUP(status, rn_repository_list_add(out, &version, err));
     }
     if (errno != 0) status = rn__io_error(base, err);
 cleanup:
@@ -120,29 +128,28 @@ cleanup:
     return status;
 }
 
-static rn_status find_versions(const char *base, rn_repository_version **out, int32_t *count, rn_error *err)
+static rn_status find_versions(const char *base, rn_repository_list *out, rn_error *err)
 {
     static const rn_repository_version itself = {.number = 1};
     RN_TRY(refuse_url(base, err));
-    if (is_file(base)) return append(out, count, &itself, err);
-    RN_TRY(list_versions(base, out, count, err));
-    if (*count > 0) return sort_versions(base, *out, *count, err);
-    if (holds_model(base)) return append(out, count, &itself, err);
+    if (is_file(base)) return rn_repository_list_add(out, &itself, err);
+    RN_TRY(list_versions(base, out, err));
+    if (out->count > 0) return rn_repository_list_sort(base, out, err);
+    if (holds_model(base)) return rn_repository_list_add(out, &itself, err);
     return RN_FAIL(err, RN_STATUS_NOT_FOUND, "%s: no versions, expected directories such as %s/1 that hold %s or %s", base, base,
                    model_names[1], model_names[0]);
 }
 
 rn_status rn_repository_versions(const char *base, rn_repository_version **out, int32_t *count, rn_error *err)
 {
-    rn_repository_version *versions = NULL;
-    int32_t found = 0;
-    const rn_status status = find_versions(base, &versions, &found, err);
+    rn_repository_list list = {0};
+    const rn_status status = find_versions(base, &list, err);
     if (status != RN_STATUS_OK) {
-        free(versions);
+        free(list.at);
         return status;
     }
-    *out = versions;
-    *count = found;
+    *out = list.at;
+    *count = list.count;
     return RN_STATUS_OK;
 }
 
@@ -204,5 +211,17 @@ rn_status rn_repository_load(const char *path, const rn_progress *progress, rn_p
     if (status != RN_STATUS_NOT_FOUND || rn_repository_versions(path, &versions, &count, NULL) != RN_STATUS_OK) return status;
     const rn_repository_version highest = versions[0];
     free(versions);
+    if (!highest.name[0]) return status; /* a version that lacks another file than the first */
     return RN_FAIL(err, RN_STATUS_NOT_FOUND, "%s: a directory of versions, expected one of them, such as %s/%s", path, path, highest.name);
+}
+
+void rn_repository_sha256(const char *path, char out[RN_SHA256_TEXT_BYTES])
+{
+    char converted[PATH_BYTES];
+    struct stat info;
+    rn_model_file_origin origin;
+    *out = '\0';
+    if (stat(path, &info) != 0 || join(path, model_names[CONVERTED], converted, NULL) != RN_STATUS_OK) return;
+    const char *file = S_ISDIR(info.st_mode) ? converted : path;
+    if (may_exist(file) && rn_model_file_read_origin(file, &origin, NULL) == RN_STATUS_OK) memcpy(out, origin.sha256, RN_SHA256_TEXT_BYTES);
 }

@@ -52,7 +52,7 @@ verdict=0
 {
   printf '# %s\n\nCommit %s, %s, driver %s, %s.\n\n' "$card" "$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)" "$(date -u +%Y-%m-%d)" \
     "$(nvidia-smi --query-gpu=driver_version --format=csv,noheader | head -n 1)" "$(nvcc --version | sed -n 's/.*release \([0-9.]*\).*/CUDA \1/p')"
-  printf '## Against the reference kernels\n\nRelative L2 error of the logits of 3 pictures; the best class where the margin exceeds the error.\n\n'
+  printf '## Against the reference kernels\n\nRelative L2 error of the logits of 3 rows; the best class where the margin exceeds the error.\n\n'
   printf '| network | precision | error | allowed | same class | |\n|---|---|---|---|---|---|\n'
 } >"$out.md"
 "$B/gpu-check" verify $small >"$B/verify.txt" || verdict=1

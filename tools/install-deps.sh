@@ -5,8 +5,9 @@
 set -eu
 
 BUILD="gcc make libc6-dev pkg-config libh2o-evloop-dev libgrpc-dev libprotobuf-c-dev protobuf-c-compiler libopenblas-dev libjpeg-dev libpng-dev libgif-dev
-libwebp-dev libjansson-dev libssl-dev zlib1g-dev curl ca-certificates"
-TEST="git dpkg-dev mmdebstrap openssl libcmocka-dev python3 python3-venv dataset-fashion-mnist"
+libwebp-dev libjansson-dev libssl-dev zlib1g-dev libcurl4-openssl-dev libexpat1-dev curl ca-certificates"
+TEST="git dpkg-dev mmdebstrap openssl libcmocka-dev python3 python3-venv dataset-fashion-mnist bubblewrap shellcheck binutils
+chromium fonts-dejavu-core zsh"
 
 case ${1:-build} in
 build) wanted=$BUILD ;;
@@ -25,12 +26,15 @@ missing=
 for package in $wanted; do
   dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
 done
-if [ -z "$missing" ]; then
+# promtool alone out of Prometheus' package: installing that would start a service and bring a web page's libraries.
+promtool=
+if [ "${1:-build}" = test ] && ! command -v promtool >/dev/null; then promtool=/usr/local/bin/promtool; fi
+if [ -z "$missing$promtool" ]; then
   echo "install-deps: everything is installed"
   exit 0
 fi
 
-echo "install-deps: installing$missing"
+echo "install-deps: installing$missing${promtool:+ promtool}"
 if [ "$(id -u)" = 0 ]; then
   as_root=env
 elif command -v sudo >/dev/null; then
@@ -40,4 +44,10 @@ else
   exit 1
 fi
 $as_root apt-get update -qq
-$as_root DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+if [ -n "$missing" ]; then $as_root DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null; fi
+if [ -n "$promtool" ]; then
+  folder=$(mktemp -d)
+  (cd "$folder" && apt-get download -qq -o APT::Sandbox::User=root prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool)
+  $as_root install -m 755 "$folder/usr/bin/promtool" "$promtool"
+  rm -r "$folder"
+fi

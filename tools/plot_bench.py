@@ -4,10 +4,11 @@
     resnet-bench kernels --json > k.jsonl;  resnet-bench model ... --profile --json > m.jsonl;  resnet-bench serve ... --json > s.jsonl
     plot_bench.py OUT k.jsonl m.jsonl s.jsonl
 
-Of what the files hold: OUT-roofline (kernels), OUT-layers (model --profile), OUT-throughput (model), OUT-server (serve). compare_peers.py report draws
-its own through draw_peers().
+Of what the files hold: OUT-roofline (kernels), OUT-layers (model --profile), OUT-throughput (model), OUT-server (serve). A file that ends in .csv is the
+history that `locust --csv` writes: OUT-users. compare_peers.py report draws its own through draw_peers().
 """
 import argparse
+import csv
 import json
 import pathlib
 import statistics
@@ -106,6 +107,36 @@ def draw_server(steps, out):
     save(figure, out)
 
 
+def read_users(paths):
+    """{users: {"rate": requests a second, "failed": of them, "50%": ms, ...}} of Locust's histories: medians over the seconds with that many users. A
+    step's first half is left out: rates and percentiles are those of the last ten seconds, which then belong to the step before."""
+    seconds = {}
+    for path in paths:
+        for row in csv.DictReader(path.read_text().splitlines()):
+            if row["Name"] == "Aggregated" and int(row["User Count"]) > 0 and row["50%"] != "N/A":
+                seconds.setdefault(int(row["User Count"]), []).append(row)
+    columns = {"rate": "Requests/s", "failed": "Failures/s", "50%": "50%", "90%": "90%", "99%": "99%"}
+    return {users: {name: statistics.median(float(row[column]) for row in rows[len(rows) // 2:]) for name, column in columns.items()}
+            for users, rows in sorted(seconds.items())}
+
+
+def draw_users(steps, out):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8))
+    users = list(steps)
+    left.plot(users, [s["rate"] for s in steps.values()], marker="o", color=OURS, label="requests")
+    if any(s["failed"] > 0 for s in steps.values()):
+        left.plot(users, [s["failed"] for s in steps.values()], marker="o", color=THEIRS, label="of them failed")
+    left.set(xlabel="users", ylabel="requests a second", ylim=(0, None))
+    for share, colour in (("50%", OURS), ("90%", THEIRS), ("99%", THIRD)):
+        right.plot(users, [s[share] for s in steps.values()], marker="o", color=colour, label=share)
+    right.set(xlabel="users", ylabel="ms of a request", ylim=(0, None))
+    for axes in (left, right):
+        axes.grid(alpha=0.2)
+        axes.legend(loc="best", fontsize=8)
+    figure.suptitle("Load in steps, by Locust: medians over the second half of each step", fontsize=10)
+    save(figure, out)
+
+
 def draw_peers(pairs, title, out):
     """pairs: {(ours, peer): {batch: [ratio of each pair]}}."""
     batches = sorted({batch for by_batch in pairs.values() for batch in by_batch})
@@ -141,7 +172,12 @@ def main():
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("files", type=pathlib.Path, nargs="+")
     options = parser.parse_args()
-    found = read(options.files)
+    histories = [path for path in options.files if path.suffix == ".csv"]
+    found = read([path for path in options.files if path.suffix != ".csv"])
+    if users := read_users(histories):
+        draw_users(users, options.out.with_name(f"{options.out.name}-users"))
+    elif histories:
+        parser.error(f"{histories[0]}: no second with users in it; locust --csv=NAME writes NAME_stats_history.csv")
     for kind, suffix, draw in (("kernel", "roofline", draw_roofline), ("layer", "layers", draw_layers), ("model", "throughput", draw_model),
                                ("serve", "server", draw_server)):
         if found[kind]:

@@ -1,4 +1,4 @@
-/* resnet-convert: SavedModel -> model.safetensors, and what a model holds, in words.
+/* resnet-convert: SavedModel -> model.safetensors, what a model holds, in words, and whether a device gives the answers that it should.
  *
  * Converting is loading, writing and loading again: the file that is reported has been opened and held against its checksum.
  */
@@ -16,7 +16,12 @@
 #include "kernels/base/version.h"
 #include "loader/model_file.h"
 #include "loader/repository.h"
+#include "tools/convert/golden.h"
+#include "tools/convert/image_input.h"
 #include "tools/convert/quantize.h"
+#include "tools/convert/show.h"
+#include "tools/convert/verify.h"
+#include "tools/convert/warmup_copy.h"
 
 enum {
     EXIT_USAGE = 2,
@@ -24,6 +29,7 @@ enum {
     EXIT_NOT_FOUND = 66,
     EXIT_UNREACHABLE = 69,
     EXIT_DEFECT = 70,
+    EXIT_DEVICE = 70,
     EXIT_MEMORY = 71,
     EXIT_PERMISSION = 77
 };
@@ -31,19 +37,29 @@ enum {
 static const char usage[] =
     "usage: resnet-convert SAVED_MODEL_DIR OUT     convert; OUT is a file, or a directory: then OUT/model.safetensors\n"
     "       resnet-convert show PATH [--ops]       what a SavedModel or a converted file holds, and how it is served\n"
+    "       resnet-convert verify PATH             run recorded answers on a device: worst errors\n"
     "\n"
-    "  --dtype=f32|int8       f32 as it is (default); int8: filters and activations of the convolutions become bytes\n"
+    "  --dtype=fp32|fp16|bf16|int8   fp32 as it is (default); fp16, bf16: filters are stored in 16 bits; int8: filters and activations of the\n"
+    "                         convolutions become bytes\n"
     "  --calibration=DIR      with int8: pictures, or .npy files of float32 rows, by which the ranges of activations are set; a few\n"
     "                         hundred that are like those to be served\n"
     "  --min_agreement=99     with int8: least percentage of the calibration inputs whose top class stays that of f32, else nothing is written\n"
+    "  --golden=1             made-up inputs of which the answers are recorded for each signature; servers run them before they serve\n"
+    "  --image_input=caffe|tf|torch|unit --labels=FILE [--resize=256 --crop=224]\n"
+    "                         for a model that takes numbers: adds the signature serving_preprocess, which takes picture files\n"
+    "  --device=cpu, --precision=...   for verify: as resnetd's flags\n"
     "  --ops      list every operation\n"
     "  --quiet    no progress bar; there is none either when standard error is not a terminal\n"
     "  --help, --version\n"
     "\n"
-    "exit status: 0 done, 2 usage, 65 bad or unsupported model, 66 not found, 69 storage failed, 71 out of memory, 77 permission denied\n";
+    "exit status: 0 done, 2 usage, 65 bad or unsupported model or answers that differ, 66 not found, 69 storage failed, 70 device, 71 out of memory, 77 permission denied\n";
 
 typedef struct options {
     bool ops, quiet, int8;
+    rn_dtype filters; /* how they are stored */
+    int32_t golden;
+    rn_image_input image; /* mode NULL: none */
+    const char *device, *precision;
     const char *calibration;
     double min_agreement; /* percent; negative: not given */
 } options;
@@ -60,11 +76,15 @@ static int exit_code(rn_status status)
     case RN_STATUS_INVALID_ARGUMENT:
     case RN_STATUS_UNSUPPORTED:
     case RN_STATUS_DATA_LOSS:
+    case RN_STATUS_FAILED_PRECONDITION: /* a recorded answer is another */
         return EXIT_BAD_MODEL;
     case RN_STATUS_NOT_FOUND:
         return EXIT_NOT_FOUND;
     case RN_STATUS_UNAVAILABLE:
         return EXIT_UNREACHABLE;
+    case RN_STATUS_DEVICE_FAILED:
+    case RN_STATUS_DEVICE_LOST:
+        return EXIT_DEVICE;
     case RN_STATUS_OUT_OF_MEMORY:
         return EXIT_MEMORY;
     case RN_STATUS_PERMISSION_DENIED:
@@ -103,173 +123,6 @@ static void draw_bar(void *context, const char *stage, uint64_t done, uint64_t t
 static void clear_bar(const progress_bar *bar)
 {
     if (bar->shown >= 0) fputs("\r\033[K", stderr);
-}
-
-/* ---- show ---- */
-
-static void print_spec(const char *role, const rn_tensor_spec *spec)
-{
-    char shape[128];
-    int used = snprintf(shape, sizeof shape, "[");
-    for (int32_t i = 0; i < spec->rank; i++) {
-        used += snprintf(shape + used, sizeof shape - (size_t)used, "%s%" PRId64, i ? "," : "", spec->dims[i]);
-    }
-    printf("  %-10s %-20s %-7s %s]%s\n", role, spec->name, rn_dtype_tf_name(spec->dtype), shape, spec->labels ? "  labels" : "");
-}
-
-static const char *const crop_words[] = {
-    [RN_CROP_NONE] = "not cropped",
-    [RN_CROP_CENTER_SQUARE_ROUND_UP] = "centre square at offset (n - side + 1) / 2",
-    [RN_CROP_CENTER_SQUARE_ROUND_DOWN] = "centre square at offset (n - side) / 2",
-};
-static const char *const method_words[] = {
-    [RN_RESIZE_BILINEAR] = "bilinear", [RN_RESIZE_NEAREST] = "nearest pixel", [RN_RESIZE_BICUBIC] = "bicubic", [RN_RESIZE_AREA] = "area mean"};
-static const char *const grid_words[] = {
-    [RN_GRID_HALF_PIXEL] = "", [RN_GRID_CORNER] = " on TensorFlow 1's grid", [RN_GRID_ALIGNED] = " with aligned corners"};
-
-static void print_front_end(const rn_image_op *image)
-{
-    printf("  front end  JPEG, PNG, GIF, BMP or WebP of any size, ");
-    if (image->decode_channels)
-        printf("decoded to %d channel%s", image->decode_channels, image->decode_channels == 1 ? "" : "s");
-    else
-        printf("which must have %d channel%s", image->c, image->c == 1 ? "" : "s");
-    printf("; %s; %s%s to ", crop_words[image->crop], method_words[image->method], grid_words[image->grid]);
-    if (image->shorter)
-        printf("%d at the shorter side, of that the centre, ", image->shorter);
-    else if (image->full_h != image->h || image->full_w != image->w)
-        printf("%d x %d, of that the centre, ", image->full_w, image->full_h);
-    printf("%d x %d", image->w, image->h);
-    printf("%s%s; as %s\n", image->reverse ? "; blue first" : "", image->clip ? "; clipped to 0..255" : "",
-           image->as_float ? "floats" : "bytes, truncated");
-}
-
-static void print_signature(const rn_plan *plan, const rn_signature *signature)
-{
-    printf("\nsignature %s\n", signature->name);
-    print_spec("input", &signature->input);
-    if (signature->image_op != RN_NONE) print_front_end(&plan->ops[signature->image_op].u.image);
-    for (int32_t i = 0; i < signature->output_count; i++) print_spec("output", &signature->outputs[i]);
-    printf("  %-10s %d operations, %.3f G multiply-accumulates a picture\n", "work", signature->op_count,
-           (double)rn_plan_multiply_count(plan, signature) / 1e9);
-}
-
-static void print_labels(const rn_plan *plan)
-{
-    enum { SHOWN = 10 };
-    printf("\nlabels       %d", plan->label_count);
-    for (int32_t i = 0; i < plan->label_count && i < SHOWN; i++) printf("%s %s", i ? "," : ":", plan->labels[i]);
-    printf("%s\n", plan->label_count > SHOWN ? ", ..." : "");
-}
-
-static void print_window(int32_t r, int32_t s, int32_t stride_h, int32_t stride_w)
-{
-    printf(" %dx%d", r, s);
-    if (stride_h != 1 || stride_w != 1) printf(" stride %d,%d", stride_h, stride_w);
-}
-
-static void print_padding(int32_t top, int32_t left, int32_t bottom, int32_t right)
-{
-    if (top || left || bottom || right) printf(" pad %d,%d,%d,%d", top, left, bottom, right);
-}
-
-static void print_if(bool condition, const char *words)
-{
-    if (condition) printf(" %s", words);
-}
-
-/* What tells one operation from others of its kind. */
-static void print_details(const rn_plan *plan, const rn_op *op)
-{
-    const rn_conv2d_op *conv = &op->u.conv2d;
-    const rn_scale_shift_op *affine = &op->u.scale_shift;
-    const rn_max_pool_op *pool = &op->u.max_pool;
-    switch (op->kind) {
-    case RN_OP_CONV2D:
-        print_if(plan->weights[conv->filter].dtype == RN_DTYPE_I8, "int8");
-        print_window(conv->r, conv->s, conv->stride_h, conv->stride_w);
-        print_padding(conv->pad_top, conv->pad_left, conv->pad_bottom, conv->pad_right);
-        if (conv->groups > 1) printf(" groups %d", conv->groups);
-        print_if(conv->bias != RN_NONE, "bias");
-        print_if(op->inputs[1] != RN_NONE, "residual");
-        print_if(conv->relu, "relu");
-        print_if(op->outputs[1] != RN_NONE, "and relu(scale, shift)");
-        break;
-    case RN_OP_SCALE_SHIFT:
-        print_if(affine->scale != RN_NONE, "scale");
-        print_if(affine->shift != RN_NONE, "shift");
-        print_if(affine->relu, "relu");
-        break;
-    case RN_OP_ADD:
-        print_if(op->u.add.relu, "relu");
-        break;
-    case RN_OP_MAX_POOL:
-        print_window(pool->r, pool->s, pool->stride_h, pool->stride_w);
-        print_padding(pool->pad_top, pool->pad_left, pool->pad_bottom, pool->pad_right);
-        print_if(pool->pad_zero, "with zeros");
-        break;
-    case RN_OP_DENSE:
-        print_if(op->u.dense.bias != RN_NONE, "bias");
-        print_if(op->u.dense.relu, "relu");
-        break;
-    case RN_OP_TOP_K:
-        printf(" of %d", plan->tensors[op->inputs[0]].c);
-        break;
-    default:
-        break;
-    }
-}
-
-static void print_ops(const rn_plan *plan)
-{
-    int name_width = 0;
-    for (int32_t i = 0; i < plan->op_count; i++) {
-        const int length = (int)strlen(plan->ops[i].name);
-        if (length > name_width) name_width = length;
-    }
-    printf("\n%5s  %-20s %-12s %s\n", "", "operation", "output", "made from");
-    for (int32_t i = 0; i < plan->op_count; i++) {
-        const rn_op *op = &plan->ops[i];
-        const rn_plan_tensor *y = &plan->tensors[op->outputs[op->outputs[0] == RN_NONE]];
-        char shape[48];
-        snprintf(shape, sizeof shape, "%dx%dx%d", y->h, y->w, y->c);
-        printf("%5d  %-20s %-12s %-*s", i, rn_op_kind_name(op->kind), shape, name_width, op->name);
-        print_details(plan, op);
-        if (y->step != 0) printf(" -> bytes, step %.4g zero %d", (double)y->step, y->zero);
-        putchar('\n');
-    }
-}
-
-/* A SavedModel says nothing of its making; a converted file does. */
-static void print_origin(const char *path)
-{
-    rn_model_file_origin origin;
-    char file[4096];
-    snprintf(file, sizeof file, "%s/" RN_MODEL_FILE_NAME, path);
-    if (rn_model_file_read_origin(path, &origin, NULL) != RN_STATUS_OK && rn_model_file_read_origin(file, &origin, NULL) != RN_STATUS_OK)
-        return;
-    printf("converted    by %s from %s\nSHA-256      %s\n", origin.converter, origin.source, origin.sha256);
-}
-
-static void print_plan(const rn_plan *plan, const char *path, const options *options)
-{
-    const int64_t parameters = rn_plan_parameter_count(plan);
-    printf("%s\n", plan->architecture);
-    print_origin(path);
-    printf("parameters   %.3f million\noperations   %d%s\n", (double)parameters / 1e6, plan->op_count,
-           rn_plan_is_quantized(plan) ? ", quantised: convolutions run on bytes with int8 filters" : "");
-    for (int32_t i = 0; i < plan->signature_count; i++) print_signature(plan, &plan->signatures[i]);
-    if (plan->label_count > 0) print_labels(plan);
-    if (options->ops) print_ops(plan);
-}
-
-static rn_status show(const char *path, const options *options, const rn_progress *progress, rn_error *err)
-{
-    rn_plan *plan = NULL;
-    RN_TRY(rn_repository_load(path, progress, &plan, err));
-    print_plan(plan, path, options);
-    rn_plan_destroy(plan);
-    return RN_STATUS_OK;
 }
 
 /* ---- convert ---- */
@@ -322,6 +175,17 @@ static rn_status quantize(rn_plan *plan, const options *options, const rn_progre
     return RN_STATUS_OK;
 }
 
+/* Rounds the filters to 16 bits by writing and reading them, so that what is recorded is what the file will give. */
+static rn_status round_filters(rn_plan **plan, const char *in, const options *options, const char *path, rn_error *err)
+{
+    rn_plan *rounded;
+    RN_TRY(rn_model_file_write_as(*plan, in, options->filters, path, err));
+    RN_TRY(rn_model_file_load(path, false, &rounded, err));
+    rn_plan_destroy(*plan);
+    *plan = rounded;
+    return RN_STATUS_OK;
+}
+
 static rn_status convert(const char *in, const char *out, const options *options, const rn_progress *progress, rn_error *err)
 {
     const double start = seconds_now();
@@ -330,10 +194,17 @@ static rn_status convert(const char *in, const char *out, const options *options
     rn_plan *plan = NULL, *written = NULL;
     rn_status status = rn_saved_model_load(in, progress, &plan, err);
     if (status != RN_STATUS_OK) return status;
+    if (options->image.mode) RN_TRY_CLEANUP(status, rn_add_image_input(plan, &options->image, err));
     out_file(out, path);
+    if (options->filters != RN_DTYPE_F32) RN_TRY_CLEANUP(status, round_filters(&plan, in, options, path, err));
+    RN_TRY_CLEANUP(status, rn_record_goldens(plan, options->golden, err));
     if (options->int8) RN_TRY_CLEANUP(status, quantize(plan, options, progress, err));
-    RN_TRY_CLEANUP(status, rn_model_file_write(plan, in, path, err));
+    if (options->int8) RN_TRY_CLEANUP(status, rn_measure_goldens(plan, err));
+    RN_TRY_CLEANUP(status, rn_model_file_write_as(plan, in, options->filters, path, err));
+    rn_plan_destroy(plan); /* first: both at once would be the peak */
+    plan = NULL;
     RN_TRY_CLEANUP(status, rn_model_file_load(path, true, &written, err));
+    RN_TRY_CLEANUP(status, rn_copy_warmup(in, path, err));
     printf("%s: %s, %d signature%s, %.1f MB, %.2f s\n", path, written->architecture, written->signature_count,
            written->signature_count == 1 ? "" : "s", stat(path, &info) == 0 ? (double)info.st_size / 1e6 : 0.0, seconds_now() - start);
 
@@ -343,9 +214,27 @@ cleanup:
     return status;
 }
 
+static rn_status show(const char *path, const options *options, const rn_progress *progress, rn_error *err)
+{
+    rn_plan *plan = NULL;
+    RN_TRY(rn_repository_load(path, progress, &plan, err));
+    rn_show_plan(plan, path, options->ops);
+    rn_plan_destroy(plan);
+    return RN_STATUS_OK;
+}
+
+static rn_status verify(const char *path, const options *options, const rn_progress *progress, rn_error *err)
+{
+    rn_plan *plan = NULL;
+    RN_TRY(rn_repository_load(path, progress, &plan, err));
+    if (progress) clear_bar(progress->context);
+    return rn_verify_plan(plan, path, options->device, options->precision, err);
+}
+
 /* ---- the command line ---- */
 
-enum { OPTION_HELP = 256, OPTION_VERSION, OPTION_OPS, OPTION_QUIET, OPTION_DTYPE, OPTION_CALIBRATION, OPTION_MIN_AGREEMENT };
+enum { OPTION_HELP = 256, OPTION_VERSION, OPTION_OPS, OPTION_QUIET, OPTION_DTYPE, OPTION_CALIBRATION, OPTION_MIN_AGREEMENT,
+       OPTION_GOLDEN, OPTION_IMAGE_INPUT, OPTION_LABELS, OPTION_RESIZE, OPTION_CROP, OPTION_DEVICE, OPTION_PRECISION };
 
 static const struct option long_options[] = {
     {"help", no_argument, NULL, OPTION_HELP},
@@ -355,14 +244,45 @@ static const struct option long_options[] = {
     {"dtype", required_argument, NULL, OPTION_DTYPE},
     {"calibration", required_argument, NULL, OPTION_CALIBRATION},
     {"min_agreement", required_argument, NULL, OPTION_MIN_AGREEMENT},
+    {"golden", required_argument, NULL, OPTION_GOLDEN},
+    {"image_input", required_argument, NULL, OPTION_IMAGE_INPUT},
+    {"labels", required_argument, NULL, OPTION_LABELS},
+    {"resize", required_argument, NULL, OPTION_RESIZE},
+    {"crop", required_argument, NULL, OPTION_CROP},
+    {"device", required_argument, NULL, OPTION_DEVICE},
+    {"precision", required_argument, NULL, OPTION_PRECISION},
     {NULL, 0, NULL, 0},
 };
+
+static bool read_dtype(const char *text, options *out)
+{
+    static const struct {
+        const char *name;
+        rn_dtype filters;
+        bool int8;
+    } known[] = {{"fp32", RN_DTYPE_F32, false}, {"f32", RN_DTYPE_F32, false}, {"fp16", RN_DTYPE_F16, false}, {"bf16", RN_DTYPE_BF16, false}, {"int8", RN_DTYPE_F32, true}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(known[i].name, text) != 0) continue;
+        out->filters = known[i].filters;
+        out->int8 = known[i].int8;
+        return true;
+    }
+    return false;
+}
+
+static bool read_number(const char *text, int32_t low, int32_t high, int32_t *out)
+{
+    char *end;
+    const long value = strtol(text, &end, 10);
+    *out = (int32_t)value;
+    return end != text && *end == '\0' && value >= low && value <= high;
+}
 
 /* False when the process is to end with *exit_status. */
 static bool parse_options(int argc, char **argv, options *out, int *exit_status)
 {
     char *end;
-    *out = (options){.quiet = !isatty(STDERR_FILENO), .min_agreement = -1};
+    *out = (options){.quiet = !isatty(STDERR_FILENO), .min_agreement = -1, .golden = 1, .device = "cpu"};
     *exit_status = 0;
     for (int option; (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1;) {
         switch (option) {
@@ -373,10 +293,35 @@ static bool parse_options(int argc, char **argv, options *out, int *exit_status)
             out->quiet = true;
             break;
         case OPTION_DTYPE:
-            out->int8 = strcmp(optarg, "int8") == 0;
-            if (out->int8 || strcmp(optarg, "f32") == 0) break;
-            *exit_status = usage_error("--dtype: expected f32 or int8");
+            if (read_dtype(optarg, out)) break;
+            *exit_status = usage_error("--dtype: expected fp32, fp16, bf16 or int8");
             return false;
+        case OPTION_GOLDEN:
+            if (read_number(optarg, 0, 1000, &out->golden)) break;
+            *exit_status = usage_error("--golden: expected a number from 0 to 1000");
+            return false;
+        case OPTION_RESIZE:
+            if (read_number(optarg, 1, RN_PLAN_MAX_SIDE, &out->image.resize)) break;
+            *exit_status = usage_error("--resize: expected a number of pixels");
+            return false;
+        case OPTION_CROP:
+            if (read_number(optarg, 1, RN_PLAN_MAX_SIDE, &out->image.crop)) break;
+            *exit_status = usage_error("--crop: expected a number of pixels");
+            return false;
+        case OPTION_IMAGE_INPUT:
+            out->image.mode = optarg;
+            if (rn_image_input_mode(optarg)) break;
+            *exit_status = usage_error("--image_input: expected caffe, tf, torch or unit");
+            return false;
+        case OPTION_LABELS:
+            out->image.labels = optarg;
+            break;
+        case OPTION_DEVICE:
+            out->device = optarg;
+            break;
+        case OPTION_PRECISION:
+            out->precision = optarg;
+            break;
         case OPTION_CALIBRATION:
             out->calibration = optarg;
             break;
@@ -407,17 +352,23 @@ int main(int argc, char **argv)
     if (!parse_options(argc, argv, &options, &exit_status)) return exit_status;
     if (argc - optind != 2) return usage_error(argc == optind ? "a model is needed" : "expected two arguments");
     const char *first = argv[optind], *second = argv[optind + 1];
-    const bool showing = strcmp(first, "show") == 0;
+    const bool showing = strcmp(first, "show") == 0, verifying = strcmp(first, "verify") == 0, converting = !showing && !verifying;
     if (options.ops && !showing) return usage_error("--ops belongs to show");
     if (options.int8 != (options.calibration != NULL)) return usage_error("--dtype=int8 and --calibration=DIR belong together");
     if (!options.int8 && options.min_agreement >= 0) return usage_error("--min_agreement belongs to --dtype=int8");
-    if (options.int8 && showing) return usage_error("--dtype belongs to converting");
+    if ((options.int8 || options.filters != RN_DTYPE_F32) && !converting) return usage_error("--dtype belongs to converting");
+    if ((options.image.mode != NULL) != (options.image.labels != NULL)) return usage_error("--image_input and --labels=FILE belong together");
+    if (options.image.mode && !converting) return usage_error("--image_input belongs to converting");
+    if ((options.image.resize != 0) != (options.image.crop != 0) || options.image.crop > options.image.resize || (options.image.resize && !options.image.mode))
+        return usage_error("--resize and --crop belong together and to --image_input, and the crop lies inside");
     if (options.min_agreement < 0) options.min_agreement = DEFAULT_MIN_AGREEMENT;
 
     rn_error err = {0};
     progress_bar bar = {.shown = -1};
     const rn_progress progress = {draw_bar, &bar}, *shown = options.quiet ? NULL : &progress;
-    const rn_status status = showing ? show(second, &options, shown, &err) : convert(first, second, &options, shown, &err);
+    const rn_status status = showing     ? show(second, &options, shown, &err)
+                             : verifying ? verify(second, &options, shown, &err)
+                                         : convert(first, second, &options, shown, &err);
     clear_bar(&bar);
     if (status != RN_STATUS_OK) fprintf(stderr, "resnet-convert: %s\n", err.message);
     return exit_code(status);

@@ -3,6 +3,7 @@
 # under sanitizers. Installs what it needs: Debian packages, and TensorFlow in a virtual environment under build/.
 #
 # usage: sh tools/test.sh [--quick]      --quick leaves out the sanitizer builds and the full-size networks
+# Minutes of load are not part of it: build/venv/bin/python -m pytest -q -s -m soak tests
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -10,7 +11,7 @@ quick=
 case ${1:-} in
 --quick) quick=1 ;;
 "") ;;
-*) sed -n '2,5s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+*) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 
 started=$(date +%s)
@@ -37,21 +38,21 @@ make -s check
 
 step "End to end and against TensorFlow"
 if [ -n "$quick" ]; then
-  "$python" -m pytest -q tests -m "not slow"
+  "$python" -m pytest -q tests -m "not slow and not soak"
   exit
 fi
-"$python" -m pytest -q tests
+"$python" -m pytest -q tests -m "not soak"
 
 step "AddressSanitizer and UndefinedBehaviorSanitizer"
 make -s -j"$(nproc)" asan
 make -s B=build/asan SANITIZE=-fsanitize=address,undefined check
 # The emulated GPU is too slow under sanitizers to be served from: its C tests have just run.
-RN_BUILD=build/asan "$python" -m pytest -q tests/http tests/loader tests/oracle --ignore=tests/http/gpu_test.py -m "not slow and not speed"
+RN_BUILD=build/asan "$python" -m pytest -q tests/http tests/loader tests/oracle --ignore=tests/http/gpu_test.py -m "not slow and not speed and not soak"
 
 step "ThreadSanitizer"
 make -s -j"$(nproc)" tsan
 # Whatever threads share: models that come and go, connections, metrics, logs, both protocols. The rest takes the same ways.
-RN_BUILD=build/tsan "$python" -m pytest -q -m "not slow and not speed" tests/http/models_test.py tests/http/server_test.py \
+RN_BUILD=build/tsan "$python" -m pytest -q -m "not slow and not speed and not soak" tests/http/models_test.py tests/http/server_test.py \
   tests/http/grpc_server_test.py tests/http/metrics_test.py tests/http/access_log_test.py
 
 step "All passed"

@@ -180,6 +180,7 @@ void rn__cpu_destroy(rn_executor *e)
     }
     rn__thread_pool_destroy(e->pool);
     free(e->scratch);
+    free(e->class_weights);
     free(e->arena);
     free(e->steps);
     free(e->tensors);
@@ -208,6 +209,9 @@ static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_
     e->steps = calloc((size_t)plan->op_count + 1, sizeof *e->steps);
     if (!e->steps) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory to prepare %d operations", plan->op_count);
     RN_TRY(prepare_steps(e, err));
+    void *class_weights;
+    RN_TRY(rn__host_memory_alloc(rn__cpu_class_weight_elements(e) * sizeof(float), "weights of classes", &class_weights, err));
+    e->class_weights = class_weights;
     RN_TRY(rn__host_memory_alloc(e->scratch_bytes * (size_t)threads, "scratch", &e->scratch, err));
     rn__cpu_describe(e, "");
     return RN_STATUS_OK;
@@ -259,6 +263,7 @@ rn_status rn__cpu_run(rn_executor *e, const rn_signature *signature, const rn_ba
     for (int32_t i = 0, at = 0; i < part_count; at += parts[i++].rows) rn__cpu_tensor_write(feed, at, parts[i].rows, parts[i].input);
     rn__cpu_tensor_clear_gaps(feed, (int32_t)rows);
     run_steps(e, signature, (int32_t)rows);
+    rn__cpu_explain(e, signature, parts, part_count);
     for (int32_t o = 0; o < signature->output_count; o++) {
         const rn__cpu_tensor *output = &e->tensors[signature->outputs[o].tensor];
         for (int32_t i = 0, at = 0; i < part_count; at += parts[i++].rows)
@@ -274,6 +279,14 @@ static bool runs_int8(const rn_backend_options *options)
     if (rn__cpu_choose_isa(options->isa, &isa, NULL) != RN_STATUS_OK) return true; /* prepare says so */
     rn_cpu_kernels_select(isa, &kernels);
     return kernels.conv2d_tile[RN_DTYPE_U8].run != NULL;
+}
+
+static void memory(const rn_executor *e, int64_t bytes[RN_MEMORY_COUNT])
+{
+    bytes[RN_MEMORY_WEIGHTS] = (int64_t)e->weight_bytes;
+    bytes[RN_MEMORY_FEATURE_MAPS] = (int64_t)e->arena_bytes;
+    bytes[RN_MEMORY_WORKSPACE] = (int64_t)e->scratch_bytes * rn__thread_pool_thread_count(e->pool);
+    bytes[RN_MEMORY_STAGING] = 0;
 }
 
 static const char *describe(const rn_executor *e)
@@ -304,4 +317,6 @@ const rn_backend rn_cpu_backend = {
     .begin = NULL,
     .finish = NULL,
     .device_state = NULL,
+    .picture_bytes = NULL,
+    .memory = memory,
 };

@@ -50,6 +50,7 @@ struct rn_executor {
     rn__cpu_step *steps;        /* [plan->op_count]; op NULL where no signature's schedule runs the operation here */
     void *arena;                /* all tensors, by lifetimes */
     void *scratch;              /* [thread_count][scratch_bytes] */
+    float *class_weights;       /* [max_batch][c] of the classes that are being explained; empty without explanations */
     size_t arena_bytes, scratch_bytes, weight_bytes;
     char description[256];
     rn_cpu_observer *observer;  /* or NULL */
@@ -77,6 +78,10 @@ rn_status rn__cpu_conv2d_prepare(rn_executor *executor, rn__cpu_step *step, rn_e
 rn_status rn__cpu_int8_prepare(rn_executor *executor, rn__cpu_step *step, rn_error *err);
 void rn__cpu_blas_prepare(rn_executor *executor, rn__cpu_step *step);
 void rn__cpu_pointwise_prepare(rn__cpu_step *step); /* every other operation */
+
+/* Writes the explanations that parts want of a batch that has just run; what executor->class_weights has to hold for it. */
+void rn__cpu_explain(const rn_executor *executor, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count);
+size_t rn__cpu_class_weight_elements(const rn_executor *executor);
 
 /* Winograd's part of a convolution step: the output tile m with which it is the fastest way to run the operation for `rows` pictures, or 0; what
  * its filter takes, how it is packed, and a run. */

@@ -161,8 +161,10 @@ void rn__cpu_pointwise_prepare(rn__cpu_step *step)
     case RN_OP_TOP_K: step->run = run_top_k; break;
     case RN_OP_QUANTIZE: step->run = run_quantize; break;
     case RN_OP_IMAGE:
+    case RN_OP_FIT:
     case RN_OP_CONV2D:
     case RN_OP_DENSE:
+    case RN_OP_CLASS_MAP: /* in no schedule: class_map_step.c */
     case RN_OP_COUNT: break;
     }
 }

@@ -43,11 +43,12 @@ static rn_status allocate(rn_tensor_probe *p, rn_error *err)
     return complete ? RN_STATUS_OK : RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory to look at %d tensors", p->plan->tensor_count);
 }
 
-rn_status rn_tensor_probe_create(const rn_plan *plan, const rn_signature *signature, int32_t thread_count, rn_tensor_probe **out, rn_error *err)
+rn_status rn_tensor_probe_create(const rn_plan *plan, const rn_signature *signature, const char *isa, int32_t thread_count, rn_tensor_probe **out,
+                                 rn_error *err)
 {
     rn_tensor_probe *p = calloc(1, sizeof *p);
     if (!p) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a probe");
-    const rn_backend_options options = {.max_batch = 1, .thread_count = thread_count, .precision = "fp32"};
+    const rn_backend_options options = {.max_batch = 1, .thread_count = thread_count, .isa = isa, .precision = "fp32"};
     *p = (rn_tensor_probe){.plan = plan, .signature = signature, .part.rows = 1};
     rn_status status = allocate(p, err);
     if (status == RN_STATUS_OK) status = rn_cpu_backend.prepare(plan, &options, &p->executor, err);

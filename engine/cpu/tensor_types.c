@@ -94,6 +94,13 @@ static bool unify(rn_executor *e, bool kernel, const int32_t *tensors, int count
     return !kernel && widen(e, tensors, count);
 }
 
+/* A reader of a map, narrow where the kernel is there, and of something that is f32 in any case. */
+static bool settle_reader(rn_executor *e, bool kernel, int32_t map, int32_t wide)
+{
+    const bool changed = !kernel && widen(e, &map, 1);
+    return widen(e, &wide, 1) || changed;
+}
+
 static bool settle(rn_executor *e, const rn_op *op)
 {
     const int32_t tensors[] = {op->inputs[0], op->inputs[1], op->outputs[0]};
@@ -107,7 +114,9 @@ static bool settle(rn_executor *e, const rn_op *op)
     case RN_OP_MAX_POOL:
         return unify(e, e->kernels.max_pool[e->narrow].run, tensors, 3);
     case RN_OP_GLOBAL_AVERAGE_POOL:
-        return widen(e, tensors, e->kernels.global_average_pool[e->narrow].run ? 0 : 1) | widen(e, &op->outputs[0], 1);
+        return settle_reader(e, e->kernels.global_average_pool[e->narrow].run, tensors[0], tensors[2]);
+    case RN_OP_CLASS_MAP:
+        return settle_reader(e, e->kernels.class_map[e->narrow].run, tensors[0], tensors[1]);
     default:
         return widen(e, tensors, 3);
     }

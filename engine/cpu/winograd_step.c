@@ -139,8 +139,21 @@ size_t rn__cpu_winograd_prepare(rn_executor *e, const rn_op *op, int32_t m)
     return filter_bytes(&w);
 }
 
+typedef struct packing {
+    rn_conv2d_winograd winograd;
+    void *packed;
+} packing;
+
+static void pack_range(const void *context, int32_t begin, int32_t end, int32_t thread)
+{
+    (void)thread;
+    const packing *p = context;
+    rn_conv2d_winograd_pack_panels(&p->winograd, begin, end, p->packed);
+}
+
 void rn__cpu_winograd_pack(const rn_executor *e, const rn_op *op, int32_t m, void *packed)
 {
-    const rn_conv2d_winograd w = without_filter(e, op, m);
-    rn_conv2d_winograd_pack(&w, packed);
+    const packing p = {without_filter(e, op, m), packed};
+    const int32_t panels = (int32_t)p.winograd.panel_count;
+    rn__thread_pool_run(e->pool, panels, rn__thread_pool_thread_count(e->pool), pack_range, &p);
 }

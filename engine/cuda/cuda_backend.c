@@ -141,6 +141,7 @@ static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_
     RN_TRY(choose_convolutions(e, options, err));
     RN_TRY(rn__cuda_weights_upload(e, err));
     RN_TRY(rn__cuda_tensors_place(e, err));
+    RN_TRY(rn__cuda_chunks_create(e, err));
     RN_TRY(rn__cuda_slots_create(e, err));
     RN_CUDA_TRY(cudaMemsetAsync(e->arena, 0, e->arena_bytes, e->stream), "clearing feature maps");
     e->workspace_bytes = rn__conv_set_workspace_bytes(e->convs);
@@ -161,6 +162,7 @@ static void destroy(rn_executor *e)
     }
     rn__conv_set_destroy(e->convs);
     rn__cuda_slots_destroy(e);
+    rn__cuda_chunks_destroy(e);
     (void)cudaFree(e->workspace);
     (void)cudaFree(e->arena);
     (void)cudaFree(e->weights);
@@ -199,6 +201,14 @@ static rn_status prepare(const rn_plan *plan, const rn_backend_options *options,
     return status;
 }
 
+static void memory(const rn_executor *e, int64_t bytes[RN_MEMORY_COUNT])
+{
+    bytes[RN_MEMORY_WEIGHTS] = (int64_t)e->weight_bytes;
+    bytes[RN_MEMORY_FEATURE_MAPS] = (int64_t)(e->arena_bytes + e->chunk_bytes);
+    bytes[RN_MEMORY_WORKSPACE] = (int64_t)e->workspace_bytes;
+    bytes[RN_MEMORY_STAGING] = RN__CUDA_SLOTS * (int64_t)(e->upload_bytes + e->download_bytes);
+}
+
 static const char *describe(const rn_executor *e)
 {
     return e->description;
@@ -216,4 +226,6 @@ const rn_backend rn_cuda_backend = {
     .begin = rn__cuda_begin,
     .finish = rn__cuda_finish,
     .device_state = rn__cuda_device_state,
+    .picture_bytes = rn__cuda_picture_bytes,
+    .memory = memory,
 };

@@ -24,17 +24,18 @@ static rn_status create_slot(rn_executor *e, rn__cuda_slot *slot, rn_error *err)
     RN_CUDA_TRY(cudaEventCreateWithFlags(&slot->computed, cudaEventDisableTiming), "an event");
     RN_CUDA_TRY(cudaEventCreateWithFlags(&slot->left, cudaEventDisableTiming), "an event");
     RN_CUDA_TRY(cudaMemsetAsync(slot->upload, 0, e->upload_bytes, e->stream), "clearing inputs");
-    return RN_STATUS_OK;
+    RN_TRY(rn__cuda_upload_init(e, slot, err));
+    return rn__cuda_explanations_create(e, slot, err);
 }
 
 rn_status rn__cuda_slots_create(rn_executor *e, rn_error *err)
 {
     const size_t rows = (size_t)e->buckets[e->bucket_count - 1];
+    rn__cuda_upload_size(e);
     for (int32_t s = 0; s < e->plan->signature_count; s++) {
         const rn_signature *signature = &e->plan->signatures[s];
         const rn__cuda_output last = rn__cuda_output_of(e, signature, signature->output_count - 1, NULL);
-        const size_t in = rows * rn_plan_tensor_bytes(&e->plan->tensors[signature->feed]), out = last.offset + rows * last.row_bytes;
-        if (in > e->upload_bytes) e->upload_bytes = in;
+        const size_t out = last.offset + rows * last.row_bytes;
         if (out > e->download_bytes) e->download_bytes = out;
     }
     RN_CUDA_TRY(cudaStreamCreateWithFlags(&e->copy_in, cudaStreamNonBlocking), "a stream");
@@ -47,6 +48,7 @@ void rn__cuda_slots_destroy(rn_executor *e)
 {
     for (int i = 0; i < RN__CUDA_SLOTS; i++) {
         rn__cuda_slot *slot = &e->slots[i];
+        rn__cuda_explanations_destroy(slot);
         if (slot->left) (void)cudaEventDestroy(slot->left);
         if (slot->computed) (void)cudaEventDestroy(slot->computed);
         if (slot->arrived) (void)cudaEventDestroy(slot->arrived);
@@ -61,25 +63,10 @@ void rn__cuda_slots_destroy(rn_executor *e)
 
 /* ---- the steps of a batch ---- */
 
-/* Part by part, so that the copy of one part overlaps the gathering of the next. */
-static rn_status copy_in(rn_executor *e, rn__cuda_slot *slot, cudaStream_t stream, rn_error *err)
-{
-    const size_t row_bytes = rn_plan_tensor_bytes(&e->plan->tensors[slot->signature->feed]);
-    size_t at = 0;
-    for (int32_t i = 0; i < slot->part_count; i++) {
-        const size_t bytes = (size_t)slot->parts[i].rows * row_bytes;
-        memcpy(slot->host_in + at, slot->parts[i].input, bytes);
-        RN_CUDA_TRY(cudaMemcpyAsync(slot->upload + at, slot->host_in + at, bytes, cudaMemcpyHostToDevice, stream), "copying inputs");
-        at += bytes;
-    }
-    return RN_STATUS_OK;
-}
-
 /* The smallest graph that is large enough. Rows beyond the batch are computed from what was there before and thrown away. */
 static rn_status compute(rn_executor *e, rn__cuda_slot *slot, rn_error *err)
 {
-    int32_t bucket = 0;
-    while (e->buckets[bucket] < slot->rows) bucket++;
+    const int32_t bucket = rn__cuda_bucket_of(e, slot->rows);
     RN_CUDA_TRY(cudaGraphLaunch(*rn__cuda_graph(e, slot->signature, bucket, slot), e->stream), "launching a graph");
     return RN_STATUS_OK;
 }
@@ -97,18 +84,20 @@ static rn_status copy_out(rn_executor *e, rn__cuda_slot *slot, cudaStream_t stre
 
 static rn_status pass_alone(rn_executor *e, rn__cuda_slot *slot, rn_error *err)
 {
-    RN_TRY(copy_in(e, slot, e->stream, err));
+    RN_TRY(rn__cuda_upload(e, slot, e->stream, err));
     RN_TRY(compute(e, slot, err));
+    RN_TRY(rn__cuda_explain(e, slot, err));
     return copy_out(e, slot, e->stream, err);
 }
 
 static rn_status pass_behind(rn_executor *e, rn__cuda_slot *slot, const rn__cuda_slot *before, rn_error *err)
 {
-    RN_TRY(copy_in(e, slot, e->copy_in, err));
+    RN_TRY(rn__cuda_upload(e, slot, e->copy_in, err));
     RN_CUDA_TRY(cudaEventRecord(slot->arrived, e->copy_in), "an event");
     RN_CUDA_TRY(cudaStreamWaitEvent(e->stream, slot->arrived, 0), "waiting for inputs");
     RN_CUDA_TRY(cudaStreamWaitEvent(e->stream, before->left, 0), "waiting for the outputs of another batch");
     RN_TRY(compute(e, slot, err));
+    RN_TRY(rn__cuda_explain(e, slot, err));
     RN_CUDA_TRY(cudaEventRecord(slot->computed, e->stream), "an event");
     RN_CUDA_TRY(cudaStreamWaitEvent(e->copy_out, slot->computed, 0), "waiting for a batch");
     return copy_out(e, slot, e->copy_out, err);
@@ -124,6 +113,7 @@ static void hand_out(const rn_executor *e, const rn__cuda_slot *slot)
             from += (size_t)slot->parts[i].rows * output.row_bytes;
         }
     }
+    rn__cuda_explanations_hand_out(e, slot);
 }
 
 /* ---- failure ---- */

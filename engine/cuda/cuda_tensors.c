@@ -30,7 +30,7 @@ static bool only_classifies(const rn_plan *plan, int32_t tensor)
     for (int32_t o = 0; o < plan->op_count; o++) {
         const rn_op *op = &plan->ops[o];
         const bool reads = op->inputs[0] == tensor || op->inputs[1] == tensor;
-        if (reads && op->kind != RN_OP_SOFTMAX && op->kind != RN_OP_TOP_K) return false;
+        if (reads && op->kind != RN_OP_SOFTMAX && op->kind != RN_OP_TOP_K && op->kind != RN_OP_CLASS_MAP) return false;
     }
     return true;
 }
@@ -90,7 +90,8 @@ rn_status rn__cuda_tensors_lay_out(rn_executor *e, rn_error *err)
     }
     for (int32_t o = 0; o < plan->op_count; o++) {
         const rn_op *op = &plan->ops[o];
-        if (op->kind == RN_OP_IMAGE) continue;
+        /* On the host, and in memory of its own: class_map.c. */
+        if (op->kind == RN_OP_IMAGE || op->kind == RN_OP_FIT || op->kind == RN_OP_CLASS_MAP) continue;
         RN_TRY(check_op(e, op, err));
         const rn_dtype dtype = output_type(e, op);
         const bool dense = op->kind == RN_OP_TOP_K;

@@ -25,7 +25,8 @@ typedef struct {
     X(int, utilization, "nvmlDeviceGetUtilizationRates", (nvml_handle device, nvml_utilization *to)) \
     X(int, memory, "nvmlDeviceGetMemoryInfo", (nvml_handle device, nvml_memory *to))                 \
     X(int, temperature, "nvmlDeviceGetTemperature", (nvml_handle device, int sensor, unsigned *to))  \
-    X(int, power, "nvmlDeviceGetPowerUsage", (nvml_handle device, unsigned *milliwatts))
+    X(int, power, "nvmlDeviceGetPowerUsage", (nvml_handle device, unsigned *milliwatts))             \
+    X(int, uuid, "nvmlDeviceGetUUID", (nvml_handle device, char *to, unsigned length))
 
 static struct {
     pthread_once_t once;
@@ -72,5 +73,6 @@ rn_status rn__nvml_read(const char *pci, rn_device_state *out, rn_error *err)
     }
     if (nvml.temperature(device, NVML_TEMPERATURE_GPU, &celsius) == NVML_SUCCESS) out->celsius = (int32_t)celsius;
     if (nvml.power(device, &milliwatts) == NVML_SUCCESS) out->watts = milliwatts / 1000.0;
+    if (nvml.uuid(device, out->uuid, sizeof out->uuid) != NVML_SUCCESS) out->uuid[0] = 0;
     return RN_STATUS_OK;
 }

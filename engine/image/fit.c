@@ -5,20 +5,23 @@
 
 #include "engine/image/resize.h"
 
-/* The part of a picture that the crop rule leaves. */
-typedef struct window {
-    int32_t top, left, h, w;
-} window;
-
-static window crop_window(rn_crop_rule rule, int32_t h, int32_t w)
+rn_status rn_picture_crop(const rn_image_op *op, const rn_picture *picture, rn_picture_window *out, rn_error *err)
 {
-    if (rule == RN_CROP_NONE) return (window){0, 0, h, w};
-    const int32_t side = h < w ? h : w, round_up = rule == RN_CROP_CENTER_SQUARE_ROUND_UP;
-    return (window){.top = (h - side + round_up) / 2, .left = (w - side + round_up) / 2, .h = side, .w = side};
+    if (picture->c != op->c) {
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "the picture has %d channel%s, the model takes %d", picture->c,
+                       picture->c == 1 ? "" : "s", op->c);
+    }
+    const int32_t h = picture->h, w = picture->w, side = h < w ? h : w, round_up = op->crop == RN_CROP_CENTER_SQUARE_ROUND_UP;
+    const size_t stride = (size_t)w * (size_t)picture->c;
+    *out = (rn_picture_window){.pixels = picture->pixels, .h = h, .w = w, .row_bytes = stride};
+    if (op->crop == RN_CROP_NONE) return RN_STATUS_OK;
+    out->h = out->w = side;
+    out->pixels += (size_t)((h - side + round_up) / 2) * stride + (size_t)((w - side + round_up) / 2) * (size_t)picture->c;
+    return RN_STATUS_OK;
 }
 
 /* The size that a window is resized to. */
-static rn_status full_size(const rn_image_op *op, const window *crop, int32_t *h, int32_t *w, rn_error *err)
+static rn_status full_size(const rn_image_op *op, const rn_picture_window *crop, int32_t *h, int32_t *w, rn_error *err)
 {
     *h = op->full_h, *w = op->full_w;
     if (op->shorter == 0) return RN_STATUS_OK;
@@ -76,13 +79,9 @@ rn_status rn_picture_fit(const rn_image_op *op, const rn_picture *picture, void 
         [RN_RESIZE_BICUBIC] = rn__resize_bicubic,
         [RN_RESIZE_AREA] = rn__resize_area,
     };
-    if (picture->c != op->c) {
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "the picture has %d channel%s, the model takes %d", picture->c,
-                       picture->c == 1 ? "" : "s", op->c);
-    }
-    const window crop = crop_window(op->crop, picture->h, picture->w);
-    rn__resize r = {.op = op, .stride = (size_t)picture->w * (size_t)picture->c, .in_h = crop.h, .in_w = crop.w, .out = out};
-    r.pixels = picture->pixels + (size_t)crop.top * r.stride + (size_t)crop.left * (size_t)picture->c;
+    rn_picture_window crop = {0};
+    RN_TRY(rn_picture_crop(op, picture, &crop, err));
+    rn__resize r = {.op = op, .pixels = crop.pixels, .stride = crop.row_bytes, .in_h = crop.h, .in_w = crop.w, .out = out};
     RN_TRY(full_size(op, &crop, &r.full_h, &r.full_w, err));
     r.top = (r.full_h - op->h) / 2;
     r.left = (r.full_w - op->w) / 2;

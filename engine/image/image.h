@@ -5,7 +5,7 @@
 #ifndef RN_ENGINE_IMAGE_IMAGE_H
 #define RN_ENGINE_IMAGE_IMAGE_H
 
-#include "engine/plan.h"
+#include "engine/backend.h"
 
 /* Most pixels that a picture may have before it is decoded: a guard against files that claim to be huge. */
 enum { RN_IMAGE_MAX_PIXELS = 100 * 1000 * 1000 };
@@ -22,11 +22,18 @@ typedef struct rn_picture {
 rn_status rn_picture_decode(const void *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err);
 void rn_picture_deinit(rn_picture *picture); /* zeroed or decoded */
 
+/* What the crop of `op` leaves of a decoded picture: points into it. INVALID_ARGUMENT when the channels differ. */
+rn_status rn_picture_crop(const rn_image_op *op, const rn_picture *picture, rn_picture_window *out, rn_error *err);
+
 /* All that `op` does to a decoded picture. out: [op->h][op->w][op->c], f32 where op->as_float, else u8. INVALID_ARGUMENT when the channels
  * differ, or the picture is so thin that no size fits. */
 rn_status rn_picture_fit(const rn_image_op *op, const rn_picture *picture, void *out, rn_error *err);
 
 /* Both: one encoded picture to the row of the plan's image operation. */
 rn_status rn_image_run(const rn_image_op *op, const void *bytes, size_t byte_count, void *out, rn_error *err);
+
+/* One row of a numeric input to the row of the plan's fit operation, in TensorFlow's float32 arithmetic, bit-equal to its ResizeBilinear. x: the
+ * operation's input tensor; row and out: rows of it and of the result. OUT_OF_MEMORY is all that can fail. */
+rn_status rn_fit_run(const rn_fit_op *op, const rn_plan_tensor *x, const void *row, float *out, rn_error *err);
 
 #endif

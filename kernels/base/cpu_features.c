@@ -10,6 +10,14 @@
 #endif
 
 #if defined(__x86_64__)
+/* Of tiles and of their bf16 and int8 products. Read here because not every compiler's run-time support knows the names. */
+static int has_tiles(void)
+{
+    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25, ALL = AMX_BF16 | AMX_TILE | AMX_INT8 }; /* leaf 7, EDX */
+    uint32_t a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & ALL) == ALL;
+}
+
 /* Linux saves the tile registers only for processes that asked for them (since 5.16; older ones refuse). Documentation/arch/x86/xstate.rst. */
 static int may_use_tiles(void)
 {
@@ -26,7 +34,7 @@ rn_isa rn_cpu_best_isa(void)
     const int avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     const int vnni = avx2 && avx512 && __builtin_cpu_supports("avx512vnni"), bf16 = vnni && __builtin_cpu_supports("avx512bf16");
-    if (bf16 && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") && __builtin_cpu_supports("amx-int8") && may_use_tiles()) return RN_ISA_AMX;
+    if (bf16 && has_tiles() && may_use_tiles()) return RN_ISA_AMX;
     if (bf16) return RN_ISA_AVX512_BF16;
     if (vnni) return RN_ISA_AVX512_VNNI;
     if (avx2 && avx512) return RN_ISA_AVX512;

@@ -120,20 +120,29 @@ static void transform_filter(int32_t n, double g[MAX_POINTS][3], const float *fi
     }
 }
 
-void rn_conv2d_winograd_pack(const rn_conv2d_winograd *w, void *to)
+void rn_conv2d_winograd_pack_panels(const rn_conv2d_winograd *w, int32_t begin, int32_t end, void *to)
 {
     const rn_conv2d_args *a = &w->args;
     const int32_t lanes = w->tile->lanes, per_step = rn_step_channels(a->x.dtype);
     double g[MAX_POINTS][3];
     filter_matrix(w->m, g);
-    memset(to, 0, (size_t)(w->panel_count * w->panel_bytes));
-    for (int32_t k = 0; k < a->k; k++) {
-        char *panel = (char *)to + k / lanes * w->panel_bytes + k % lanes * RN_STEP_BYTES;
-        for (int32_t c = 0; c < a->c; c++) {
-            char *weight = panel + (int64_t)(c / per_step) * lanes * RN_STEP_BYTES + c % per_step * (int64_t)rn_dtype_bytes(a->x.dtype);
-            transform_filter(w->m + 2, g, a->filter + (int64_t)c * a->k + k, (int64_t)a->c * a->k, a->x.dtype, weight, w->slice_bytes);
+    memset((char *)to + begin * w->panel_bytes, 0, (size_t)((end - begin) * w->panel_bytes));
+    for (int32_t panel = begin; panel < end; panel++) {
+        const int32_t first = panel * lanes, last = first + lanes < a->k ? first + lanes : a->k;
+        for (int32_t c = 0; c < a->c; c++) { /* outside: neighbouring k lie side by side in the filter and in the panel */
+            char *row = (char *)to + panel * w->panel_bytes + (int64_t)(c / per_step) * lanes * RN_STEP_BYTES +
+                        c % per_step * (int64_t)rn_dtype_bytes(a->x.dtype);
+            for (int32_t k = first; k < last; k++) {
+                char *weight = row + (int64_t)(k - first) * RN_STEP_BYTES;
+                transform_filter(w->m + 2, g, a->filter + (int64_t)c * a->k + k, (int64_t)a->c * a->k, a->x.dtype, weight, w->slice_bytes);
+            }
         }
     }
+}
+
+void rn_conv2d_winograd_pack(const rn_conv2d_winograd *w, void *to)
+{
+    rn_conv2d_winograd_pack_panels(w, 0, w->panel_count, to);
 }
 
 /* ---- run ---- */

@@ -45,6 +45,8 @@ void rn_conv2d_winograd_init(rn_conv2d_winograd *winograd, const rn_conv2d_args 
                              const void *packed);
 /* to: panel_count * panel_bytes, 64-byte aligned; reads args.filter. */
 void rn_conv2d_winograd_pack(const rn_conv2d_winograd *winograd, void *to);
+/* Panels `begin` to `end` of that: for threads to share. */
+void rn_conv2d_winograd_pack_panels(const rn_conv2d_winograd *winograd, int32_t begin, int32_t end, void *to);
 /* Memory that one call of run needs, for as many pictures as args has or fewer; 64-byte aligned. */
 size_t rn_conv2d_winograd_scratch_bytes(const rn_conv2d_winograd *winograd);
 /* Tiles [tile_begin, tile_end) of output channel panels [panel_begin, panel_end). */

@@ -154,6 +154,16 @@ typedef struct rn_global_average_pool_args {
     int32_t image_begin, image_end;
 } rn_global_average_pool_args;
 
+/* y[i][h][w] = sum over c of x[i][h][w][c] * weights[i][c]: how much each position speaks for a class. Averaged over the positions it is the
+ * class's logit but for its bias. */
+typedef struct rn_class_map_args {
+    rn_map x;               /* [n,h,w,c], the last feature map */
+    const float *weights;   /* [n,c] dense: those of the dense layer for the class of each picture */
+    float *y;               /* [n,h,w] dense */
+    int32_t h, w, c;
+    int32_t row_begin, row_end; /* of the n * h rows */
+} rn_class_map_args;
+
 /* y = relu?(x * weights + bias) */
 typedef struct rn_dense_args {
     rn_map x;               /* [n,1,1,c] */
@@ -194,6 +204,7 @@ typedef struct rn_top_k_args {
     X(max_pool)                                                                                                                            \
     X(quantize)                                                                                                                            \
     X(global_average_pool)                                                                                                                 \
+    X(class_map)                                                                                                                           \
     X(dense)                                                                                                                               \
     X(softmax)                                                                                                                             \
     X(top_k)

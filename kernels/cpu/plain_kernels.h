@@ -161,3 +161,33 @@ void RN_PLAIN_KERNEL(global_average_pool)(const rn_global_average_pool_args *a)
         if (c < a->c) average(a, x + c, y + c, a->c - c);
     }
 }
+
+/* ---- class map ---- */
+
+INLINE void multiply_into(float *restrict sum, const element *restrict x, const float *restrict weights, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++) sum[i] += widen(x[i]) * weights[i];
+}
+
+/* Every channel of a block has a sum of its own; they are added up in halves. */
+INLINE float weighted_sum(const element *x, const float *weights, int32_t channels)
+{
+    float sum[BLOCK] = {0};
+    int32_t c = 0;
+    for (; c + BLOCK <= channels; c += BLOCK) multiply_into(sum, x + c, weights + c, BLOCK);
+    if (c < channels) multiply_into(sum, x + c, weights + c, channels - c);
+    for (int32_t half = BLOCK / 2; half > 0; half /= 2) {
+        for (int32_t i = 0; i < half; i++) sum[i] += sum[i + half];
+    }
+    return sum[0];
+}
+
+void RN_PLAIN_KERNEL(class_map)(const rn_class_map_args *a)
+{
+    for (int32_t row = a->row_begin; row < a->row_end; row++) {
+        const int64_t i = row / a->h, h = row % a->h;
+        const element *x = rn_map_at(&a->x, i * a->x.image + h * a->x.row);
+        float *y = a->y + (int64_t)row * a->w;
+        for (int32_t w = 0; w < a->w; w++, x += a->x.pixel) y[w] = weighted_sum(x, a->weights + i * a->c, a->c);
+    }
+}

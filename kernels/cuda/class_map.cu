@@ -18,7 +18,9 @@ template <class T, int V> __global__ void __launch_bounds__(WARPS * 32, MIN_BLOC
     const int lane = static_cast<int>(threadIdx.x), position = static_cast<int>(blockIdx.x * WARPS + threadIdx.y);
     const int64_t n = blockIdx.y;
     if (position >= a.positions) return; /* the whole warp */
-    const int64_t of_class = static_cast<int64_t>(__ldg(a.classes + n * a.class_stride)) * a.c;
+    const int32_t asked = a.asked ? __ldg(a.asked + n) : -1, chosen = asked >= 0 ? asked : __ldg(a.classes + n * a.class_stride);
+    if (a.chosen && position == 0 && lane == 0) a.chosen[n] = chosen;
+    const int64_t of_class = static_cast<int64_t>(chosen) * a.c;
     const T *x = static_cast<const T *>(a.x) + (n * a.positions + position) * a.c, *weights = static_cast<const T *>(a.weights) + of_class;
     float sum = 0;
     for (int c = lane * V; c < a.c; c += 32 * V) {

@@ -25,17 +25,25 @@ extern "C" {
 
 enum { RN_CUDA_VECTOR_BYTES = 16 };
 
-/* Crop, bilinear resize, truncating cast, then scale and shift: TensorFlow's ResizeBilinear with half_pixel_centers, Cast to uint8, Mul,
- * AddV2, bit for bit before the result is rounded to T. One picture a launch. */
+/* Part of a decoded picture that becomes the whole of a map. */
+typedef struct rn_cuda_picture {
+    int64_t offset;             /* of its first pixel, in bytes */
+    int32_t row_bytes;          /* from one row to the next */
+    int32_t h, w;               /* at least 1 */
+    float ratio_h, ratio_w;     /* h and w over the map's, rounded to f32: a division on the device is fused products */
+    int32_t padding;
+} rn_cuda_picture;
+
+/* Bilinear resize, truncating cast, then scale and shift: TensorFlow's ResizeBilinear with half_pixel_centers, Cast to uint8, Mul, AddV2, bit for
+ * bit before the result is rounded to T. Pictures of any sizes in one launch. */
 typedef struct rn_cuda_image_fit_args {
-    const uint8_t *pixels;      /* decoded picture [..][row_bytes], `channels` interleaved; any alignment */
-    int64_t row_bytes;          /* from one row to the next */
-    int32_t crop_x, crop_y;     /* first column and row of the part that is used */
-    int32_t crop_w, crop_h;
+    const rn_cuda_picture *pictures; /* [n] in device memory, 8-byte aligned */
+    const uint8_t *pixels;      /* what the offsets count from: `channels` interleaved, any alignment */
+    const float *scale, *shift; /* [channels] */
+    void *y;                    /* T [n][h][w][c], c >= channels; the channels beyond are zero */
+    int32_t n, h, w, c;
     int32_t channels;           /* 1 to 4 */
-    void *y;                    /* T [h][w][c], c >= channels; the channels beyond are zero */
-    int32_t h, w, c;
-    float scale[4], shift[4];   /* of each channel */
+    bool relu;
 } rn_cuda_image_fit_args;
 
 /* y = relu?(x * scale + shift), rounded after the product and after the sum, from a caller's dense map to the engine's padded one. */
@@ -114,6 +122,8 @@ typedef struct rn_cuda_class_map_args {
     const void *weights;        /* T [..][c]: a dense layer's filter as the engine keeps it */
     const int32_t *classes;     /* of picture n: classes[n * class_stride], checked by nobody */
     int64_t class_stride;
+    const int32_t *asked;       /* [n] or NULL: what is not negative counts instead of classes[n * class_stride] */
+    int32_t *chosen;            /* [n] or NULL: the class that was taken */
     float *y;                   /* [n][positions] */
     int32_t n, positions, c;
 } rn_cuda_class_map_args;

@@ -35,3 +35,17 @@ size_t rn_base64_decode__ref(const char *text, size_t bytes, uint8_t *out)
     }
     return (size_t)(p - begin);
 }
+
+size_t rn_base64_encode__ref(const uint8_t *bytes, size_t count, char *text)
+{
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t done = 0;
+    for (; count - done >= 3; done += 3, text += 4) {
+        const uint32_t group = (uint32_t)bytes[done] << 16 | (uint32_t)bytes[done + 1] << 8 | bytes[done + 2];
+        text[0] = alphabet[group >> 18];
+        text[1] = alphabet[group >> 12 & 63];
+        text[2] = alphabet[group >> 6 & 63];
+        text[3] = alphabet[group & 63];
+    }
+    return done;
+}

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 #include "kernels/cuda/cuda_kernels.h"
-#include "kernels/ref/class_map_ref.h"
+#include "kernels/cpu/cpu_kernels.h"
 #include "tests/cuda/device_map.h"
 #include "tests/cuda_emulation/emulation_control.h"
 
@@ -126,23 +126,35 @@ static void expand_dual(void **state)
 static void check_class_map(rn_dtype dtype, int32_t n, int32_t positions, int32_t c)
 {
     enum { CLASSES = 5, STRIDE = 2 };
-    const float chosen[] = {3, -1, 0, -1, 4, -1};
+    const float best[] = {3, -1, 2, -1, 4, -1}, asked[] = {-1, 0, 4};
+    const int32_t chosen[] = {3, 0, 4};
     float *x = rounded_values(dtype, (size_t)n * positions * c, -1, 2), *weights = rounded_values(dtype, (size_t)CLASSES * c, -1, 1);
     float *expected = malloc((size_t)positions * sizeof *expected);
     device_map dx = device_map_of(dtype, x, (size_t)n * positions * c), dweights = device_map_of(dtype, weights, (size_t)CLASSES * c),
-               dclasses = device_map_of(RN_DTYPE_I32, chosen, (size_t)n * STRIDE), dy = device_map_new(RN_DTYPE_F32, (size_t)n * positions);
+               dclasses = device_map_of(RN_DTYPE_I32, best, (size_t)n * STRIDE), dy = device_map_new(RN_DTYPE_F32, (size_t)n * positions),
+               dasked = device_map_of(RN_DTYPE_I32, asked, (size_t)n), dchosen = device_map_new(RN_DTYPE_I32, (size_t)n);
     const rn_cuda_class_map_args args = {.x = dx.data,
                                          .weights = dweights.data,
                                          .classes = dclasses.data,
                                          .class_stride = STRIDE,
+                                         .asked = dasked.data,
+                                         .chosen = dchosen.data,
                                          .y = dy.data,
                                          .n = n,
                                          .positions = positions,
                                          .c = c};
     assert_int_equal(rn_cuda_kernels_of(dtype)->class_map(&args, NULL), RN_STATUS_OK);
-    float *found = device_map_read(&dy);
+    float *found = device_map_read(&dy), *taken = device_map_read(&dchosen);
     for (int32_t i = 0; i < n; i++) {
-        rn_class_map_f32__ref(x + (size_t)i * positions * c, weights + (size_t)chosen[i * STRIDE] * c, positions, c, expected);
+        assert_int_equal((int)taken[i], chosen[i]);
+        rn_class_map_f32__ref(&(rn_class_map_args){.x = {x + (size_t)i * positions * c, positions * c, positions * c, c, RN_DTYPE_F32},
+                                                   .weights = weights + (size_t)chosen[i] * c,
+                                                   .y = expected,
+                                                   .h = 1,
+                                                   .w = positions,
+                                                   .c = c,
+                                                   .row_begin = 0,
+                                                   .row_end = 1});
         for (int32_t at = 0; at < positions; at++) {
             const double allowed = 2.0 * c * (c / 32 + 8) * 0x1p-24; /* terms below 2, c / 32 sums a lane, then five */
             if (!(fabs((double)found[i * positions + at] - expected[at]) <= allowed))
@@ -150,7 +162,8 @@ static void check_class_map(rn_dtype dtype, int32_t n, int32_t positions, int32_
         }
     }
     device_map_free(&dx), device_map_free(&dweights), device_map_free(&dclasses), device_map_free(&dy);
-    free(x), free(weights), free(expected), free(found);
+    device_map_free(&dasked), device_map_free(&dchosen);
+    free(x), free(weights), free(expected), free(found), free(taken);
 }
 
 static void class_map(void **state)

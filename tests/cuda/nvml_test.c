@@ -43,6 +43,7 @@ static void what_a_gpu_tells(void **state)
     if (cuda->device_state(0, &s, &err) != RN_STATUS_OK) fail_msg("%s", err.message);
     assert_true(s.utilization == 0.37 && s.watts == 123.456);
     assert_int_equal(s.celsius, 41);
+    assert_string_equal(s.uuid, "GPU-emulated-0000:01:00.0");
     assert_int_equal(s.memory_used_bytes, 10ll << 30);
     assert_int_equal(s.memory_total_bytes, 80ll << 30);
 }

@@ -242,7 +242,9 @@ static void test_full(void **state)
     hold(true);
     submit(&r[0], "a", 1, 0);
     wait_entered(1);
+    assert_true(rn_batcher_has_room(batcher, 30));
     assert_int_equal(submit(&r[1], "a", 30, 0), RN_STATUS_OK); /* nothing waits: let in whatever its size */
+    assert_false(rn_batcher_has_room(batcher, 1));
     assert_int_equal(submit(&r[2], "a", 1, 0), RN_STATUS_OVERLOADED);
     hold(false);
     expect(&r[1], RN_STATUS_OK);

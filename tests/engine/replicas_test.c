@@ -146,7 +146,7 @@ static int set_up(void **state)
     assert_int_equal(rn_replicas_create(f->plan, &backend, &options, on_lost, f, &f->replicas, NULL), RN_STATUS_OK);
     for (int i = 0; i < DEVICES; i++) {
         f->devices[i].number = i;
-        assert_int_equal(rn_replicas_add(f->replicas, &f->devices[i], NULL), RN_STATUS_OK);
+        assert_int_equal(rn_replicas_add(f->replicas, &f->devices[i], NULL, NULL), RN_STATUS_OK);
     }
     destroyed = 0;
     *state = f;

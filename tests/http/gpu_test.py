@@ -4,11 +4,13 @@ and filled at will. What it computes is right or wrong as on a GPU; how fast say
 import concurrent.futures
 import json
 import re
+import time
 
 import pytest
 import requests
+from prometheus_client.parser import text_string_to_metric_families
 
-from client import MODEL, PREDICT, pixels
+from client import MODEL, PREDICT, b64, jpeg, picture, pixels
 
 PROGRAM = "tests/emulated/resnetd"
 ILLEGAL_ADDRESS = 700  # cudaErrorIllegalAddress: an error that stays
@@ -55,10 +57,18 @@ def predict(server):
 # ---- choosing ----
 
 def test_answers_are_those_of_the_cpu(gpu_server, devices, server):
-    gpu = gpu_server(devices(1), "--device=cuda")
+    gpu = gpu_server(devices(1), "--device=auto")
     expected, found = predict(server), predict(gpu)
+    assert "--device=auto: cuda is used\n" in gpu.log
     assert found.headers["X-Resnetd-Device"].startswith("cuda:0 emulated device sm_90 fp16")
     assert found.json()["predictions"][0] == pytest.approx(expected.json()["predictions"][0], rel=2e-2, abs=2e-2)
+    # A picture that the device resizes, one of its size, and one that is too large for the staging: the worker resizes it.
+    body = json.dumps({"signature_name": "serving_preprocess", "instances": [b64(raw) for raw in (jpeg(90, 120), picture(), jpeg(300, 200))]})
+    expected, found = (requests.post(s.url + PREDICT, data=body).json()["predictions"] for s in (server, gpu))
+    assert len(found) == 3
+    for row, found_row in zip(expected, found):
+        assert found_row["labels"][0] == row["labels"][0]
+        assert found_row["probabilities"] == pytest.approx(row["probabilities"], rel=2e-2, abs=2e-2)
 
 
 def test_one_gpu_by_number(gpu_server, devices):
@@ -72,6 +82,34 @@ def test_all_gpus(gpu_server, devices):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         answers = {answer.text for answer in pool.map(lambda _: predict(gpus), range(40)) if answer.status_code == 200}
     assert len(answers) == 1
+    check_metrics(gpus)
+
+
+def metrics(server):
+    return {(sample.name, sample.labels.get("device") or sample.labels.get("gpu_uuid"), sample.labels.get("kind")): sample.value
+            for family in text_string_to_metric_families(requests.get(server.url + "/metrics").text) for sample in family.samples
+            if {"device", "gpu_uuid"} & sample.labels.keys() and "model" not in sample.labels}
+
+
+def check_metrics(server):
+    """Three GPUs, as tests/cuda_emulation/nvml has them: the second does not tell its load and power, the third nothing."""
+    time.sleep(1.1)  # the second in which the last batch ended is over
+    found = metrics(server)
+    weights = {found["resnetd_device_memory_bytes", f"cuda:{i}", "weights"] for i in range(3)}
+    assert len(weights) == 1 and weights.pop() > 1e6  # 0.7 million parameters in fp16
+    for kind in ("feature_maps", "staging"):
+        assert found["resnetd_device_memory_bytes", "cuda:2", kind] > 0
+    for i in range(3):
+        assert 0 < found["resnetd_gpu_duty_cycle_percent", f"cuda:{i}", None] <= 100
+    first, second = "GPU-emulated-0000:01:00.0", "GPU-emulated-0000:02:00.0"
+    expected = {("gpu_utilization_ratio", "nv_gpu_utilization"): (0.37, None), ("gpu_power_watts", "nv_gpu_power_usage"): (123.456, None),
+                ("gpu_memory_used_bytes", "nv_gpu_memory_used_bytes"): (10 << 30, 10 << 30),
+                ("gpu_memory_total_bytes", "nv_gpu_memory_total_bytes"): (80 << 30, 80 << 30), ("gpu_temperature_celsius", None): (41, 41)}
+    for (name, triton), values in expected.items():
+        assert tuple(found.get((f"resnetd_{name}", f"cuda:{i}", None)) for i in range(3)) == (*values, None), name
+        if triton:
+            assert tuple(found.get((triton, uuid, None)) for uuid in (first, second)) == values, triton
+    assert re.findall(r"(cuda:\d) does not say how it is: NVML: GPU 0000:03:00.0: Not Found", server.log) == ["cuda:2"]
 
 
 @pytest.mark.parametrize("device, count, code, message", [

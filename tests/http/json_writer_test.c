@@ -77,10 +77,13 @@ static void test_float_rule(void **state)
         seed = seed * 1664525u + 1013904223u;
         float value;
         memcpy(&value, &seed, sizeof value);
-        if (i % 2) value = (float)(seed >> 8) / 16777216.0f;   /* probabilities */
-        if (i % 8 == 6) value = (float)(512 + (seed >> 20)) / 512.0f; /* ten digits, the last a 5: printf rounds to the even ninth */
-        if (i % 8 == 2) value = (float)(seed >> 20) / 1000.0f; /* short decimals */
-        if (i % 8 == 4) value = (float)(int32_t)(seed >> 12);  /* whole numbers */
+        if (i % 2) value = (float)(seed >> 8) / 16777216.0f;               /* probabilities */
+        if (i % 8 == 6) value = (float)(512 + (seed >> 20)) / 512.0f;      /* ten digits, the last a 5: printf rounds to the even ninth */
+        if (i % 8 == 2) value = (float)(seed >> 20) / 1000.0f;             /* short decimals */
+        if (i % 8 == 4) value = (float)(int32_t)(seed >> 12);              /* whole numbers */
+        if (i % 16 == 8) value = scalbnf(1, (int)(seed >> 8) % 277 - 149); /* powers of two: the next float below is nearer */
+        if (i % 16 == 12) value = powf(10, (float)((int)(seed >> 8) % 77 - 38));
+        if (i % 32 >= 16) value = nextafterf(value, seed & 1 ? INFINITY : 0);
         if (!isfinite(value)) continue;
         char wanted[64], got[RN_JSON_FLOAT_BYTES];
         snprintf(wanted, sizeof wanted, "%g", (double)value);

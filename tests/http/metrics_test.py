@@ -1,6 +1,7 @@
 """The pages of metrics, read by Prometheus' own parser: what is counted, under which names."""
 import concurrent.futures
 import json
+import subprocess
 import threading
 import time
 
@@ -161,16 +162,65 @@ def test_path_of_tensorflow_serving_takes_no_query(server):
     assert requests.get(f"{server.url}/metrics?x=1").status_code == 200
 
 
+def test_monitoring_config_file(start_server, launch, tmp_path):
+    """Section 3.5: the page is where the file says, and nowhere else; /metrics and the monitoring port are not its business."""
+    file = tmp_path / "monitoring.config"
+    file.write_text('prometheus_config { enable: true, path: "/v1/page" }')
+    server = start_server(MODEL, f"--monitoring_config_file={file}")
+    for base in (server.url, server.monitoring_url):
+        assert ":tensorflow:serving:request_count" in Page(base, "/v1/page").text
+        assert requests.get(base + TFS_PATH).status_code == 404
+        assert requests.get(base + "/metrics").status_code == 200
+    assert requests.get(f"{server.url}/v1/page?x").text == "Unexpected path: /v1/page?x. Should be /v1/page"
+    assert server.stop() == 0
+    for text, code in (("prometheus_config { enable: true }", 200), ("prometheus_config { path: '/page' }", 404), ("", 404)):
+        file.write_text(text)
+        server = start_server(MODEL, f"--monitoring_config_file={file}")
+        assert requests.get(server.url + TFS_PATH).status_code == code
+        assert server.stop() == 0
+    for text, words in (("prometheus_config { enable: true path: 'page' }", "expected a path that begins with '/' and has no query, found \"page\""),
+                        ("prometheus: 1", ":1:1: MonitoringConfig has no field \"prometheus\"")):
+        file.write_text(text)
+        server = launch(f"--model_base_path={MODEL}", "--monitoring_port=0", f"--monitoring_config_file={file}")
+        assert server.wait() == 65 and str(file) in server.log and words in server.log
+
+
 def test_what_runs_where(fresh, build_dir):
     page = Page(fresh.url)
     info = next(s for s in page.samples if s.name == "resnetd_info")
     assert info.labels["device"] == "cpu" and info.labels["precision"] == "fp32" and info.labels["model"] == "fashion"
     assert info.labels["description"] in fresh.log
+    assert page.sum("resnetd_device_memory_bytes", device="cpu", kind="weights") > 2e6  # 0.7 million parameters in fp32
+    assert page.sum("resnetd_device_memory_bytes", device="cpu", kind="feature_maps") > 0
+    assert not [name for name in page.families if "gpu" in name]
     build = next(s for s in page.samples if s.name == "resnetd_build_info")
     assert build.value == 1 and build.labels["version"].count(".") == 2
     assert 1e6 < page.sum("process_resident_memory_bytes") < page.sum("process_virtual_memory_bytes")
     assert abs(page.sum("process_start_time_seconds") - time.time()) < 300
     assert page.sum("process_open_fds") > 5 and page.sum("process_cpu_seconds_total") > 0
+
+
+def test_what_is_loaded(start_server, build_dir, tmp_path):
+    """Names that recipes for clusters go by."""
+    (tmp_path / "1").mkdir()
+    subprocess.run([build_dir / "resnet-convert", MODEL / "1", tmp_path / "1"], check=True, capture_output=True)
+    with open(tmp_path / "1/model.safetensors", "rb") as file:
+        metadata = json.loads(file.read(int.from_bytes(file.read(8), "little")))["__metadata__"]
+    converted = start_server(tmp_path, "--device=cpu", "--mlflow_run_id=0123abcd")
+    saved = start_server()
+    for server, sha256, run, required in ((converted, metadata["sha256"], "0123abcd", "true"), (saved, "", "", "false")):
+        requests.post(server.url + PREDICT, data=PIXELS)
+        page = Page(server.monitoring_url)
+        labels = {name: [s.labels for s in page.samples if s.name == name] for name in ("resnetd_model_info", "resnetd_device_info")}
+        assert labels["resnetd_model_info"] == [{"model_name": "fashion", "model_version": "1", "sha256": sha256, "mlflow_run_id": run}]
+        (device,) = labels["resnetd_device_info"]
+        assert (device["device"], device["required"]) == ("cpu", required) and device["name"].startswith("cpu ")
+        assert 0.001 < page.sum("resnetd_model_load_seconds", model_name="fashion", model_version="1") < 60
+        assert page.sum("resnetd_batch_size_sum") == page.sum("resnetd_batch_rows_sum") == 2
+        for name in ("resnetd_queue_depth", "resnetd_inflight", "resnetd_requests_total", "resnetd_request_duration_seconds", "resnetd_batch_size",
+                     "resnetd_stage_duration_seconds", "resnetd_device_busy_seconds_total", "resnetd_build_info", "process_resident_memory_bytes"):
+            assert name.removesuffix("_total") in page.families, name
+        assert server.stop() == 0
 
 
 def test_model_names_are_escaped(start_server):
@@ -183,7 +233,7 @@ def test_model_names_are_escaped(start_server):
 
 def test_gauges_rise_and_fall(start_server, sanitized):
     server = start_server(MODEL, "--max_batch_size=1", "--num_threads=1")
-    body = json.dumps({"instances": [pixels()] * (10 if sanitized else 60)})
+    body = json.dumps({"instances": [pixels()] * (10 if sanitized else 120)})
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         calls = [pool.submit(requests.post, server.url + PREDICT, data=body) for _ in range(4)]
         seen = []

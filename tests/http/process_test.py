@@ -92,6 +92,32 @@ def test_spellings_of_tensorflow_serving(launch):
     assert server.stop() == 0
 
 
+# Section 3.4 of the contract: every flag of tensorflow_model_server, with a value that is not its default where that is served.
+FLAGS_OF_TENSORFLOW_SERVING = """--port=0 --grpc_socket_path= --rest_api_port=0 --rest_api_num_threads=8 --rest_api_timeout_in_ms=20000
+    --rest_api_enable_cors_support=true --enable_batching=true --batching_parameters_file= --enable_per_model_batching_parameters=true
+    --allow_version_labels_for_unavailable_models=true --model_config_file= --model_config_file_poll_wait_seconds=5 --model_name=m --num_load_threads=2
+    --num_unload_threads=2 --max_num_load_retries=1 --load_retry_interval_micros=1000 --file_system_poll_wait_seconds=2 --flush_filesystem_caches=false
+    --tensorflow_session_parallelism=1 --tensorflow_intra_op_parallelism=1 --tensorflow_inter_op_parallelism=1 --tensorflow_session_config_file=x
+    --platform_config_file= --ssl_config_file= --use_alts_credentials=false --per_process_gpu_memory_fraction=0.5 --saved_model_tags=serve
+    --grpc_channel_arguments=a=1 --grpc_max_threads=8 --enable_model_warmup=true --num_request_iterations_for_warmup=2 --monitoring_config_file=
+    --remove_unused_fields_from_bundle_metagraph=true --prefer_tflite_model=false --num_tflite_pools=2 --num_tflite_interpreters_per_pool=1
+    --enable_signature_method_name_check=true --xla_cpu_compilation_enabled=true --xla_gpu_compilation_enabled=true --enable_profiler=false
+    --thread_pool_factory_config_file= --skip_initialize_tpu=true --mixed_precision=bfloat16 --enable_grpc_healthcheck_service=true
+    --enable_serialization_as_tensor_content=true""".split()
+
+
+def test_all_flags_of_tensorflow_serving(launch, fails):
+    server = launch(*FLAGS_OF_TENSORFLOW_SERVING, f"--model_base_path={MODEL}", "--monitoring_port=0", "--device=cpu", "--isa=scalar")
+    assert requests.get(f"{server.url}/v1/models/m").status_code == 200
+    assert "auto: this processor has no bf16" in server.log  # a wish, unlike --precision=bf16
+    for verb, kind in (("classify", "classification"), ("regress", "regression")):
+        answer = requests.post(f"{server.url}/v1/models/m:{verb}", data='{"examples":[{"x":1}]}')
+        text = f"Expected {kind} signature method_name to be tensorflow/serving/{verb}. Was: tensorflow/serving/predict"
+        assert (answer.status_code, answer.json()["error"]) == (400, text)
+    assert server.stop() == 0
+    fails(2, '--mixed_precision: expected bfloat16, found "int4"', *BASE, "--mixed_precision=int4")
+
+
 def test_environment(launch):
     env = {"RESNETD_MODEL_BASE_PATH": str(MODEL), "RESNETD_MODEL_NAME": "from_environment", "RESNETD_REST_API_PORT": "0", "RESNETD_PORT": "0",
            "RESNETD_MONITORING_PORT": "0"}

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "http/exchange.h"
+#include "http/monitoring_config.h"
 
 #define RN_ROUTE(method, path, handler, counted_as, runs_on, port) void handler(rn_exchange *exchange);
 #include "http/routes.def"
@@ -14,10 +15,11 @@
 
 static char decoded[1024];
 static rn_target target;
+static const char *metrics = RN_METRICS_PATH;
 
 static rn_handler find(const char *method, const char *path, rn_port port)
 {
-    return rn_route_find(rn_text_of(method), rn_text_of(path), port, decoded, &target)->handler;
+    return rn_route_find(rn_text_of(method), rn_text_of(path), port, metrics, decoded, &target)->handler;
 }
 
 static void test_targets(void **state)
@@ -73,7 +75,7 @@ static void test_handlers(void **state)
         {"OPTIONS", "/v1/anything", rn__tfs_preflight},
         {"HEAD", "/v1/models/m", rn__tfs_malformed},
         {"GET", "/healthz", rn__health_live},
-        {"GET", "/v2/health/ready?verbose", rn__health_ready},
+        {"GET", "/v2/health/ready?verbose", rn__v2_ready},
         {"POST", "/healthz", rn__not_found},
         {"GET", "", rn__not_found},
         {"GET", "*", rn__not_found},
@@ -90,12 +92,30 @@ static void test_monitoring_port(void **state)
     assert_ptr_equal(find("GET", "/v1/models/m", RN_PORT_MONITORING), rn__not_found);
 }
 
+/* Wherever it is, below /v1/ too; another path is none then. */
+static void test_path_of_metrics(void **state)
+{
+    (void)state;
+    assert_ptr_equal(find("GET", RN_METRICS_PATH, RN_PORT_REST), rn__metrics_tfs_page);
+    assert_ptr_equal(find("GET", RN_METRICS_PATH "?x", RN_PORT_MONITORING), rn__metrics_tfs_page);
+    metrics = "/v1/page";
+    assert_ptr_equal(find("GET", "/v1/page", RN_PORT_REST), rn__metrics_tfs_page);
+    assert_ptr_equal(find("GET", "/v1/page?x", RN_PORT_REST), rn__metrics_tfs_page);
+    assert_ptr_equal(find("GET", "/v1/page2", RN_PORT_REST), rn__tfs_malformed);
+    assert_ptr_equal(find("POST", "/v1/page", RN_PORT_REST), rn__tfs_malformed);
+    assert_ptr_equal(find("GET", RN_METRICS_PATH, RN_PORT_REST), rn__not_found);
+    metrics = NULL;
+    assert_ptr_equal(find("GET", "/v1/page", RN_PORT_REST), rn__tfs_malformed);
+    metrics = RN_METRICS_PATH;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_targets),
         cmocka_unit_test(test_handlers),
         cmocka_unit_test(test_monitoring_port),
+        cmocka_unit_test(test_path_of_metrics),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,9 @@
 """The server as a server: connections, concurrency, limits, clients that go away, draining."""
 import http.client
 import json
+import os
+import pathlib
+import re
 import signal
 import socket
 import threading
@@ -173,8 +176,13 @@ def test_overload(start_server):
     threads = [threading.Thread(target=client) for _ in range(8)]
     for thread in threads:
         thread.start()
+    unread = set()  # refused without a look at the body, which costs more than the refusal
+    while any(thread.is_alive() for thread in threads):
+        unread.add(requests.post(server.url + PREDICT, data=b"{").status_code)
+        unread.add(requests.post(server.url + "/v2/models/fashion/infer", data=b"{").status_code)
     for thread in threads:
         thread.join()
+    assert unread <= {400, 503} and 503 in unread
     codes = {answer.status_code for answer in answers}
     assert len(answers) == 80 and codes <= {200, 503} and 200 in codes
     for answer in answers:
@@ -239,6 +247,35 @@ def test_http_2_streams_that_are_reset(server):
             subprocess.run([curl, "-s", "--http2-prior-knowledge", "--max-time", seconds, "--data-binary", "@-", server.url + PREDICT], input=body,
                            capture_output=True)
     assert len(predictions(Connection(server.port).call("POST", PREDICT, PIXELS))) == 1
+
+
+def watched_sockets(process):
+    """How many sockets each epoll instance of the process watches."""
+    home = pathlib.Path(f"/proc/{process.pid}")
+    sockets = {fd.name for fd in home.glob("fd/*") if os.readlink(fd).startswith("socket:")}
+    counts = []
+    for fd in home.glob("fd/*"):
+        if os.readlink(fd) == "anon_inode:[eventpoll]":
+            watched = re.findall(r"^tfd:\s*(\d+)", (home / "fdinfo" / fd.name).read_text(), re.M)
+            counts.append(sum(number in sockets for number in watched))
+    return counts
+
+
+def test_loops_share_connections(start_server):
+    """Of connections that come together every loop gets some, not all of them the one that wakes first."""
+    server = start_server(MODEL, "--rest_api_num_threads=2")
+    connections = []
+    for _ in range(20):
+        connections += [Connection(server.port) for _ in range(16)]
+        for connection in connections:
+            assert connection.call("GET", "/healthz")[0] == 200
+        if sum(count > 8 for count in watched_sockets(server.process)) == 2:
+            break
+    else:
+        pytest.fail(f"sockets of each loop: {watched_sockets(server.process)}")
+    for connection in connections:
+        connection.close()
+    assert server.stop() == 0
 
 
 # ---- the end ----
@@ -348,6 +385,9 @@ def test_drain_delay_serves_but_is_not_ready(start_server):
     server.wait_for(r"(draining)")
     time.sleep(0.2)
     assert requests.get(f"{server.monitoring_url}/readyz").status_code == 503
+    assert requests.get(f"{server.monitoring_url}/v2/health/ready").json() == {"ready": False}
+    assert requests.get(f"{server.monitoring_url}/healthz/ready").json() == {"reason": "draining"}
+    assert requests.get(f"{server.monitoring_url}/healthz/live").status_code == 200
     assert requests.get(f"{server.monitoring_url}/healthz").status_code == 200
     assert requests.post(server.url + PREDICT, data=PIXELS).status_code == 200
     assert server.wait() == 0

@@ -173,7 +173,7 @@ def test_unknown_metadata(connection):
 
 def test_health(server):
     for base in (server.url, server.monitoring_url):
-        for path in ("/v2/health/live", "/v2/health/ready", "/healthz", "/readyz", "/healthz?verbose"):
+        for path in ("/healthz", "/healthz/live", "/healthz/ready", "/healthz/startup", "/readyz", "/healthz?verbose"):
             answer = requests.get(base + path)
             assert (answer.status_code, answer.content) == (200, b""), path
         assert requests.get(f"{base}/v2").json()["name"] == "resnetd"

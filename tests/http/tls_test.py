@@ -212,6 +212,70 @@ def test_files_that_cannot_be_used(launch, issued, authority, tmp_path):
         assert text in process.log
 
 
+# ---- TensorFlow Serving's file ----
+
+def quoted(file):
+    return '"' + file.read_text().replace("\n", "\\n") + '"'
+
+
+def ssl_config(path, pair, rest=""):
+    """An SSLConfig in text form."""
+    path.write_text(f"server_key: {quoted(pair[1])}\nserver_cert: {quoted(pair[0])}\n{rest}")
+    return path
+
+
+def test_ssl_config_file(start_server, authority, issued, tmp_path):
+    """TLS on the gRPC port alone, as in TensorFlow Serving; the file is read again when it changes."""
+    stranger = Authority(tmp_path, "another")
+    file = ssl_config(tmp_path / "ssl.config", issued, f"custom_ca: {quoted(authority.certificate)} client_verify: false")
+    server = start_server(MODEL, f"--ssl_config_file={file}")
+    assert requests.get(server.url + "/healthz").status_code == 200
+    assert grpc_health(server, authority.certificate) == 1
+    with grpc.insecure_channel(server.grpc_target) as channel, pytest.raises(grpc.RpcError):
+        health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2)
+    ssl_config(file, stranger.issue("next"))
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            assert grpc_health(server, stranger.certificate) == 1
+            break
+        except grpc.RpcError:
+            assert time.monotonic() < deadline
+    assert server.stop() == 0
+
+
+def test_ssl_config_file_that_asks_clients(start_server, authority, issued, tmp_path):
+    """Beside --tls_certificate it is what the gRPC port goes by."""
+    mine = authority.issue("client of gRPC")
+    file = ssl_config(tmp_path / "ssl.config", issued, f"custom_ca: {quoted(authority.certificate)} client_verify: true")
+    server = start_server(MODEL, f"--ssl_config_file={file}", f"--tls_certificate={issued[0]}", f"--tls_key={issued[1]}")
+    assert requests.get(https(server) + "/healthz", verify=str(authority.certificate)).status_code == 200
+    assert grpc_health(server, authority.certificate, mine[1], mine[0]) == 1
+    with pytest.raises(grpc.RpcError):
+        grpc_health(server, authority.certificate)
+    ssl_config(file, issued)
+    time.sleep(1.1)
+    assert grpc_health(server, authority.certificate, mine[1], mine[0]) == 1
+    server.wait_for(r"(certificates that have changed are not used: .*ssl.config: client_verify is not what it was at the start)")
+    assert server.stop() == 0
+
+
+def test_ssl_config_files_that_cannot_be_used(launch, issued, tmp_path):
+    file = tmp_path / "ssl.config"
+    good = ssl_config(file, issued).read_text()
+    for code, text, content in (
+        (65, "ssl.config: server_cert is missing", "server_key: 'x'"),
+        (65, "ssl.config: server_key is missing", "server_cert: 'x'"),
+        (65, "ssl.config: custom_ca is missing, which client_verify needs", good + "client_verify: true"),
+        (65, "ssl.config: expected a certificate in PEM", "server_key: 'x' server_cert: 'x'"),
+        (65, "ssl.config:1:1: SslConfig has no field \"key\"", "key: 'x'"),
+    ):
+        file.write_text(content)
+        process = launch(f"--model_base_path={MODEL}", "--rest_api_port=0", "--port=-1", "--monitoring_port=0", f"--ssl_config_file={file}")
+        assert process.wait() == code, process.log
+        assert text in process.log
+
+
 # ---- Unix sockets ----
 
 def over_socket(path):

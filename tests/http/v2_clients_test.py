@@ -11,6 +11,11 @@ import tritonclient.utils
 from client import picture, pixels
 
 PIXELS = np.array([pixels()], np.float32)
+CONFIG = {"name": "fashion", "platform": "tensorflow_savedmodel", "backend": "resnetd", "version_policy": {"latest": {"num_versions": 1}},
+          "max_batch_size": 16, "input": [{"name": "inputs", "data_type": "TYPE_FP32", "format": "FORMAT_NHWC", "dims": [64, 64, 3]}],
+          "output": [{"name": "logits", "data_type": "TYPE_FP32", "dims": [10]}],
+          "instance_group": [{"name": "fashion", "kind": "KIND_CPU", "count": 1}],
+          "dynamic_batching": {"preferred_batch_size": [], "max_queue_delay_microseconds": 0}, "model_transaction_policy": {"decoupled": False}}
 
 
 @pytest.fixture(scope="module", params=["http", "grpc"])
@@ -50,6 +55,24 @@ def test_health_and_metadata(triton):
         assert server.name == "resnetd" and "binary_tensor_data" in server.extensions
         assert (model.name, list(model.versions), model.inputs[0].name, list(model.inputs[0].shape)) == ("fashion", ["1"], "inputs", [-1, 64, 64, 3])
         assert (model.outputs[0].name, model.outputs[0].datatype, list(model.outputs[0].shape)) == ("logits", "FP32", [-1, 10])
+
+
+def test_configuration(triton):
+    """What Triton's image client and its load generator look at."""
+    module, client = triton
+    with pytest.raises(tritonclient.utils.InferenceServerException) as caught:
+        client.get_model_config("nope")
+    assert caught.value.message() == "Request for unknown model: 'nope' is not found"
+    if module is tritonclient.http:
+        assert client.get_model_config("fashion", "1") == CONFIG
+        answer = client.get_model_config("fashion", query_params={"signature_name": "serving_preprocess"})
+        assert answer["input"] == [{"name": "image_bytes", "data_type": "TYPE_STRING", "format": "FORMAT_NONE", "dims": []}]
+        assert [(o["name"], o["data_type"], o["dims"]) for o in answer["output"]] == [("labels", "TYPE_STRING", [5]), ("probabilities", "TYPE_FP32", [5])]
+    else:
+        answer = client.get_model_config("fashion", "1", as_json=True)["config"]
+        given = {"input": answer["input"][0] | {"dims": [64, 64, 3]}, "output": answer["output"][0] | {"dims": [10]}}  # int64 is text in this JSON
+        assert answer["input"][0]["dims"] == ["64", "64", "3"]
+        assert answer | {key: [value] for key, value in given.items()} == CONFIG | {"dynamic_batching": {}, "model_transaction_policy": {}}
 
 
 def test_infer(triton, logits):

@@ -167,8 +167,10 @@ def test_metadata(server):
 
 
 def test_readiness(server):
-    for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/fashion/ready", "/v2/models/fashion/versions/1/ready"):
+    for path in ("/v2/models/fashion/ready", "/v2/models/fashion/versions/1/ready"):
         assert get(server, path).content == b""
+    for word in ("live", "ready"):
+        assert get(server, f"/v2/health/{word}").content == f'{{"{word}":true}}'.encode()
     assert get(server, "/v2/models/nope/ready", 404).text == '{"error":"Request for unknown model: \'nope\' is not found"}'
 
 

@@ -84,3 +84,36 @@ def test_records_that_cannot_be_used(launch, base, records, words):
                     "--file_system_poll_wait_seconds=0")
     assert server.wait() == 65
     assert f"model m, version 1, {path}/1: " in server.log and words in server.log
+
+
+def answered_log(change=lambda probabilities, labels: None):
+    """A record with TensorFlow's own answer, changed."""
+    log = prediction_log_pb2.PredictionLog.FromString(predict_log())
+    loaded = tf.saved_model.load(str(MODEL / "1"))
+    answer = {key: value.numpy() for key, value in loaded.signatures["serving_preprocess"](image_bytes=tf.constant([picture()])).items()}
+    change(answer["probabilities"], answer["labels"])
+    for key, value in answer.items():
+        log.predict_log.response.outputs[key].CopyFrom(tf.make_tensor_proto(value))
+    return log.SerializeToString()
+
+
+def test_a_recorded_response_is_the_answer(start_server, base):
+    server = start_server(base([answered_log()]))
+    assert "1 warm-up records" in server.log
+    assert server.stop() == 0
+
+
+def raise_probability(probabilities, labels):
+    probabilities[0, 0] += 0.01
+
+
+def change_label(probabilities, labels):
+    labels[0, 0] = b"Hat"
+
+
+@pytest.mark.parametrize("change, words", [(raise_probability, "output probabilities: row 0 is off by 0.01"), (change_label, "output labels: row 0, place 0 is class")])
+def test_another_response_refuses_the_version(launch, base, change, words):
+    server = launch(f"--model_base_path={base([answered_log(change)])}", "--model_name=m", "--monitoring_port=0", "--rest_api_port=0", "--port=-1",
+                    "--file_system_poll_wait_seconds=0")
+    assert server.wait() == 65
+    assert "warm-up record 1: signature serving_preprocess, " in server.log and words in server.log

@@ -191,6 +191,25 @@ static void test_global_average_pool(kind kind, const rn_layer_shape *s, int32_t
     rn_test_map_destroy(&x), rn_test_map_destroy(&typed), rn_test_map_destroy(&expected), rn_test_map_destroy(&got);
 }
 
+/* The feature maps that are averaged are those that maps are made of. */
+static void test_class_map(kind kind, const rn_layer_shape *s, int32_t n, int32_t spare, double *worst)
+{
+    rn_cpu_kernels table;
+    rn_cpu_kernels_select(kind.isa, &table);
+    rn_test_map x = create_input(kind.dtype, n, s->h, s->w, s->c, SEED), typed = rn_test_map_convert(&x, kind.dtype, spare, 0);
+    rn_test_map weights = rn_test_map_create(n, 1, 1, s->c, 0, 0);
+    rn_test_map expected = rn_test_map_create(n, s->h, s->w, 1, 0, 0), got = rn_test_map_create(n, s->h, s->w, 1, 0, 0);
+    rn_test_map_fill(&weights, SEED + 1);
+    rn_class_map_args args = {.x = x.map, .weights = weights.map.data, .y = expected.map.data, .h = s->h, .w = s->w, .c = s->c,
+                              .row_begin = 0, .row_end = n * s->h};
+    rn_class_map_f32__ref(&args);
+    args.x = typed.map, args.y = got.map.data;
+    table.class_map[kind.dtype].run(&args);
+    relative(&expected, &got, worst);
+    rn_test_map_destroy(&x), rn_test_map_destroy(&typed), rn_test_map_destroy(&weights);
+    rn_test_map_destroy(&expected), rn_test_map_destroy(&got);
+}
+
 /* An operation of the shapes file, which is a slot of the table, on every instruction set of this machine that has a kernel of its own for the type. */
 static void run_kinds(const char *op, rn_dtype dtype, const rn_cpu_kernels *tables, size_t slot, shape_test *test, double allowance)
 {
@@ -206,12 +225,13 @@ static void run_kinds(const char *op, rn_dtype dtype, const rn_cpu_kernels *tabl
 
 static rn_cpu_kernels tables[RN_ISA_COUNT];
 
-#define DEFINE_TEST(op, slot, dtype, allowance)                                                                                            \
+#define DEFINE_TEST_ON(op, shapes, slot, dtype, allowance)                                                                                 \
     static void op##_##dtype(void **state)                                                                                                 \
     {                                                                                                                                      \
         (void)state;                                                                                                                       \
-        run_kinds(#op, RN_DTYPE_##dtype, tables, offsetof(rn_cpu_kernels, slot), test_##op, allowance);                                    \
+        run_kinds(shapes, RN_DTYPE_##dtype, tables, offsetof(rn_cpu_kernels, slot), test_##op, allowance);                                 \
     }
+#define DEFINE_TEST(op, slot, dtype, allowance) DEFINE_TEST_ON(op, #op, slot, dtype, allowance)
 /* The same roundings in the same order as the reference: no error at all. */
 DEFINE_TEST(scale_shift, scale_shift, F32, 0)
 DEFINE_TEST(scale_shift_u8, scale_shift, U8, 0)
@@ -231,6 +251,9 @@ DEFINE_TEST(max_pool, max_pool, BF16, 0)
 /* A sum of 49 terms in fp32 against one in double precision, relative to the largest mean, which is several times below the terms. */
 DEFINE_TEST(global_average_pool, global_average_pool, F32, 64 * FLT_EPSILON)
 DEFINE_TEST(global_average_pool, global_average_pool, BF16, 64 * FLT_EPSILON)
+/* Sums of 32 products in each of 64 places, then of these, relative to the largest sum. */
+DEFINE_TEST_ON(class_map, "global_average_pool", class_map, F32, 64 * FLT_EPSILON)
+DEFINE_TEST_ON(class_map, "global_average_pool", class_map, BF16, 64 * FLT_EPSILON)
 
 int main(void)
 {
@@ -245,6 +268,7 @@ int main(void)
         cmocka_unit_test(scale_shift_F32), cmocka_unit_test(scale_shift_u8_U8), cmocka_unit_test(add_F32),
         cmocka_unit_test(max_pool_F32), cmocka_unit_test(global_average_pool_F32), cmocka_unit_test(scale_shift_BF16), cmocka_unit_test(scale_shift_narrowing),
         cmocka_unit_test(add_BF16), cmocka_unit_test(max_pool_BF16), cmocka_unit_test(global_average_pool_BF16),
+        cmocka_unit_test(class_map_F32), cmocka_unit_test(class_map_BF16),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     printf("%d SKIP\n", skipped);

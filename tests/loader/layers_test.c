@@ -283,11 +283,11 @@ static void what_no_plan_can_express(void **state)
     static const char *const cases[][2] = {
         {"batch_mean", "node batch_mean (op Mean): a mean over the batch"},
         {"gate", "node gate (op Mul): two activations"},
-        {"swish", "node swish (op Sigmoid): this operation has no counterpart"},
+        {"swish", "node swish (op Sigmoid): no counterpart in a ResNet plan; the network up to it was nothing but the input"},
         {"per_pixel", "a constant of shape [4,4,2]"},
         {"flattened", "[-1,4,4,2] seen as [-1,32]"},
         {"training", "batch's statistics"},
-        {"nchw", "data format"},
+        {"nchw", "data_format is not NHWC"},
         {"dilated", "dilations of 2x2"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_refusal(graph, 4, 4, 2, cases[i][0], cases[i][1]);
@@ -364,6 +364,136 @@ static void signatures_share_a_network(void **state)
     tiny_destroy(graph);
 }
 
+/* A map that the graph sees with channels first is the plan's with channels last; a border of minus infinity is one that never wins. */
+static void channels_first(void **state)
+{
+    (void)state;
+    tiny_graph *graph = with_input();
+    tiny_body *b = &graph->body;
+    tiny_ints(b, "to_first", 1, (int64_t[]){4}, (int32_t[]){0, 3, 1, 2});
+    tiny_ints(b, "twice", 1, (int64_t[]){4}, (int32_t[]){0, 2, 1, 3});
+    tiny_add(b, "turned", "Transpose", "x to_first");
+    tiny_add(b, "wrongly", "Transpose", "x twice");
+    tiny_floats(b, "w", 4, (int64_t[]){3, 3, 2, 3}, ones);
+    tiny_node *conv = tiny_add(b, "conv", "Conv2D", "turned w");
+    tiny_attr_ints(conv, "strides", 4, (int64_t[]){1, 1, 2, 1});
+    tiny_attr_text(conv, "padding", "EXPLICIT");
+    tiny_attr_ints(conv, "explicit_paddings", 8, (int64_t[]){0, 0, 0, 0, 1, 0, 2, 1});
+    tiny_attr_text(conv, "data_format", "NCHW");
+    tiny_floats(b, "bias", 3, (int64_t[]){3, 1, 1}, ones);
+    tiny_add(b, "biased", "AddV2", "conv bias");
+    tiny_ints(b, "axes", 1, (int64_t[]){2}, (int32_t[]){2, -1});
+    tiny_add(b, "pooled", "Max", "biased axes");
+    tiny_ints(b, "pads", 2, (int64_t[]){4, 2}, (int32_t[]){0, 0, 1, 1, 1, 1, 0, 0});
+    tiny_floats(b, "low", 0, NULL, (const float[]){-INFINITY});
+    tiny_add(b, "bordered", "PadV2", "x pads low");
+    tiny_attr_ints(add_window(b, "largest", "MaxPool", "bordered", 2, "VALID"), "ksize", 4, (int64_t[]){1, 3, 3, 1});
+    add_window(b, "no_sum", "Conv2D", "bordered w", 1, "VALID");
+    check_import(graph, 6, 8, 2, "pooled");
+    const rn_op *first = &graph->plan->ops[0], *pool = last_op(graph);
+    assert_int_equal(first->u.conv2d.stride_h, 2);
+    assert_int_equal(first->u.conv2d.stride_w, 1);
+    assert_int_equal(first->u.conv2d.pad_top, 1);
+    assert_int_equal(first->u.conv2d.pad_bottom, 0);
+    assert_int_equal(first->u.conv2d.pad_left, 2);
+    assert_int_equal(first->u.conv2d.pad_right, 1);
+    assert_int_equal(pool->kind, RN_OP_MAX_POOL);
+    assert_int_equal(pool->u.max_pool.r, 3);
+    assert_int_equal(pool->u.max_pool.s, 9);
+    assert_int_equal(graph->plan->signatures[0].outputs[0].rank, 2);
+    check_refusal(graph, 6, 8, 2, "conv", "expected channels last");
+    check_refusal(graph, 6, 8, 2, "wrongly", "a permutation other than between NHWC and NCHW");
+    check_refusal(graph, 6, 8, 2, "no_sum", "a border of minus infinity before a convolution");
+    assert_int_equal(import(graph, "second", 6, 8, 2, "largest"), RN_STATUS_OK);
+    assert_false(last_op(graph)->u.max_pool.pad_zero);
+    assert_int_equal(last_op(graph)->u.max_pool.pad_left, 1);
+    tiny_destroy(graph);
+}
+
+/* Split, one convolution for each part, ConcatV2: one convolution with groups, its filter the parts' side by side. */
+static void groups_written_apart(void **state)
+{
+    (void)state;
+    tiny_graph *graph = with_input();
+    tiny_body *b = &graph->body;
+    tiny_ints(b, "axis", 0, (int64_t[]){0}, (int32_t[]){3});
+    tiny_attr_int(tiny_add(b, "parts", "Split", "axis x"), "num_split", 2);
+    tiny_floats(b, "v", 4, (int64_t[]){1, 1, 2, 2}, (const float[]){1, 2, 3, 4});
+    tiny_floats(b, "w", 4, (int64_t[]){1, 1, 2, 2}, (const float[]){5, 6, 7, 8});
+    add_window(b, "a", "Conv2D", "parts v", 1, "SAME");
+    add_window(b, "b", "Conv2D", "parts:1 w", 1, "SAME");
+    add_window(b, "strided", "Conv2D", "parts:1 w", 2, "SAME");
+    tiny_add(b, "joined", "ConcatV2", "a b axis");
+    tiny_add(b, "swapped", "ConcatV2", "b a axis");
+    tiny_add(b, "unlike", "ConcatV2", "a strided axis");
+    tiny_add(b, "one", "Relu", "parts");
+    check_import(graph, 3, 3, 4, "joined");
+    const rn_conv2d_op *conv = &last_op(graph)->u.conv2d;
+    static const float side_by_side[] = {1, 2, 5, 6, 3, 4, 7, 8};
+    assert_int_equal(last_op(graph)->kind, RN_OP_CONV2D);
+    assert_int_equal(conv->groups, 2);
+    assert_int_equal(graph->plan->weights[conv->filter].dims[3], 4);
+    assert_memory_equal(graph->plan->weights[conv->filter].data, side_by_side, sizeof side_by_side);
+    check_refusal(graph, 3, 3, 4, "swapped", "input 0 is no convolution like the others, of part 0");
+    check_refusal(graph, 3, 3, 4, "unlike", "input 1 is no convolution like the others");
+    check_refusal(graph, 3, 3, 4, "one", "a part of an activation's channels");
+    tiny_destroy(graph);
+}
+
+/* Crops and a resize of the input become one operation on the host; further inside they are refused. */
+static void inputs_that_are_fitted(void **state)
+{
+    (void)state;
+    tiny_graph *graph = with_input();
+    tiny_body *b = &graph->body;
+    tiny_ints(b, "from", 1, (int64_t[]){4}, (int32_t[]){0, 1, 2, 0});
+    tiny_ints(b, "to", 1, (int64_t[]){4}, (int32_t[]){0, 9, 8, 0});
+    tiny_ints(b, "by", 1, (int64_t[]){4}, (int32_t[]){1, 1, 1, 1});
+    tiny_node *crop = tiny_add(b, "crop", "StridedSlice", "x from to by");
+    tiny_attr_int(crop, "begin_mask", 9);
+    tiny_attr_int(crop, "end_mask", 9);
+    tiny_ints(b, "size", 1, (int64_t[]){2}, (int32_t[]){12, 16});
+    tiny_attr_bool(tiny_add(b, "resized", "ResizeBilinear", "crop size"), "half_pixel_centers", true);
+    tiny_ints(b, "at", 1, (int64_t[]){4}, (int32_t[]){0, 3, 4, 0});
+    tiny_ints(b, "of", 1, (int64_t[]){4}, (int32_t[]){-1, 6, 8, 2});
+    tiny_add(b, "centre", "Slice", "resized at of");
+    tiny_add(b, "active", "Relu", "centre");
+    tiny_add(b, "late", "ResizeBilinear", "active size");
+    tiny_add(b, "again", "ResizeBilinear", "centre size");
+    tiny_add(b, "nearest", "ResizeNearestNeighbor", "x size");
+    check_import(graph, 10, 10, 2, "active");
+    const rn_signature *signature = &graph->plan->signatures[0];
+    assert_int_equal(graph->plan->op_count, 2); /* what the steps between made is gone */
+    assert_int_equal(signature->op_count, 1);
+    const rn_fit_op *fit = &graph->plan->ops[signature->fit_op].u.fit;
+    assert_int_equal(fit->top * 1000 + fit->left, 1002);
+    assert_int_equal(fit->crop_h * 1000 + fit->crop_w, 8006);
+    assert_int_equal(fit->resize_h * 1000 + fit->resize_w, 12016);
+    assert_int_equal(fit->after_top * 1000 + fit->after_left, 3004);
+    assert_int_equal(fit->h * 1000 + fit->w, 6008);
+    assert_int_equal(fit->grid, RN_GRID_HALF_PIXEL);
+    check_refusal(graph, 10, 10, 2, "late", "expected of the signature's input");
+    check_refusal(graph, 10, 10, 2, "again", "a second resize");
+    check_refusal(graph, 10, 10, 2, "nearest", "by the bilinear method only");
+    tiny_destroy(graph);
+}
+
+/* [-1,3,h,w]: channels are put last on the host. */
+static void inputs_with_channels_first(void **state)
+{
+    (void)state;
+    tiny_graph *graph = with_input();
+    tiny_ints(&graph->body, "axes", 1, (int64_t[]){2}, (int32_t[]){2, 3});
+    tiny_add(&graph->body, "mean", "Mean", "x axes");
+    check_import(graph, 3, 8, 9, "mean");
+    const rn_signature *signature = &graph->plan->signatures[0];
+    const rn_plan_tensor *feed = &graph->plan->tensors[signature->feed];
+    assert_true(graph->plan->ops[signature->fit_op].u.fit.channels_first);
+    assert_int_equal(feed->h * 10000 + feed->w * 100 + feed->c, 80903);
+    assert_int_equal(signature->input.dims[1], 3);
+    tiny_destroy(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -375,6 +505,10 @@ int main(void)
         cmocka_unit_test(what_no_plan_can_express),
         cmocka_unit_test(channels_in_another_order),
         cmocka_unit_test(signatures_share_a_network),
+        cmocka_unit_test(channels_first),
+        cmocka_unit_test(groups_written_apart),
+        cmocka_unit_test(inputs_that_are_fitted),
+        cmocka_unit_test(inputs_with_channels_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -140,8 +140,8 @@ static void test_no_base(void **state)
 {
     const base *b = *state;
     assert_no_versions(at(b, "absent"), RN_STATUS_NOT_FOUND, "No such file");
-    assert_no_versions("gs://bucket/resnet", RN_STATUS_UNSUPPORTED, "object storage is not served yet");
-    assert_no_versions("s3://bucket/resnet", RN_STATUS_UNSUPPORTED, "object storage is not served yet");
+    assert_no_versions("gs://bucket/resnet", RN_STATUS_UNSUPPORTED, "expected a directory; `resnetd fetch` brings models");
+    assert_no_versions("s3://bucket/resnet", RN_STATUS_UNSUPPORTED, "expected a directory; `resnetd fetch` brings models");
 }
 
 /* What a base path that is a model itself counts as. */
@@ -232,6 +232,20 @@ static void test_load(void **state)
     assert_int_equal(rn_repository_load(b->path, NULL, &loaded, &err), RN_STATUS_NOT_FOUND);
     assert_non_null(strstr(err.message, "a directory of versions"));
     assert_non_null(strstr(err.message, at(b, "1")));
+    /* Half-copied: what is said is which file is not there. */
+    static const char *const there[] = {"saved_model.pb", "variables/variables.index"};
+    mkdir(at(b, "4"), 0777);
+    mkdir(at(b, "4/variables"), 0777);
+    for (int i = 0; i < 2; i++) {
+        char from[128], to[64];
+        snprintf(from, sizeof from, "tests/data/fashion_resnet101/1/%s", there[i]);
+        snprintf(to, sizeof to, "4/%s", there[i]);
+        char *whole = realpath(from, NULL);
+        assert_true(whole && symlink(whole, at(b, to)) == 0);
+        free(whole);
+    }
+    assert_int_equal(rn_repository_load(at(b, "4"), NULL, &loaded, &err), RN_STATUS_NOT_FOUND);
+    assert_non_null(strstr(err.message, "4/variables/variables.data-00000-of-00001: No such file"));
     mkdir(at(b, "3"), 0777);
     assert_int_equal(rn_repository_load(at(b, "3"), NULL, &loaded, &err), RN_STATUS_NOT_FOUND);
     assert_non_null(strstr(err.message, at(b, "3")));

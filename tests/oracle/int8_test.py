@@ -122,7 +122,7 @@ def test_without_vnni_filters_are_widened(start_server, int8):
 @pytest.mark.parametrize("arguments, words", [
     (["--dtype=int8"], "belong together"),
     (["--calibration=x"], "belong together"),
-    (["--dtype=int4", "--calibration=x"], "expected f32 or int8"),
+    (["--dtype=int4", "--calibration=x"], "expected fp32, fp16, bf16 or int8"),
     (["--min_agreement=99"], "belongs to --dtype=int8"),
     (["--dtype=int8", "--calibration=x", "--min_agreement=101"], "from 0 to 100"),
 ])

@@ -87,12 +87,14 @@ static void run_op(const state *s, const rn_op *op)
                                            .k = op->u.top_k.k, .image_begin = 0, .image_end = s->rows});
         break;
     case RN_OP_IMAGE:
+    case RN_OP_FIT:
     case RN_OP_QUANTIZE:
+    case RN_OP_CLASS_MAP:
     case RN_OP_COUNT: abort();
     }
 }
 
-void rn_test_plan_run(const rn_plan *plan, const rn_signature *signature, int32_t rows, const void *input, void *const *outputs)
+static state run_plan(const rn_plan *plan, const rn_signature *signature, int32_t rows, const void *input)
 {
     state s = {plan, rows, calloc((size_t)plan->tensor_count, sizeof(void *))};
     if (!s.data) abort();
@@ -102,10 +104,42 @@ void rn_test_plan_run(const rn_plan *plan, const rn_signature *signature, int32_
     }
     memcpy(s.data[signature->feed], input, (size_t)rows * rn_plan_tensor_bytes(&plan->tensors[signature->feed]));
     for (int32_t i = 0; i < signature->op_count; i++) run_op(&s, &plan->ops[signature->ops[i]]);
+    return s;
+}
+
+static void free_state(state *s)
+{
+    for (int32_t t = 0; t < s->plan->tensor_count; t++) free(s->data[t]);
+    free(s->data);
+}
+
+void rn_test_plan_run(const rn_plan *plan, const rn_signature *signature, int32_t rows, const void *input, void *const *outputs)
+{
+    state s = run_plan(plan, signature, rows, input);
     for (int32_t i = 0; i < signature->output_count; i++) {
         const int32_t t = signature->outputs[i].tensor;
         memcpy(outputs[i], s.data[t], (size_t)rows * rn_plan_tensor_bytes(&plan->tensors[t]));
     }
-    for (int32_t t = 0; t < plan->tensor_count; t++) free(s.data[t]);
-    free(s.data);
+    free_state(&s);
+}
+
+void rn_test_plan_explain(const rn_plan *plan, const rn_signature *signature, int32_t rows, const void *input, int32_t *classes, float *maps)
+{
+    state s = run_plan(plan, signature, rows, input);
+    const rn_op *op = &plan->ops[signature->class_map_op];
+    const rn_plan_tensor *x = &plan->tensors[op->inputs[0]];
+    const int32_t count = plan->tensors[op->inputs[1]].c;
+    const float *weights = weights_of(&s, op->u.class_map.weights);
+    float *of_classes = malloc((size_t)rows * (size_t)x->c * sizeof *of_classes);
+    if (!of_classes) abort();
+    for (int32_t i = 0; i < rows; i++) {
+        const float *scores = (const float *)s.data[op->inputs[1]] + (int64_t)i * count;
+        for (int32_t k = 0, asked = classes[i]; k < count && asked == RN_NONE; k++)
+            if (classes[i] == RN_NONE || scores[k] > scores[classes[i]]) classes[i] = k;
+        for (int32_t c = 0; c < x->c; c++) of_classes[(int64_t)i * x->c + c] = weights[(int64_t)c * count + classes[i]];
+    }
+    rn_class_map_f32__ref(&(rn_class_map_args){.x = map_of(&s, op->inputs[0]), .weights = of_classes, .y = maps, .h = x->h, .w = x->w, .c = x->c,
+                                               .row_begin = 0, .row_end = rows * x->h});
+    free(of_classes);
+    free_state(&s);
 }

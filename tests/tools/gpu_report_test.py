@@ -69,3 +69,18 @@ def test_everything_that_is_missing_is_named(tmp_path):
     assert done.returncode == 2
     for what in ("nvidia-smi", "python3", "a C compiler", "CUDA toolkit (CUDA_HOME=/nowhere)", "cuDNN (CUDNN_HOME=/nowhere)", "nvcc"):
         assert f"missing: {what}" in done.stderr or what in done.stderr, done.stderr
+
+
+def test_the_check_itself(build_dir):
+    """Over the emulation: every line of the report is there and right, and a device that is lost is no success."""
+    program = build_dir / "tests/emulated/gpu-check"
+    if not program.exists():
+        pytest.skip("no CUDA headers on this machine, or a build with ThreadSanitizer: the emulation is not built")
+    done = subprocess.run([program, "verify", "--small"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()]
+    assert {line[-1] for line in lines} == {"ok"} and all(float(error) <= float(allowed) for _, _, error, allowed, *_ in lines)
+    assert {(line[0], line[1]) for line in lines} > {(f"V{v}", p) for v in (1, 2) for p in ("fp32", "tf32", "fp16", "bf16")}
+    assert ["pictures resized on the GPU", "fp16", "0.0e+00", "0.0e+00", "", "ok"] in lines
+    done = subprocess.run([program, "verify", "--small"], capture_output=True, text=True, env={"RN_EMULATION_DEVICES": "0"})
+    assert (done.returncode, done.stderr) == (1, "gpu-check: no NVIDIA GPU is visible to this process\n")

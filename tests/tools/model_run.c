@@ -61,16 +61,31 @@ static void show(const rn_plan *plan)
     }
 }
 
+/* Numbers as the caller has them, fitted to the feed tensor where the signature wants that. */
+static void *read_numbers(const rn_plan *plan, const rn_signature *signature, char *file, size_t bytes, int32_t *rows)
+{
+    const rn_plan_tensor *input = &plan->tensors[signature->input.tensor];
+    const size_t input_bytes = rn_plan_tensor_bytes(input), feed_bytes = rn_plan_tensor_bytes(&plan->tensors[signature->feed]);
+    *rows = (int32_t)(bytes / input_bytes);
+    if (signature->fit_op == RN_NONE) return file;
+    char *fed = malloc((size_t)*rows * feed_bytes + 1);
+    rn_error err;
+    if (!fed) fail("no memory");
+    for (int32_t i = 0; i < *rows; i++) {
+        void *out = fed + (size_t)i * feed_bytes;
+        if (rn_fit_run(&plan->ops[signature->fit_op].u.fit, input, file + (size_t)i * input_bytes, out, &err) != RN_STATUS_OK) fail(err.message);
+    }
+    free(file);
+    return fed;
+}
+
 /* Rows of the feed tensor, decoded where the signature takes pictures. */
 static void *read_rows(const rn_plan *plan, const rn_signature *signature, const char *path, int32_t *rows)
 {
     size_t bytes;
     char *file = read_file(path, &bytes);
     const size_t row_bytes = rn_plan_tensor_bytes(&plan->tensors[signature->feed]);
-    if (signature->image_op == RN_NONE) {
-        *rows = (int32_t)(bytes / row_bytes);
-        return file;
-    }
+    if (signature->image_op == RN_NONE) return read_numbers(plan, signature, file, bytes, rows);
     unsigned char *pixels = NULL;
     *rows = 0;
     for (char *line = strtok(file, "\n"); line; line = strtok(NULL, "\n"), (*rows)++) {

@@ -1,6 +1,7 @@
 """resnet-bench: arguments, and that each subcommand measures what it says on small work. No time is judged."""
 import json
 import pathlib
+import re
 import subprocess
 
 import numpy as np
@@ -47,6 +48,9 @@ def records(bench):
     (["model", MODEL, "--threads=2x"], '--threads: expected a number, found "2x"'),
     (["model", MODEL, "--seconds=0"], '--seconds: expected a number above 0, found "0"'),
     (["model", MODEL, "--isa=mmx"], '--isa: expected one of scalar avx2'),
+    (["tune", MODEL], "tune: --cache is missing"),
+    (["tune", MODEL, "--cache=.", "--synthetic=resnet101_v1"], "tune: expected either a path or --synthetic"),
+    (["tune", MODEL, "--cache=."], "tune: the cpu device has nothing to measure ahead"),
     (["input", "--batch=1"], "--batch: has no meaning for input"),
     (["serve"], 'serve: expected http://HOST:PORT, found ""'),
     (["serve", "127.0.0.1:80"], 'serve: expected http://HOST:PORT, found "127.0.0.1:80"'),
@@ -64,7 +68,7 @@ def test_help(bench):
 
 
 def test_model(records):
-    for found in (records("model", MODEL, "--batch=1,2,4"), records("model", MODEL, "--batch=1,2,4", "--isa=scalar", "--threads=1")):
+    for found in (records("model", "--device=cpu", MODEL, "--batch=1,2,4"), records("model", MODEL, "--batch=1,2,4", "--isa=scalar", "--threads=1")):
         assert [r["batch"] for r in found] == [1, 2, 4]
         for r in found:
             assert r["best_ms"] <= r["median_ms"] <= r["p90_ms"] <= r["p99_ms"] and r["runs"] >= 3
@@ -137,8 +141,9 @@ def test_kernels(records, bench, tmp_path):
 
 def test_input(records):
     for found in (records("input"), records("input", f"--picture={ROOT}/tests/data/pictures/bag.png")):
-        assert [r["work"] for r in found] == ["decode picture", "crop and resize", "base64 decode", "base64 encode", "JSON numbers write", "JSON check",
-                                              "JSON numbers read"]
+        assert [r["work"] for r in found] == ["decode picture", "crop and resize", "base64 decode", "base64 decode from memory", "base64 encode",
+                                              "JSON numbers write", "JSON numbers %.17g", "JSON numbers %.9g", "JSON numbers %.8f",
+                                              "JSON numbers %.6f", "JSON numbers %.4f"]
         assert all(r["gb_per_s"] > 0 for r in found)
 
 
@@ -149,6 +154,8 @@ def test_serve(records, bench, server, start_server):
         for r in found:
             assert r["answered"] > 0 and r["failed"] == r["refused"] == 0 and r["p50_ms"] <= r["p90_ms"] <= r["p99_ms"]
             assert r["rows_per_s"] == pytest.approx(r["batch"] * r["answered"] / 0.5, rel=1e-4)
+    paced, = records("serve", server.url, "--model=fashion", "--connections=4", "--batch=1", "--rate=20", "--seconds=2")
+    assert 0 < paced["answered"] <= 44 and paced["failed"] == 0
     assert "status 404" in bench("serve", server.url, code=1)[1]
     assert "status 400" in bench("serve", server.url, "--model=fashion", f"--picture={ROOT}/Makefile", code=1)[1]
 
@@ -162,3 +169,23 @@ def test_serve_counts_refusals(records, start_server):
 
 def test_serve_without_a_server(bench, free_port):
     assert "does not answer" in bench("serve", f"http://127.0.0.1:{free_port}", code=1)[1]
+
+
+def test_tune(build_dir, tmp_path):
+    """Emulated GPUs: the second of a kind finds everything known, and so does a server; what is no cache is one line and measured anew."""
+    program = build_dir / "tests/emulated/resnet-bench"
+    if not program.exists():
+        pytest.skip("no CUDA headers on this machine, or a build with ThreadSanitizer: the emulation is not built")
+
+    def tune(*arguments):
+        done = subprocess.run([program, *arguments, f"--cache={tmp_path}"], capture_output=True, text=True, env={"RN_EMULATION_DEVICES": "2"})
+        assert done.returncode == 0, done.stderr
+        return re.findall(r"(cuda:\d) .* (\d+) convolutions of which (\d+) measured", done.stdout), done.stderr.splitlines()
+
+    (first, second), log = tune("tune", MODEL, "--device=cuda:all", "--batch=1")
+    assert (first[0], second[0]) == ("cuda:0", "cuda:1") and first[1] == first[2] != "0" and second[2] == "0" and log == []
+    assert tune("model", MODEL, "--device=cuda:1", QUICK)[0][0][2] == "0"
+    file, = tmp_path.iterdir()
+    file.write_text("no cache")
+    again, log = tune("tune", MODEL, "--device=cuda", "--batch=1")
+    assert again[0][2] == first[2] and len(log) == 1 and str(file) in log[0]

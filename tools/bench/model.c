@@ -4,30 +4,14 @@
 #include <string.h>
 
 #include "engine/cpu/cpu_backend.h"
-#include "engine/passes.h"
-#include "engine/synthetic.h"
 #include "kernels/base/cpu_features.h"
 #include "kernels/base/version.h"
-#include "loader/repository.h"
 #include "tools/bench/failure.h"
+#include "tools/bench/load_plan.h"
 #include "tools/bench/options.h"
 #include "tools/bench/record.h"
 #include "tools/bench/runner.h"
 #include "tools/bench/timing.h"
-
-static rn_plan *load_plan(const bench_options *o)
-{
-    rn_plan *plan;
-    rn_error err = {0};
-    if (o->subject) {
-        bench_check(rn_repository_load(o->subject, NULL, &plan, &err), &err);
-    } else {
-        bench_check(rn_synthetic_by_name(o->synthetic, &plan, &err), &err);
-        bench_check(rn_plan_optimize(plan, &err), &err);
-        if (o->precision && strcmp(o->precision, "int8") == 0) bench_check(rn_synthetic_quantize(plan, &err), &err);
-    }
-    return plan;
-}
 
 static void report(const bench_runner *r, const bench_options *o, const double *times, int32_t count)
 {
@@ -131,14 +115,17 @@ static void bench_batch(const rn_plan *plan, const bench_options *o, int32_t row
 {
     bench_runner r;
     rn_error err = {0};
-    const rn_backend *backend;
-    bench_check(rn_backend_select(o->device, &backend, &err), &err);
+    rn_device_choice choice;
+    bench_check(rn_device_choose(o->device, &choice, &err), &err);
+    if (choice.count > 1) bench_fail("--device=%s: one device at a time", o->device);
     const rn_backend_options options = {.max_batch = rows,
                                         .thread_count = o->threads,
                                         .isa = rn_isa_name(o->isa),
                                         .deterministic = o->deterministic,
-                                        .precision = o->precision};
-    bench_runner_init(&r, plan, backend, &options);
+                                        .precision = o->precision,
+                                        .device = choice.devices[0],
+                                        .cache_directory = o->cache};
+    bench_runner_init(&r, plan, choice.backend, &options);
     if (o->input) read_input(&r, o->input);
     if (o->output) write_output(&r, o->output);
     char line[16];
@@ -156,7 +143,7 @@ int bench_model(const bench_options *o)
         fprintf(stderr, "resnet-bench: model: expected either a path or --synthetic\n");
         return BENCH_EXIT_USAGE;
     }
-    rn_plan *plan = load_plan(o);
+    rn_plan *plan = bench_load_plan(o);
     double *times = bench_allocate(BENCH_MAX_RUNS * sizeof *times);
     if (!o->json) printf("%s on %s, commit %s\n", plan->architecture, rn_cpu_model(), rn_commit);
     for (int32_t i = 0; i < o->batch.count; i++) bench_batch(plan, o, o->batch.values[i], times);

@@ -28,7 +28,10 @@ static const option_line table[] = {
 #undef BENCH_OPTION
 };
 
-enum { OPTION_COUNT = sizeof table / sizeof *table };
+enum {
+    OPTION_COUNT = sizeof table / sizeof *table,
+    FIRST_OPTION = 256 /* what getopt returns for the first of the table: below are characters, and 1 for what is no option */
+};
 
 _Noreturn static void refuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void refuse(const char *format, ...)
@@ -96,18 +99,18 @@ void bench_options_parse(int argc, char **argv, bench_subcommand subcommand, ben
     struct option known[OPTION_COUNT + 1] = {0};
     memset(out, 0, sizeof *out);
     for (int i = 0; i < OPTION_COUNT; i++) {
-        known[i] = (struct option){.name = table[i].name, .has_arg = table[i].kind == FLAG ? no_argument : required_argument, .val = i};
+        known[i] = (struct option){.name = table[i].name, .has_arg = table[i].kind == FLAG ? no_argument : required_argument, .val = FIRST_OPTION + i};
         if (table[i].default_text) set(&table[i], table[i].default_text, out);
     }
     opterr = 0;
     for (;;) {
         const int current = optind;
-        const int i = getopt_long(argc, argv, "-:", known, NULL);
-        if (i == -1) break;
-        if (i == ':') refuse("%s: expected a value", argv[current]);
-        if (i == '?') refuse("%s: unknown option, or a value where none is taken", argv[current]);
-        if (i == 1 && out->subject) refuse("unexpected argument \"%s\"", optarg);
-        if (i == 1) out->subject = optarg;
+        const int found = getopt_long(argc, argv, "-:", known, NULL), i = found - FIRST_OPTION;
+        if (found == -1) break;
+        if (found == ':') refuse("%s: expected a value", argv[current]);
+        if (found == '?') refuse("%s: unknown option, or a value where none is taken", argv[current]);
+        if (found == 1 && out->subject) refuse("unexpected argument \"%s\"", optarg);
+        if (found == 1) out->subject = optarg;
         else if (!(table[i].subcommands & (int)subcommand)) refuse("--%s: has no meaning for %s", table[i].name, argv[0]);
         else set(&table[i], table[i].kind == FLAG ? "" : optarg, out);
     }

@@ -34,7 +34,8 @@ typedef struct bench_options {
     X(MODEL, model, " PATH|--synthetic=NAME", "whole network: latency and throughput")                                                     \
     X(KERNELS, kernels, "", "every kernel on every layer shape, held against the reference first")                                         \
     X(INPUT, input, "", "what a request costs beside the network, on one core")                                                            \
-    X(SERVE, serve, " http://HOST:PORT", "a load test of a running server")
+    X(SERVE, serve, " http://HOST:PORT", "a load test of a running server")                                                                \
+    X(TUNE, tune, " PATH|--synthetic=NAME", "measures ahead what a server with GPUs would measure at its start")
 
 typedef enum {
 #define BENCH_SUBCOMMAND_PLACE(bit, name, subject, help) BENCH_PLACE_##bit,

@@ -1,9 +1,10 @@
-/* `resnet-bench serve`: a load test of a running server. Every step keeps a number of connections busy, each with one request at a time,
- * and reports what the clients saw. The load costs processor time too: on the server's own machine it is part of what is measured. */
+/* `resnet-bench serve`: a load test of a running server. Every step keeps a number of connections busy, each with one request at a time, or
+ * with --rate offers requests at a steady pace, and reports what the clients saw. The load costs processor time too: on the server's own machine it is part of what is measured. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tools/bench/failure.h"
 #include "tools/bench/http_client.h"
@@ -19,14 +20,26 @@ typedef struct {
     char *request;
     size_t request_bytes;
     double warm, end; /* bench_now: answers count from the first to the second */
+    double interval;  /* seconds between two requests of a connection; 0: none */
 } step;
 
 typedef struct {
     const step *step;
     pthread_t thread;
-    double *times; /* [BENCH_MAX_RUNS], of the requests that were answered with 200 */
+    double start; /* bench_now: of its first request */
+    double *times, *refusal_times; /* [BENCH_MAX_RUNS], of the requests that were answered with 200 and with 503 */
     int32_t answered, refused, failed; /* 200, 503, anything else */
 } client;
+
+/* Waits until `due` and returns when the next request is due: a client that is late does not make up for it. */
+static double pace(double due, double interval)
+{
+    const double wait = due - bench_now();
+    if (wait <= 0) return bench_now() + interval;
+    const struct timespec pause = {.tv_sec = (time_t)wait, .tv_nsec = (long)(1e9 * (wait - (double)(time_t)wait))};
+    nanosleep(&pause, NULL);
+    return due + interval;
+}
 
 static void *run_client(void *argument)
 {
@@ -34,12 +47,15 @@ static void *run_client(void *argument)
     const step *s = c->step;
     bench_connection connection;
     bench_connection_init(&connection, &s->address);
-    for (double begin = bench_now(); begin < s->end && c->answered < BENCH_MAX_RUNS; begin = bench_now()) {
+    double due = c->start;
+    while (bench_now() < s->end && c->answered < BENCH_MAX_RUNS && c->refused < BENCH_MAX_RUNS) {
+        if (s->interval > 0) due = pace(due, s->interval);
+        const double begin = bench_now();
         const int status = bench_connection_call(&connection, s->request, s->request_bytes);
         const double end = bench_now();
         if (end < s->warm || end > s->end) continue;
         if (status == 200) c->times[c->answered++] = end - begin;
-        else if (status == 503) c->refused++;
+        else if (status == 503) c->refusal_times[c->refused++] = end - begin;
         else c->failed++;
     }
     bench_connection_deinit(&connection);
@@ -49,7 +65,7 @@ static void *run_client(void *argument)
 /* ---- one step ---- */
 
 typedef struct {
-    double *times;
+    double *times, *refusal_times; /* sorted */
     int32_t answered, refused, failed;
 } tally;
 
@@ -63,29 +79,33 @@ static tally collect(client *clients, int32_t count)
         all.failed += clients[i].failed;
     }
     all.times = bench_allocate((size_t)all.answered * sizeof *all.times);
-    int32_t at = 0;
+    all.refusal_times = bench_allocate((size_t)all.refused * sizeof *all.refusal_times);
+    double *time = all.times, *refusal = all.refusal_times;
     for (int32_t i = 0; i < count; i++) {
-        memcpy(all.times + at, clients[i].times, (size_t)clients[i].answered * sizeof *all.times);
-        at += clients[i].answered;
+        time = mempcpy(time, clients[i].times, (size_t)clients[i].answered * sizeof *time);
+        refusal = mempcpy(refusal, clients[i].refusal_times, (size_t)clients[i].refused * sizeof *refusal);
         free(clients[i].times);
+        free(clients[i].refusal_times);
     }
     bench_sort(all.times, all.answered);
+    bench_sort(all.refusal_times, all.refused);
     return all;
 }
 
 static void report(const bench_options *o, int32_t connections, int32_t rows, const tally *all)
 {
-    double ms[3] = {0};
+    double ms[3] = {0}, refused_ms = 0;
     const double percents[3] = {50, 90, 99}, rate = all->answered / o->seconds;
     for (int i = 0; i < 3 && all->answered > 0; i++) ms[i] = 1e3 * bench_percentile(all->times, all->answered, percents[i]);
+    if (all->refused > 0) refused_ms = 1e3 * bench_percentile(all->refusal_times, all->refused, 50);
     if (o->json) {
-        bench_record_print(json_pack("{ss ss si si sf sf sf sf sf si si si}", "measures", "serve", "body",
+        bench_record_print(json_pack("{ss ss si si sf sf sf sf sf si si si sf}", "measures", "serve", "body",
                                      o->numbers ? "numbers" : "pictures", "connections", connections, "batch", rows, "requests_per_s", rate,
                                      "rows_per_s", rate * rows, "p50_ms", ms[0], "p90_ms", ms[1], "p99_ms", ms[2], "answered",
-                                     all->answered, "refused", all->refused, "failed", all->failed));
+                                     all->answered, "refused", all->refused, "failed", all->failed, "refused_p50_ms", refused_ms));
     } else {
-        printf("%5d connections  %3d rows  %8.2f requests/s  %8.2f rows/s  p50 %8.2f ms  p90 %8.2f  p99 %8.2f  503: %d  failed: %d\n",
-               connections, rows, rate, rate * rows, ms[0], ms[1], ms[2], all->refused, all->failed);
+        printf("%5d connections  %3d rows  %8.2f requests/s  %8.2f rows/s  p50 %8.2f ms  p90 %8.2f  p99 %8.2f  503: %d (p50 %.2f ms)  failed: %d\n",
+               connections, rows, rate, rate * rows, ms[0], ms[1], ms[2], all->refused, refused_ms, all->failed);
     }
     fflush(stdout);
 }
@@ -96,14 +116,19 @@ static int32_t run_step(step *s, const bench_options *o, int32_t connections, in
     client *clients = bench_allocate((size_t)connections * sizeof *clients);
     s->warm = bench_now() + o->seconds / 4;
     s->end = s->warm + o->seconds;
+    s->interval = o->rate ? connections / (double)o->rate : 0;
     for (int32_t i = 0; i < connections; i++) {
-        clients[i] = (client){.step = s, .times = bench_allocate(BENCH_MAX_RUNS * sizeof(double))};
+        clients[i] = (client){.step = s,
+                              .start = bench_now() + s->interval * i / connections,
+                              .times = bench_allocate(BENCH_MAX_RUNS * sizeof(double)),
+                              .refusal_times = bench_allocate(BENCH_MAX_RUNS * sizeof(double))};
         if (pthread_create(&clients[i].thread, NULL, run_client, &clients[i]) != 0) bench_fail("no thread for connection %d", i + 1);
     }
     tally all = collect(clients, connections);
     report(o, connections, rows, &all);
     const int32_t failed = all.failed;
     free(all.times);
+    free(all.refusal_times);
     free(clients);
     return failed;
 }

@@ -111,7 +111,7 @@ static rn_status walk(session *s, const char *folder, rn_error *err)
     free(s->seen);
     s->seen = calloc((size_t)s->classes, sizeof *s->seen);
     if (!s->seen) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for %lld classes", (long long)s->classes);
-    RN_TRY(rn_tensor_probe_create(s->plan, signature, 0, &s->probe, err));
+    RN_TRY(rn_tensor_probe_create(s->plan, signature, NULL, 0, &s->probe, err));
     const rn_status status = rn_calibration_rows_visit(folder, s->plan, signature, visit, s, err);
     rn_tensor_probe_destroy(s->probe);
     return status;

@@ -1,7 +1,7 @@
 /* What tools/gpu-check.sh runs on a machine with a GPU: the CUDA backend against the reference kernels, then its speed. Needs the plug-in
  * beside itself and nothing else: networks are synthetic, of full size unless told otherwise.
  *
- *     gpu-check verify [--small]    every precision against the reference; exits 1 on a mismatch
+ *     gpu-check verify [--small]    every precision against the reference, pictures against the host's; exits 1 on a mismatch
  *     gpu-check bench [--small]     times what standard input asks for, a line each, "NETWORK PRECISION BATCH" as in "1 fp16 128": batches
  * through the backend, copies from and to the host included, one after the other and two under way; a JSON line each
  */
@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "engine/cuda_plugin.h"
+#include "engine/image/image.h"
 #include "engine/passes.h"
 #include "engine/synthetic.h"
 #include "tests/support/plan_reference.h"
@@ -49,7 +50,7 @@ static void log_line(void *context, const char *line)
 }
 
 /* ResNet-101 with uint8 input: 150 kB a picture cross the bus, as in service. */
-static rn_plan *make_plan(int32_t version, bool small)
+static rn_synthetic_options resnet101(int32_t version, bool small)
 {
     rn_synthetic_options options = {
         .version = version, .blocks = {3, 4, 23, 3}, .width = 64, .groups = 1, .side = 224, .classes = 1000, .u8_input = true, .seed = 1};
@@ -58,9 +59,14 @@ static rn_plan *make_plan(int32_t version, bool small)
         options.width = 16;
         memcpy(options.blocks, (int32_t[4]){1, 2, 2, 1}, sizeof options.blocks);
     }
+    return options;
+}
+
+static rn_plan *make_network(const rn_synthetic_options *options)
+{
     rn_plan *plan;
     rn_error err = {0};
-    if (rn_synthetic_resnet(&options, &plan, &err) != RN_STATUS_OK) quit(&err);
+    if (rn_synthetic_resnet(options, &plan, &err) != RN_STATUS_OK) quit(&err);
     return plan;
 }
 
@@ -80,6 +86,17 @@ static unsigned char *random_pixels(size_t count)
     srand(11);
     for (size_t i = 0; i < count; i++) pixels[i] = (unsigned char)rand();
     return pixels;
+}
+
+/* VERIFY_ROWS rows of the feed, uint8 or f32 in [-1, 1]. */
+static unsigned char *random_rows(const rn_plan_tensor *feed)
+{
+    const size_t count = VERIFY_ROWS * (size_t)rn_plan_tensor_elements(feed);
+    if (feed->dtype == RN_DTYPE_U8) return random_pixels(count);
+    float *numbers = need(count * sizeof *numbers);
+    srand(11);
+    for (size_t i = 0; i < count; i++) numbers[i] = (float)rand() / (float)RAND_MAX * 2 - 1;
+    return (unsigned char *)numbers;
 }
 
 static void run(rn_executor *executor, const rn_plan *plan, int32_t rows, const void *input, void *output)
@@ -136,35 +153,156 @@ static comparison compare(const float *expected, const float *found, int32_t row
     return c;
 }
 
-/* Number of mismatches. */
-static int verify(int32_t version, bool small)
+/* Outputs of a signature: probabilities and, with top-k, values and indexes. */
+typedef struct {
+    void *data[RN_PLAN_MAX_OUTPUTS];
+} results;
+
+static results make_results(const rn_plan *plan, const rn_signature *signature)
 {
-    rn_plan *plan = make_plan(version, small);
+    results r = {0};
+    for (int32_t o = 0; o < signature->output_count; o++)
+        r.data[o] = need(VERIFY_ROWS * rn_plan_tensor_bytes(&plan->tensors[signature->outputs[o].tensor]));
+    return r;
+}
+
+static void free_results(results *r)
+{
+    for (int32_t o = 0; o < RN_PLAN_MAX_OUTPUTS; o++) free(r->data[o]);
+}
+
+/* The top classes are those of the probabilities that were found, in order. */
+static bool top_k_is_right(const rn_plan *plan, const rn_signature *signature, int32_t classes, const results *r)
+{
+    if (signature->output_count < 3) return true;
+    const int32_t k = plan->tensors[signature->outputs[1].tensor].c;
+    for (int32_t row = 0; row < VERIFY_ROWS; row++) {
+        const float *all = (const float *)r->data[0] + (size_t)row * classes, *values = (const float *)r->data[1] + (size_t)row * k;
+        const int32_t *indexes = (const int32_t *)r->data[2] + (size_t)row * k;
+        int32_t larger = 0;
+        for (int32_t i = 0; i < k; i++) {
+            if (indexes[i] < 0 || indexes[i] >= classes || values[i] != all[indexes[i]] || (i > 0 && values[i] > values[i - 1]))
+                return false;
+        }
+        for (int32_t c = 0; c < classes; c++) larger += all[c] > values[k - 1];
+        if (larger >= k) return false;
+    }
+    return true;
+}
+
+static void print_line(const char *network, const char *precision, double error, double allowed, const char *classes, bool good)
+{
+    printf("| %s | %s | %.1e | %.1e | %s | %s |\n", network, precision, error, allowed, classes, good ? "ok" : "**wrong**");
+    fflush(stdout);
+}
+
+/* One network in every precision, or in fp16 alone. Returns the number of mismatches. */
+static int verify(const char *name, const rn_synthetic_options *options, bool fp16_alone)
+{
+    rn_plan *plan = make_network(options);
     const rn_signature *signature = &plan->signatures[0];
     const int32_t classes = plan->tensors[signature->outputs[0].tensor].c;
-    const size_t row = rn_plan_tensor_bytes(&plan->tensors[signature->feed]);
-    unsigned char *pixels = random_pixels(VERIFY_ROWS * row);
-    float *expected = need(VERIFY_ROWS * (size_t)classes * sizeof *expected), *found = need(VERIFY_ROWS * (size_t)classes * sizeof *found);
-    rn_test_plan_run(plan, signature, VERIFY_ROWS, pixels, (void *[]){expected});
+    unsigned char *input = random_rows(&plan->tensors[signature->feed]);
+    results expected = make_results(plan, signature), found = make_results(plan, signature);
+    rn_test_plan_run(plan, signature, VERIFY_ROWS, input, expected.data);
     rn_error err = {0};
     if (rn_plan_optimize(plan, &err) != RN_STATUS_OK) quit(&err);
+    signature = &plan->signatures[0];
     int wrong = 0;
     for (int i = 0; i < PRECISION_COUNT; i++) {
+        if (fp16_alone && strcmp(precisions[i].name, "fp16") != 0) continue;
         rn_executor *executor = prepare(plan, precisions[i].name, 4);
-        run(executor, plan, VERIFY_ROWS, pixels, found);
-        const comparison c = compare(expected, found, VERIFY_ROWS, classes);
-        const bool good = c.error <= precisions[i].tolerance && c.same_top == c.decided;
-        printf("| V%d | %s | %.1e | %.1e | %d of %d | %s |\n", version, precisions[i].name, c.error, precisions[i].tolerance, c.same_top,
-               c.decided, good ? "ok" : "**wrong**");
-        fflush(stdout);
+        rn_batch_part part = {.rows = VERIFY_ROWS, .input = input};
+        memcpy(part.outputs, found.data, sizeof part.outputs);
+        if (cuda->run(executor, signature, &part, 1, &err) != RN_STATUS_OK) quit(&err);
+        const comparison c = compare(expected.data[0], found.data[0], VERIFY_ROWS, classes);
+        const bool good = c.error <= precisions[i].tolerance && c.same_top == c.decided && top_k_is_right(plan, signature, classes, &found);
+        char same[32];
+        snprintf(same, sizeof same, "%d of %d", c.same_top, c.decided);
+        print_line(name, precisions[i].name, c.error, precisions[i].tolerance, same, good);
         wrong += !good;
         cuda->destroy(executor);
     }
-    free(pixels);
-    free(expected);
-    free(found);
+    free(input);
+    free_results(&expected);
+    free_results(&found);
     rn_plan_destroy(plan);
     return wrong;
+}
+
+/* What ResNet-101 does not have: groups, widths that are no multiple of a vector, odd sides, float input, top-k. */
+static const struct {
+    const char *name;
+    rn_synthetic_options options;
+} odd_networks[] = {
+    {"V1, groups", {.version = 1, .blocks = {1, 1, 1}, .width = 32, .groups = 4, .side = 32, .classes = 100, .u8_input = true, .seed = 3}},
+    {"V1, width 12, top 7", {.version = 1, .blocks = {1, 1}, .width = 12, .groups = 2, .side = 37, .classes = 7, .top_k = 7, .seed = 4}},
+    {"V1, top 5", {.version = 1, .blocks = {1, 1, 1, 1}, .width = 16, .groups = 1, .side = 32, .classes = 37, .top_k = 5, .seed = 2}},
+    {"V2, odd", {.version = 2, .blocks = {1, 2}, .width = 12, .groups = 3, .side = 31, .classes = 5, .u8_input = true, .seed = 6}},
+    {"V2, fused", {.version = 2, .blocks = {2, 2}, .width = 32, .groups = 1, .side = 16, .classes = 9, .top_k = 3, .seed = 8}},
+};
+
+static int verify_odd_networks(bool fp16_alone)
+{
+    int wrong = 0;
+    for (size_t i = 0; i < sizeof odd_networks / sizeof *odd_networks; i++)
+        wrong += verify(odd_networks[i].name, &odd_networks[i].options, fp16_alone);
+    return wrong;
+}
+
+/* Gives the network a second way in, by pictures of any size. */
+static void add_picture_signature(rn_plan *plan, rn_image_op image)
+{
+    rn_error err = {0};
+    int32_t tensor;
+    rn_signature s = plan->signatures[0];
+    rn_op op = {.kind = RN_OP_IMAGE, .name = "image", .outputs = {s.input.tensor, RN_NONE}, .u.image = image};
+    snprintf(s.name, sizeof s.name, "pictures");
+    rn_status status = rn_plan_add_tensor(plan, "encoded", RN_DTYPE_STRING, 1, 1, 1, &tensor, &err);
+    s.input = (rn_tensor_spec){.name = "b64", .dtype = RN_DTYPE_STRING, .rank = 1, .dims = {-1}, .tensor = tensor};
+    op.inputs[0] = tensor;
+    op.inputs[1] = RN_NONE;
+    if (status == RN_STATUS_OK) status = rn_plan_add_op(plan, &op, NULL, &err);
+    if (status == RN_STATUS_OK) status = rn_plan_add_signature(plan, &s, NULL, &err);
+    if (status == RN_STATUS_OK) status = rn_plan_finish(plan, &err);
+    if (status == RN_STATUS_OK) status = rn_plan_optimize(plan, &err);
+    if (status != RN_STATUS_OK) quit(&err);
+}
+
+/* Pictures that the device resizes against the same ones resized on the host: the network's results are equal to the bit. */
+static int verify_pictures(void)
+{
+    enum { SIDE = 64, CLASSES = 10 };
+    static const int32_t sizes[VERIFY_ROWS][2] = {{100, 83}, {64, 64}, {31, 200}};
+    const rn_synthetic_options options = {
+        .version = 1, .blocks = {1, 1}, .width = 16, .groups = 1, .side = SIDE, .classes = CLASSES, .u8_input = true, .seed = 9};
+    const rn_image_op image = {.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .full_h = SIDE, .full_w = SIDE, .h = SIDE, .w = SIDE, .c = 3};
+    rn_plan *plan = make_network(&options);
+    add_picture_signature(plan, image);
+    rn_executor *executor = prepare(plan, "fp16", VERIFY_ROWS);
+    rn_error err = {0};
+    rn_picture pictures[VERIFY_ROWS];
+    rn_picture_window windows[VERIFY_ROWS];
+    static uint8_t rows[VERIFY_ROWS][SIDE * SIDE * 3];
+    float expected[VERIFY_ROWS * CLASSES], found[VERIFY_ROWS * CLASSES];
+    for (int i = 0; i < VERIFY_ROWS; i++) {
+        const size_t bytes = (size_t)sizes[i][0] * (size_t)sizes[i][1] * 3;
+        pictures[i] = (rn_picture){.h = sizes[i][0], .w = sizes[i][1], .c = 3, .pixels = need(bytes)};
+        for (size_t j = 0; j < bytes; j++) pictures[i].pixels[j] = (uint8_t)rand();
+        if (rn_picture_fit(&image, &pictures[i], rows[i], &err) != RN_STATUS_OK) quit(&err);
+        if (rn_picture_crop(&image, &pictures[i], &windows[i], &err) != RN_STATUS_OK) quit(&err);
+    }
+    const rn_batch_part as_rows = {.rows = VERIFY_ROWS, .input = rows, .outputs = {expected}},
+                        as_pictures = {.rows = VERIFY_ROWS, .pictures = windows, .outputs = {found}};
+    const rn_signature *by_rows = rn_plan_signature(plan, "serving_default"), *by_pictures = rn_plan_signature(plan, "pictures");
+    if (cuda->run(executor, by_rows, &as_rows, 1, &err) != RN_STATUS_OK) quit(&err);
+    if (cuda->run(executor, by_pictures, &as_pictures, 1, &err) != RN_STATUS_OK) quit(&err);
+    const bool equal = memcmp(expected, found, sizeof expected) == 0;
+    print_line("pictures resized on the GPU", "fp16", equal ? 0.0 : compare(expected, found, VERIFY_ROWS, CLASSES).error, 0.0, "", equal);
+    for (int i = 0; i < VERIFY_ROWS; i++) free(pictures[i].pixels);
+    cuda->destroy(executor);
+    rn_plan_destroy(plan);
+    return !equal;
 }
 
 /* ---- bench ---- */
@@ -214,7 +352,8 @@ static void choose(subject *s, int32_t version, const char *precision, bool smal
     const int32_t largest = small ? 4 : MAX_BENCH_BATCH;
     s->version = version;
     snprintf(s->precision, sizeof s->precision, "%s", precision);
-    s->plan = make_plan(version, small);
+    const rn_synthetic_options options = resnet101(version, small);
+    s->plan = make_network(&options);
     if (rn_plan_optimize(s->plan, &err) != RN_STATUS_OK) quit(&err);
     const double start = now();
     s->executor = prepare(s->plan, s->precision, largest);
@@ -283,7 +422,10 @@ int main(int argc, char **argv)
     }
     rn_error err = {0};
     if (cuda->probe(&err) != RN_STATUS_OK) quit(&err);
-    if (strcmp(argv[1], "verify") == 0) return verify(1, small) + verify(2, small) > 0;
+    if (strcmp(argv[1], "verify") == 0) {
+        const rn_synthetic_options v1 = resnet101(1, small), v2 = resnet101(2, small);
+        return verify("V1", &v1, false) + verify("V2", &v2, false) + verify_pictures() + verify_odd_networks(small) > 0;
+    }
     bench(small);
     return 0;
 }

@@ -64,6 +64,9 @@ REASONS = {
     "infer, sequence": "nothing here has a state: an answer would pretend that it had",
     "infer, bad header": "a header that is no number is refused; Triton takes it for 0",
     "server": "name and extensions are ours",
+    "live": "a body, which KServe's client reads",
+    "ready": "a body, which KServe's client reads",
+    "configuration": "what has no meaning here (optimisation, files, ensembles) is left out",
     "metadata": "the platform is the format that models come in",
     "statistics": "no cache here; batch sizes are rounded up to powers of two",
 }
@@ -100,12 +103,16 @@ REQUESTS = [
     ("ready, wrong method", "DELETE", "/v2/health/ready", b"", {}),
     ("metadata", "GET", "/v2/models/fashion", b"", {}),
     ("metadata, version", "GET", "/v2/models/fashion/versions/9", b"", {}),
+    ("configuration", "GET", "/v2/models/fashion/config", b"", {}),
+    ("configuration, version", "GET", "/v2/models/fashion/versions/9/config", b"", {}),
+    ("model, unknown: config", "GET", "/v2/models/nope/config", b"", {}),
     ("model ready", "GET", "/v2/models/fashion/ready", b"", {}),
     ("model, unknown", "GET", "/v2/models/nope", b"", {}),
     ("model, unknown: ready", "GET", "/v2/models/nope/ready", b"", {}),
     ("model, unknown: stats", "GET", "/v2/models/nope/stats", b"", {}),
     ("model, version overflow", "GET", "/v2/models/fashion/versions/99999999999999999999", b"", {}),
     ("model, wrong method", "POST", "/v2/models/fashion", b"", {}),
+    ("config, wrong method", "POST", "/v2/models/fashion/config", b"", {}),
     ("infer, wrong method", "GET", "/v2/models/fashion/infer", b"", {}),
     ("no such page", "GET", "/v2/foo", b"", {}),
     ("trailing slash", "GET", "/v2/models/fashion/versions/1/", b"", {}),
@@ -213,27 +220,27 @@ def ask(url, method, path, body, headers):
     return code, bool(size), shape_of(value), value["error"] if isinstance(value, dict) and "error" in value else None
 
 
-def start_triton(home, port, work):
+def start_triton(home, port, work, name="fashion", config=CONFIG):
     program = next(home.glob("lib/python*/site-packages/pytriton/tritonserver"))
     version = "{}.{}".format(*sys.version_info[:2])
     backend = work / "backends/python"
     shutil.copytree(program / "backends/python", backend)
     shutil.copytree(program / f"python_backend_stubs/{version}", backend, dirs_exist_ok=True)
-    model = work / "models/fashion"
+    model = work / "models" / name
     (model / "1").mkdir(parents=True)
-    (model / "config.pbtxt").write_text(CONFIG)
+    (model / "config.pbtxt").write_text(config)
     (model / "labels.txt").write_text("\n".join(LABELS) + "\n")
     (model / "1/model.py").write_text(PYTHON_MODEL)
     site = next(home.glob("lib/python*/site-packages"))
     libraries = f"{site}/nvidia_pytriton.libs:{sysconfig.get_config_var('LIBDIR')}"  # the backend is linked with both
     env = {**os.environ, "PYTHONPATH": str(site), "PATH": f"{home}/bin:{os.environ['PATH']}", "LD_LIBRARY_PATH": libraries}
     return subprocess.Popen([program / "bin/tritonserver", f"--model-repository={work}/models", f"--backend-directory={work}/backends",
-                             "--model-control-mode=explicit", "--load-model=fashion", f"--http-port={port}", "--allow-grpc=false", "--allow-metrics=false"],
+                             "--model-control-mode=explicit", f"--load-model={name}", f"--http-port={port}", "--allow-grpc=false", "--allow-metrics=false"],
                             env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def start_resnetd(build, port):
-    return subprocess.Popen([build / "resnetd", "--model_name=fashion", f"--model_base_path={MODEL}", f"--rest_api_port={port}", "--port=-1",
+def start_resnetd(build, port, name="fashion", base=MODEL):
+    return subprocess.Popen([build / "resnetd", f"--model_name={name}", f"--model_base_path={base}", f"--rest_api_port={port}", "--port=-1",
                              "--monitoring_port=0"], stderr=subprocess.DEVNULL)
 
 

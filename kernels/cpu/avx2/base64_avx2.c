@@ -28,3 +28,24 @@ size_t rn_base64_decode__avx2(const char *text, size_t bytes, uint8_t *out)
     }
     return done + rn_base64_decode__ref(text + done, bytes - done, out);
 }
+
+/* The way back, 24 bytes at a time: three bytes are spread over four by multiplications that shift two groups of six bits each. A table holds
+ * what is to be added to a value by the range that it lies in: 13 for A to Z, 0 for a to z, 1 to 10 for the digits, 11 for +, 12 for /. */
+size_t rn_base64_encode__avx2(const uint8_t *bytes, size_t count, char *text)
+{
+    enum { IN = 24, READ = 28 }; /* the upper half is read from byte 12 on */
+    const __m256i spread = _mm256_setr_epi8(1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10, 1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10);
+    const __m256i added = _mm256_setr_epi8(71, -4, -4, -4, -4, -4, -4, -4, -4, -4, -4, -19, -16, 65, 0, 0, 71, -4, -4, -4, -4, -4, -4, -4, -4, -4, -4, -19, -16, 65, 0, 0);
+    size_t done = 0;
+    for (; count - done >= READ; done += IN, text += IN / 3 * 4) {
+        const __m256i in = _mm256_set_m128i(_mm_loadu_si128((const __m128i *)(bytes + done + 12)), _mm_loadu_si128((const __m128i *)(bytes + done)));
+        const __m256i v = _mm256_shuffle_epi8(in, spread);
+        const __m256i ac = _mm256_mulhi_epu16(_mm256_and_si256(v, _mm256_set1_epi32(0x0fc0fc00)), _mm256_set1_epi32(0x04000040));
+        const __m256i bd = _mm256_mullo_epi16(_mm256_and_si256(v, _mm256_set1_epi32(0x003f03f0)), _mm256_set1_epi32(0x01000010));
+        const __m256i six = _mm256_or_si256(ac, bd);
+        const __m256i small = _mm256_and_si256(_mm256_cmpgt_epi8(_mm256_set1_epi8(26), six), _mm256_set1_epi8(13));
+        const __m256i range = _mm256_or_si256(_mm256_subs_epu8(six, _mm256_set1_epi8(51)), small);
+        _mm256_storeu_si256((__m256i *)text, _mm256_add_epi8(six, _mm256_shuffle_epi8(added, range)));
+    }
+    return done + rn_base64_encode__ref(bytes + done, count - done, text);
+}

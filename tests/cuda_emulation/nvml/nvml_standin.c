@@ -1,5 +1,6 @@
 /* libnvidia-ml.so.1 for tests: three GPUs. The first tells everything, the second neither its power nor its load, the third is unknown to
  * the library. RN_EMULATION_NVML=broken in the environment: nothing can be initialised. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,6 +56,12 @@ int nvmlDeviceGetTemperature(device *d, int sensor, unsigned *out)
 {
     (void)d;
     *out = sensor == 0 ? 41 : 0;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetUUID(device *d, char *out, unsigned length)
+{
+    snprintf(out, length, "GPU-emulated-%s", d->pci);
     return SUCCESS;
 }
 
