@@ -80,12 +80,16 @@ static rn_conv2d_args step_args(const rn_executor *e, const rn__cpu_step *step, 
     return rn__cpu_is_int8(e, step->op) ? rn__cpu_int8_args(e, step, rows) : rn__cpu_conv2d_args(e, step->op, rows);
 }
 
+/* Of the micro-kernel: a hundred pixels for each reading of the weights. */
+enum { MANY_TILES = 8 };
+
 static void run_direct(const rn_executor *e, const rn__cpu_step *step, const rn__cpu_filter *filter, int32_t rows)
 {
     const rn_conv2d_args args = step_args(e, step, rows);
     job j;
     rn_conv2d_direct_init(&j.direct, &args, &e->kernels.conv2d_tile[args.x.dtype], &step->panels, filter->packed);
-    j.grid = rn__grid_make(rn__thread_pool_thread_count(e->pool), j.direct.tile_count, step->panels.count, (int64_t)direct_bytes(&step->panels));
+    j.grid = rn__grid_make(rn__thread_pool_thread_count(e->pool), j.direct.tile_count, step->panels.count, (int64_t)direct_bytes(&step->panels),
+                           MANY_TILES);
     const int32_t cells = j.grid.tile_parts * j.grid.panel_parts;
     rn__thread_pool_run(e->pool, cells, cells, run_cells, &j);
 }

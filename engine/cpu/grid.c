@@ -1,4 +1,5 @@
-/* A large filter is shared out by panels, so that each weight is read by one core only. Below LARGE_FILTER_BYTES every core's second cache level
+/* A large filter is shared out by panels, so that each weight is read by one core only, unless every core has so many tiles that they pay for reading the
+ * filter: then cores keep to their own pictures, and none reads what another one has just written. Below LARGE_FILTER_BYTES every core's second cache level
  * keeps the whole filter, and to share out tiles lets a core read only its part of the inputs. */
 #include "engine/cpu/grid.h"
 
@@ -19,10 +20,10 @@ static int32_t cut(int32_t count, int32_t part, int32_t parts)
     return (int32_t)((int64_t)count * part / parts);
 }
 
-rn__grid rn__grid_make(int32_t threads, int32_t tile_count, int32_t panel_count, int64_t filter_bytes)
+rn__grid rn__grid_make(int32_t threads, int32_t tile_count, int32_t panel_count, int64_t filter_bytes, int32_t many_tiles)
 {
     rn__grid grid = {tile_count, panel_count, 1, 1};
-    if (filter_bytes > LARGE_FILTER_BYTES) {
+    if (filter_bytes > LARGE_FILTER_BYTES && tile_count < (int64_t)threads * many_tiles) {
         grid.panel_parts = min(threads, panel_count);
         grid.tile_parts = min(ceil_div(threads, grid.panel_parts), tile_count);
     } else {

@@ -13,8 +13,8 @@ typedef struct rn__grid_cell {
     int32_t tile_begin, tile_end, panel_begin, panel_end;
 } rn__grid_cell;
 
-/* A grid of at least `threads` cells, where there is so much to do. filter_bytes: of all panels together. */
-rn__grid rn__grid_make(int32_t threads, int32_t tile_count, int32_t panel_count, int64_t filter_bytes);
+/* A grid of at least `threads` cells, where there is so much to do. filter_bytes: of all panels together; many_tiles: how many pay for reading them. */
+rn__grid rn__grid_make(int32_t threads, int32_t tile_count, int32_t panel_count, int64_t filter_bytes, int32_t many_tiles);
 rn__grid_cell rn__grid_cell_at(const rn__grid *grid, int32_t index);
 
 #endif

@@ -110,13 +110,16 @@ static size_t filter_bytes(const rn_conv2d_winograd *w)
     return (size_t)(w->panel_count * w->panel_bytes);
 }
 
+/* Of Winograd, two micro-kernel tiles for each reading of the filter. Each core then transforms only its own inputs. */
+enum { MANY_TILES = 28 };
+
 void rn__cpu_winograd_run(const rn_executor *e, const rn__cpu_step *step, const rn__cpu_filter *filter, int32_t rows)
 {
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, rows);
     job j = {.executor = e};
     rn_conv2d_winograd_init(&j.winograd, &args, filter->winograd_m, &e->kernels, filter->packed);
     j.grid = rn__grid_make(rn__thread_pool_thread_count(e->pool), j.winograd.tile_count, j.winograd.panel_count,
-                           (int64_t)filter_bytes(&j.winograd));
+                           (int64_t)filter_bytes(&j.winograd), MANY_TILES);
     const int32_t cells = j.grid.tile_parts * j.grid.panel_parts;
     rn__thread_pool_run(e->pool, cells, cells, run_cells, &j);
 }
