@@ -334,6 +334,18 @@ void rn_exchange_note_request(rn_exchange *x, const rn_request *request)
     snprintf(x->device, sizeof x->device, "%s", rn_model_device(request->model));
 }
 
+void rn_exchange_submit(rn_exchange *x, rn_request *request, void *context, void (*done)(rn_request *request), int64_t begin_us,
+                        int64_t timeout_us)
+{
+    x->timings.parse = rn_clock_us() - begin_us;
+    request->context = context;
+    request->done = done;
+    request->cancelled = &x->cancelled;
+    request->begun_us = begin_us;
+    if (timeout_us) request->deadline_us = begin_us + timeout_us;
+    rn_request_submit(request);
+}
+
 void rn_exchange_answer_code(rn_exchange *x, int32_t code)
 {
     rn_error err;

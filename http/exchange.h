@@ -78,6 +78,11 @@ rn_text rn_exchange_header(const rn_exchange *x, const char *name);
 /* Adds a header to the answer, whatever becomes of it. `name`: static, in lower case. At most RN_ANSWER_HEADERS; longer values are cut. */
 void rn_exchange_add_header(rn_exchange *x, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* Hands a request to its model: `done` is called with `context` in it. The time until now, from begin_us, was for reading the call; the answer
+ * has until timeout_us after begin_us (0: no limit). */
+void rn_exchange_submit(rn_exchange *x, rn_request *request, void *context, void (*done)(rn_request *request), int64_t begin_us,
+                        int64_t timeout_us);
+
 /* Takes over what a finished request tells about itself: timings and device. */
 void rn_exchange_note_request(rn_exchange *x, const rn_request *request);
 

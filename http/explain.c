@@ -262,12 +262,5 @@ void rn__explain(rn_exchange *x)
         return;
     }
     p->write.run = finish;
-    x->timings.parse = rn_clock_us() - begin_us;
-    rn_request *request = p->request;
-    request->context = p;
-    request->done = on_done;
-    request->cancelled = &x->cancelled;
-    request->begun_us = begin_us;
-    if (x->service->timeout_us) request->deadline_us = begin_us + x->service->timeout_us;
-    rn_request_submit(request);
+    rn_exchange_submit(x, p->request, p, on_done, begin_us, x->service->timeout_us);
 }

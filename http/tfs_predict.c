@@ -106,12 +106,5 @@ void rn__tfs_predict(rn_exchange *x)
     }
     p->x = x;
     p->write.run = write_answer;
-    x->timings.parse = since(begin_us);
-    rn_request *request = p->request;
-    request->context = p;
-    request->done = on_done;
-    request->cancelled = &x->cancelled;
-    request->begun_us = begin_us;
-    if (x->service->timeout_us) request->deadline_us = begin_us + x->service->timeout_us;
-    rn_request_submit(request);
+    rn_exchange_submit(x, p->request, p, on_done, begin_us, x->service->timeout_us);
 }

@@ -182,12 +182,5 @@ void rn__v2_infer(rn_exchange *x)
         return;
     }
     p->write.run = finish;
-    x->timings.parse = rn_clock_us() - begin_us;
-    rn_request *request = p->call.request;
-    request->context = p;
-    request->done = on_done;
-    request->cancelled = &x->cancelled;
-    request->begun_us = begin_us;
-    if (budget_us(p)) request->deadline_us = begin_us + budget_us(p);
-    rn_request_submit(request);
+    rn_exchange_submit(x, p->call.request, p, on_done, begin_us, budget_us(p));
 }
