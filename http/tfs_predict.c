@@ -15,11 +15,6 @@ typedef struct {
     rn_job write;
 } predict;
 
-static int64_t since(int64_t begin_us)
-{
-    return rn_clock_us() - begin_us;
-}
-
 /* ---- the end ---- */
 
 void rn__tfs_fail_request(rn_exchange *x, const rn_request *request, rn__tfs_format format)
@@ -42,7 +37,7 @@ static void write_answer(rn_job *job)
         const int64_t begin = rn_clock_us();
         rn__tfs_write_output(request, p->format, &x->answer);
         rn_exchange_note_request(x, request);
-        x->timings.write = since(begin);
+        x->timings.write = rn_clock_us() - begin;
         rn_exchange_answer(x);
     }
     rn_request_destroy(request);
