@@ -4,6 +4,7 @@ The models are exported once into <build directory>/models; weights are random, 
 as JSON over HTTP, pictures as files.
 """
 import base64
+import fcntl
 import io
 import json
 import pathlib
@@ -33,8 +34,11 @@ def export():
     out = ROOT / "build/models"
 
     def make(name):
-        if not (out / name / "1/saved_model.pb").exists():
-            subprocess.run([sys.executable, ROOT / "tools/oracle/make_models.py", out, name], check=True, capture_output=True)
+        out.mkdir(parents=True, exist_ok=True)
+        with open(out / "lock", "w") as lock:  # tests run side by side
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (out / name / "1/saved_model.pb").exists():
+                subprocess.run([sys.executable, ROOT / "tools/oracle/make_models.py", out, name], check=True, capture_output=True)
         return out / name
 
     return make
