@@ -3,7 +3,6 @@
 
 #include "engine/cpu/cpu_executor.h"
 #include "engine/cpu/grid.h"
-#include "kernels/cpu/conv2d_winograd.h"
 
 /* What a method costs, in multiply-adds of a core. A larger tile saves products and needs more weights, which a network of a hundred layers
  * reads from memory every time; so the best tile depends on how many pictures share them.
@@ -98,7 +97,7 @@ typedef struct {
 static void run_cells(const void *context, int32_t begin, int32_t end, int32_t thread)
 {
     const job *j = context;
-    void *scratch = (char *)j->executor->scratch + (size_t)thread * j->executor->scratch_bytes;
+    void *scratch = (char *)j->executor->scratch.at + (size_t)thread * j->executor->scratch_bytes;
     for (int32_t i = begin; i < end; i++) {
         const rn__grid_cell cell = rn__grid_cell_at(&j->grid, i);
         rn_conv2d_winograd_run(&j->winograd, cell.tile_begin, cell.tile_end, cell.panel_begin, cell.panel_end, scratch);
@@ -121,7 +120,7 @@ void rn__cpu_winograd_run(const rn_executor *e, const rn__cpu_step *step, const 
     rn__thread_pool_run(e->pool, cells, cells, run_cells, &j);
 }
 
-static rn_conv2d_winograd without_filter(const rn_executor *e, const rn_op *op, int32_t m)
+rn_conv2d_winograd rn__cpu_winograd_without_filter(const rn_executor *e, const rn_op *op, int32_t m)
 {
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, op, e->max_batch);
     rn_conv2d_winograd w;
@@ -131,26 +130,7 @@ static rn_conv2d_winograd without_filter(const rn_executor *e, const rn_op *op, 
 
 size_t rn__cpu_winograd_prepare(rn_executor *e, const rn_op *op, int32_t m)
 {
-    const rn_conv2d_winograd w = without_filter(e, op, m);
+    const rn_conv2d_winograd w = rn__cpu_winograd_without_filter(e, op, m);
     rn__cpu_need_scratch(e, rn_conv2d_winograd_scratch_bytes(&w));
     return filter_bytes(&w);
-}
-
-typedef struct packing {
-    rn_conv2d_winograd winograd;
-    void *packed;
-} packing;
-
-static void pack_range(const void *context, int32_t begin, int32_t end, int32_t thread)
-{
-    (void)thread;
-    const packing *p = context;
-    rn_conv2d_winograd_pack_panels(&p->winograd, begin, end, p->packed);
-}
-
-void rn__cpu_winograd_pack(const rn_executor *e, const rn_op *op, int32_t m, void *packed)
-{
-    const packing p = {without_filter(e, op, m), packed};
-    const int32_t panels = (int32_t)p.winograd.panel_count;
-    rn__thread_pool_run(e->pool, panels, rn__thread_pool_thread_count(e->pool), pack_range, &p);
 }
