@@ -23,15 +23,16 @@ static rn_status read_all(const char *path, int fd, uint8_t *to, size_t size_byt
     return RN_STATUS_OK;
 }
 
-static rn_status read_file(const char *path, int fd, rn__file_bytes *out, rn_error *err)
+static rn_status read_file(const char *path, int fd, size_t most, rn__file_bytes *out, rn_error *err)
 {
     struct stat info;
     if (fstat(fd, &info) != 0) return rn__io_error(path, err);
     if (!S_ISREG(info.st_mode)) return RN_FAIL(err, RN_STATUS_UNAVAILABLE, "%s: not a regular file", path);
-    const size_t size_bytes = (size_t)info.st_size;
+    const size_t size_bytes = (size_t)info.st_size < most ? (size_t)info.st_size : most;
     if (size_bytes == 0) return RN_STATUS_OK;
     uint8_t *bytes = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (bytes == MAP_FAILED) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "%s: no memory for its %zu bytes", path, size_bytes);
+    madvise(bytes, size_bytes, MADV_HUGEPAGE); /* a tenth of the time goes into page faults otherwise */
     const rn_status status = read_all(path, fd, bytes, size_bytes, err);
     if (status == RN_STATUS_OK)
         *out = (rn__file_bytes){bytes, size_bytes};
@@ -40,14 +41,19 @@ static rn_status read_file(const char *path, int fd, rn__file_bytes *out, rn_err
     return status;
 }
 
-rn_status rn__file_bytes_open(const char *path, rn__file_bytes *out, rn_error *err)
+rn_status rn__file_bytes_open_head(const char *path, size_t most, rn__file_bytes *out, rn_error *err)
 {
     *out = (rn__file_bytes){0};
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe of that name must not stop the server */
     if (fd < 0) return rn__io_error(path, err);
-    const rn_status status = read_file(path, fd, out, err);
+    const rn_status status = read_file(path, fd, most, out, err);
     close(fd);
     return status;
+}
+
+rn_status rn__file_bytes_open(const char *path, rn__file_bytes *out, rn_error *err)
+{
+    return rn__file_bytes_open_head(path, SIZE_MAX, out, err);
 }
 
 void rn__file_bytes_close(rn__file_bytes *map)

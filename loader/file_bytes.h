@@ -15,6 +15,8 @@ typedef struct rn__file_bytes {
 
 /* Reads the regular file `path`. NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE, OUT_OF_MEMORY or DATA_LOSS, naming it. */
 rn_status rn__file_bytes_open(const char *path, rn__file_bytes *out, rn_error *err);
+/* The same of its first `most` bytes, or of all if it has fewer. */
+rn_status rn__file_bytes_open_head(const char *path, size_t most, rn__file_bytes *out, rn_error *err);
 void rn__file_bytes_close(rn__file_bytes *map);
 
 #endif

@@ -365,10 +365,20 @@ static rn_status read_origin(model_reader *reader, rn_model_file_origin *out, rn
     return RN_STATUS_OK;
 }
 
+/* The header and what is before it. A length that no header has is left to read_header. */
+static rn_status open_header(const char *path, rn__file_bytes *out, rn_error *err)
+{
+    uint64_t length = 0;
+    RN_TRY(rn__file_bytes_open_head(path, LENGTH_BYTES, out, err));
+    if (out->size_bytes == LENGTH_BYTES) memcpy(&length, out->bytes, LENGTH_BYTES);
+    rn__file_bytes_close(out);
+    return rn__file_bytes_open_head(path, LENGTH_BYTES + 1 + (length < MAX_HEADER_BYTES ? (size_t)length : MAX_HEADER_BYTES), out, err);
+}
+
 rn_status rn_model_file_read_origin(const char *path, rn_model_file_origin *out, rn_error *err)
 {
     rn__file_bytes file;
-    RN_TRY(rn__file_bytes_open(path, &file, err));
+    RN_TRY(open_header(path, &file, err));
     model_reader reader = {.bytes = file.bytes, .size_bytes = file.size_bytes};
     const rn_status status = read_origin(&reader, out, err);
     if (status != RN_STATUS_OK) rn_error_prefix(err, "%s", path);

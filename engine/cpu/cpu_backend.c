@@ -283,6 +283,11 @@ static bool runs_int8(const rn_backend_options *options)
     return kernels.conv2d_tile[RN_DTYPE_U8].run != NULL;
 }
 
+static int32_t next_size(const rn_executor *e, int32_t rows)
+{
+    return rows < RN__CPU_LARGE_BATCH && rn__cpu_class_count(e) > 1 ? RN__CPU_LARGE_BATCH : 0;
+}
+
 static void memory(const rn_executor *e, int64_t bytes[RN_MEMORY_COUNT])
 {
     bytes[RN_MEMORY_WEIGHTS] = (int64_t)e->weight_bytes;
@@ -320,5 +325,6 @@ const rn_backend rn_cpu_backend = {
     .finish = NULL,
     .device_state = NULL,
     .picture_bytes = NULL,
+    .next_size = next_size,
     .memory = memory,
 };

@@ -31,7 +31,8 @@
 enum {
     COST_OF_BYTE = 6,
     COST_OF_BYTE_AMD = 3, /* a weight's byte from memory: hidden behind the products if these take longer */
-    COST_OF_POINT = 8     /* an input or output value's way through its transform, V and P included */
+    COST_OF_POINT = 8,    /* an input or output value's way through its transform, V and P included */
+    SHARING_PERCENT = 3   /* what a small batch may lose by this count so that it shares the filter of large ones; the count is no better than that */
 };
 
 static int32_t cost_of_byte(void)
@@ -67,6 +68,22 @@ static bool one_type(const rn_executor *e, const rn_op *op)
     return true;
 }
 
+/* m of the least cost, 0 for the direct method; *least: its cost. */
+static int32_t best_tile(const rn_conv2d_args *args, int64_t *least)
+{
+    static const int32_t tiles[] = {2, 4, 5};
+    int32_t best = 0;
+    *least = direct_cost(args);
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+        const int64_t cost = winograd_cost(args, tiles[i]);
+        /* The points of larger tiles cancel too much to be rounded to bf16: 1.3e-2 of the result. */
+        if (cost >= *least || (args->x.dtype != RN_DTYPE_F32 && tiles[i] > 2)) continue;
+        *least = cost;
+        best = tiles[i];
+    }
+    return best;
+}
+
 int32_t rn__cpu_winograd_tile(const rn_executor *e, const rn_op *op, int32_t rows)
 {
     if (op->kind != RN_OP_CONV2D || e->deterministic) return 0;
@@ -75,17 +92,13 @@ int32_t rn__cpu_winograd_tile(const rn_executor *e, const rn_op *op, int32_t row
     if (e->kernels.conv2d_tile[x].isa == RN_ISA_AMX)
         return 0; /* products are too fast there for transforms to pay: computed, not measured */
     if (!one_type(e, op) || !e->kernels.winograd_input[x].run || !rn_conv2d_winograd_fits(&args)) return 0;
-    static const int32_t tiles[] = {2, 4, 5};
-    int32_t best = 0;
-    int64_t least = direct_cost(&args);
-    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
-        const int64_t cost = winograd_cost(&args, tiles[i]);
-        /* The points of larger tiles cancel too much to be rounded to bf16: 1.3e-2 of the result. */
-        if (cost >= least || (x != RN_DTYPE_F32 && tiles[i] > 2)) continue;
-        least = cost;
-        best = tiles[i];
-    }
-    return best;
+    int64_t least, least_large;
+    const int32_t best = best_tile(&args, &least);
+    if (rows >= RN__CPU_LARGE_BATCH || e->max_batch < RN__CPU_LARGE_BATCH) return best;
+    /* Where small batches lose next to nothing with the tile of the large ones, a second copy of the weights is not worth packing. */
+    const rn_conv2d_args large = rn__cpu_conv2d_args(e, op, 2 * RN__CPU_LARGE_BATCH);
+    const int32_t shared = best_tile(&large, &least_large);
+    return shared > 0 && winograd_cost(&args, shared) * 100 <= least * (100 + SHARING_PERCENT) ? shared : best;
 }
 
 typedef struct {
