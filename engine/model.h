@@ -19,7 +19,7 @@ typedef struct rn_model_options {
     int32_t device_count;
     int32_t max_waiting_rows; /* of the batch queue of each device, at least 1 */
     int32_t max_request_rows; /* of one request; 0: max_waiting_rows */
-    bool every_size;          /* the self-test also runs batches of 2, 4, ... rows, so that no request is the first of its size */
+    bool every_size;          /* the self-test also runs larger batches, so that no request is the first of its size: see self_test.h */
     bool one_at_a_time;       /* as in rn_batcher_options, like the next two */
     int64_t gather_us, target_us;
     rn_device_lost_fn *device_lost; /* or NULL: nobody wants to know */

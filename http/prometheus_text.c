@@ -71,7 +71,7 @@ void rn__page_end_seconds(rn__page *page, int64_t us)
 void rn__page_end_real(rn__page *page, double value)
 {
     char text[40];
-    snprintf(text, sizeof text, isinf(value) ? "+Inf" : "%.6g", value);
+    snprintf(text, sizeof text, isinf(value) ? "+Inf" : "%.15g", value);
     end(page, text);
 }
 

@@ -19,7 +19,7 @@ void rn__page_begin(rn__page *page, const char *suffix); /* "" or a histogram's 
 void rn__page_label(rn__page *page, const char *key, const char *value);
 void rn__page_end_int(rn__page *page, int64_t value);
 void rn__page_end_seconds(rn__page *page, int64_t us);
-void rn__page_end_real(rn__page *page, double value); /* at least 0, to six digits; infinity is +Inf */
+void rn__page_end_real(rn__page *page, double value); /* at least 0, to fifteen digits; infinity is +Inf */
 
 /* The labels of a model's samples: model and version under these names. */
 typedef struct rn__page_labels {

@@ -15,6 +15,12 @@ typedef struct rn__file_bytes {
 
 /* Reads the regular file `path`. NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE, OUT_OF_MEMORY or DATA_LOSS, naming it. */
 rn_status rn__file_bytes_open(const char *path, rn__file_bytes *out, rn_error *err);
+/* The same of its first `most` bytes, or of all if it has fewer. */
+rn_status rn__file_bytes_open_head(const char *path, size_t most, rn__file_bytes *out, rn_error *err);
+/* The same of all of it, with a call of follow(context, bytes, done) whenever more of the file is there: its first `done` bytes, at the same place
+ * in every call. *out is to be closed after a failure too, when nobody looks at these bytes any more. */
+typedef void rn__file_follow_fn(void *context, const uint8_t *bytes, size_t done);
+rn_status rn__file_bytes_open_followed(const char *path, rn__file_follow_fn *follow, void *context, rn__file_bytes *out, rn_error *err);
 void rn__file_bytes_close(rn__file_bytes *map);
 
 #endif

@@ -12,11 +12,11 @@
 #include <sys/mman.h>
 
 #include <jansson.h>
-#include <openssl/evp.h>
 
 #include "engine/golden.h"
 #include "kernels/base/bf16.h"
 #include "kernels/base/f16.h"
+#include "loader/data_hash.h"
 #include "loader/file_bytes.h"
 #include "loader/model_file_private.h"
 #include "loader/plan_json.h"
@@ -41,6 +41,8 @@ typedef struct model_reader {
     size_t size_bytes, data_bytes;
     json_t *header;
     const json_t *metadata;
+    bool hashed;            /* digest is the data's SHA-256 */
+    uint8_t digest[32];
 } model_reader;
 
 /* One entry of the header; begin and end are bytes of the data. */
@@ -184,14 +186,11 @@ cleanup:
 
 static rn_status check_hash(const model_reader *reader, rn_error *err)
 {
-    uint8_t digest[32];
     char found[SHA256_TEXT_BYTES];
     const char *expected;
     RN_TRY(read_metadata(reader, "sha256", &expected, err));
-    if (EVP_Digest(reader->data, reader->data_bytes, digest, NULL, EVP_sha256(), NULL) != 1) {
-        return RN_FAIL(err, RN_STATUS_INTERNAL, "SHA-256 is not to be had from OpenSSL");
-    }
-    rn__sha256_text(digest, found);
+    if (!reader->hashed) return RN_FAIL(err, RN_STATUS_INTERNAL, "SHA-256 is not to be had from OpenSSL");
+    rn__sha256_text(reader->digest, found);
     if (strcmp(found, expected) == 0) return RN_STATUS_OK;
     return CORRUPT("the data's SHA-256 is %s, expected %.64s", found, expected);
 }
@@ -328,18 +327,32 @@ static void unmap(void *memory, size_t bytes)
     munmap(memory, bytes);
 }
 
+/* The whole file, and its data's hash where that is wanted. */
+static rn_status open_model(const char *path, bool hash, rn__file_bytes *file, model_reader *reader, rn_error *err)
+{
+    if (!hash) return rn__file_bytes_open(path, file, err);
+    rn__data_hash *following = rn__data_hash_start();
+    if (!following) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "%s: no memory for a hash", path);
+    const rn_status status = rn__file_bytes_open_followed(path, rn__data_hash_advance, following, file, err);
+    reader->hashed = rn__data_hash_finish(following, reader->digest);
+    if (status != RN_STATUS_OK) rn__file_bytes_close(file);
+    return status;
+}
+
 rn_status rn_model_file_load(const char *path, bool verify_hash, rn_plan **out, rn_error *err)
 {
-    rn__file_bytes file;
-    RN_TRY(rn__file_bytes_open(path, &file, err));
+    rn__file_bytes file = {0};
+    model_reader reader = {0};
+    RN_TRY(open_model(path, verify_hash, &file, &reader, err));
     if (file.size_bytes == 0) return CORRUPT("%s: an empty file", path);
+    reader.bytes = file.bytes;
+    reader.size_bytes = file.size_bytes;
     rn_plan *plan = rn_plan_create();
     if (!plan) {
         rn__file_bytes_close(&file);
         return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "%s: no memory for a plan", path);
     }
     rn_error cause = {0};
-    model_reader reader = {.bytes = file.bytes, .size_bytes = file.size_bytes};
     rn_status status = rn_plan_adopt(plan, (void *)file.bytes, file.size_bytes, unmap, &cause);
     if (status == RN_STATUS_OK) status = read_model(&reader, verify_hash, plan, &cause);
     json_decref(reader.header);
@@ -365,10 +378,20 @@ static rn_status read_origin(model_reader *reader, rn_model_file_origin *out, rn
     return RN_STATUS_OK;
 }
 
+/* The header and what is before it. A length that no header has is left to read_header. */
+static rn_status open_header(const char *path, rn__file_bytes *out, rn_error *err)
+{
+    uint64_t length = 0;
+    RN_TRY(rn__file_bytes_open_head(path, LENGTH_BYTES, out, err));
+    if (out->size_bytes == LENGTH_BYTES) memcpy(&length, out->bytes, LENGTH_BYTES);
+    rn__file_bytes_close(out);
+    return rn__file_bytes_open_head(path, LENGTH_BYTES + 1 + (length < MAX_HEADER_BYTES ? (size_t)length : MAX_HEADER_BYTES), out, err);
+}
+
 rn_status rn_model_file_read_origin(const char *path, rn_model_file_origin *out, rn_error *err)
 {
     rn__file_bytes file;
-    RN_TRY(rn__file_bytes_open(path, &file, err));
+    RN_TRY(open_header(path, &file, err));
     model_reader reader = {.bytes = file.bytes, .size_bytes = file.size_bytes};
     const rn_status status = read_origin(&reader, out, err);
     if (status != RN_STATUS_OK) rn_error_prefix(err, "%s", path);

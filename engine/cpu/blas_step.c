@@ -94,7 +94,7 @@ static void run_blocks(const void *context, int32_t begin, int32_t end, int32_t 
 {
     const blas_job *job = context;
     const int32_t blocks = blocks_of_picture(&job->args), pixels = job->args.p * job->args.q;
-    float *matrix = (float *)((char *)job->executor->scratch + (size_t)thread * job->executor->scratch_bytes);
+    float *matrix = (float *)((char *)job->executor->scratch.at + (size_t)thread * job->executor->scratch_bytes);
     for (int32_t i = begin; i < end; i++) {
         const int32_t first = i % blocks * BLOCK_PIXELS, left = pixels - first;
         run_block(job, (int64_t)(i / blocks) * pixels + first, left < BLOCK_PIXELS ? left : BLOCK_PIXELS, matrix);

@@ -40,13 +40,13 @@ static void explain_part(const rn_executor *e, const rn_op *op, int32_t at, cons
     for (int32_t i = 0; i < part->rows; i++) {
         int32_t *class = &part->classes[i];
         if (*class == RN_NONE) *class = largest(rn_map_at(&scores, (at + i) * scores.image), classes);
-        float *to = e->class_weights + (int64_t)i * x->c;
+        float *to = (float *)e->class_weights.at + (int64_t)i * x->c;
         for (int32_t c = 0; c < x->c; c++) to[c] = weights[(int64_t)c * classes + *class];
     }
     rn_map map = rn__cpu_map(e, op->inputs[0]);
     map.data = rn_map_at(&map, at * map.image);
     const class_map_job job = {e->kernels.class_map[e->tensors[op->inputs[0]].dtype].run,
-                               {.x = map, .weights = e->class_weights, .y = part->maps, .h = x->h, .w = x->w, .c = x->c}};
+                               {.x = map, .weights = e->class_weights.at, .y = part->maps, .h = x->h, .w = x->w, .c = x->c}};
     rn__thread_pool_run(e->pool, part->rows * x->h, rn__thread_pool_thread_count(e->pool), map_rows, &job);
 }
 

@@ -1,8 +1,7 @@
-/* Convolutions and dense layers by the micro-kernels, directly: filters are packed when the plan is prepared, and the threads share out the tiles
+/* Convolutions and dense layers by the micro-kernels, directly: the threads share out the tiles
  * of a layer, its panels of output channels, or both. What other kinds of convolution steps need too is here as well. */
 #include "engine/cpu/cpu_executor.h"
 #include "engine/cpu/grid.h"
-#include "engine/cpu/host_memory.h"
 
 rn_map rn__cpu_map(const rn_executor *e, int32_t tensor)
 {
@@ -70,12 +69,7 @@ static void run_cells(const void *context, int32_t begin, int32_t end, int32_t t
     }
 }
 
-static size_t direct_bytes(const rn_conv2d_panels *panels)
-{
-    return (size_t)(panels->count * panels->bytes);
-}
-
-static rn_conv2d_args step_args(const rn_executor *e, const rn__cpu_step *step, int32_t rows)
+rn_conv2d_args rn__cpu_step_args(const rn_executor *e, const rn__cpu_step *step, int32_t rows)
 {
     return rn__cpu_is_int8(e, step->op) ? rn__cpu_int8_args(e, step, rows) : rn__cpu_conv2d_args(e, step->op, rows);
 }
@@ -85,11 +79,11 @@ enum { MANY_TILES = 8 };
 
 static void run_direct(const rn_executor *e, const rn__cpu_step *step, const rn__cpu_filter *filter, int32_t rows)
 {
-    const rn_conv2d_args args = step_args(e, step, rows);
+    const rn_conv2d_args args = rn__cpu_step_args(e, step, rows);
     job j;
     rn_conv2d_direct_init(&j.direct, &args, &e->kernels.conv2d_tile[args.x.dtype], &step->panels, filter->packed);
-    j.grid = rn__grid_make(rn__thread_pool_thread_count(e->pool), j.direct.tile_count, step->panels.count, (int64_t)direct_bytes(&step->panels),
-                           MANY_TILES);
+    j.grid = rn__grid_make(rn__thread_pool_thread_count(e->pool), j.direct.tile_count, step->panels.count,
+                           (int64_t)(step->panels.count * step->panels.bytes), MANY_TILES);
     const int32_t cells = j.grid.tile_parts * j.grid.panel_parts;
     rn__thread_pool_run(e->pool, cells, cells, run_cells, &j);
 }
@@ -116,53 +110,11 @@ int32_t rn__cpu_class_tile(const rn_executor *e, const rn_op *op, int32_t batch_
     return rn__cpu_winograd_tile(e, op, batch_class == 0 ? 1 : 2 * RN__CPU_LARGE_BATCH);
 }
 
-static int32_t filter_of(const rn_op *op)
-{
-    return op->kind == RN_OP_DENSE ? op->u.dense.weights : op->u.conv2d.filter;
-}
-
-static int32_t groups_of(const rn_op *op)
-{
-    return op->kind == RN_OP_DENSE ? 1 : op->u.conv2d.groups;
-}
-
-/* The filter that a step packed with the same weights and method, or NULL. */
-static void *find_packed(const rn_executor *e, const rn_op *op, int32_t m)
-{
-    for (const rn__cpu_step *other = e->steps; other < e->steps + e->plan->op_count; other++) {
-        if (!other->op || filter_of(other->op) != filter_of(op) || groups_of(other->op) != groups_of(op)) continue;
-        if (e->tensors[other->op->inputs[0]].dtype != e->tensors[op->inputs[0]].dtype) continue;
-        for (const rn__cpu_filter *f = other->filters; f < other->filters + RN__CPU_BATCH_CLASSES; f++) {
-            if (f->owned && f->winograd_m == m) return f->packed;
-        }
-    }
-    return NULL;
-}
-
-static rn_status pack_filter(rn_executor *e, rn__cpu_step *step, rn__cpu_filter *filter, rn_error *err)
-{
-    const int32_t m = filter->winograd_m;
-    const rn_conv2d_args args = step_args(e, step, 1);
-    if (m == 0) step->panels = rn_conv2d_panels_layout(&args, e->kernels.conv2d_tile[args.x.dtype].lanes);
-    const size_t bytes = m > 0 ? rn__cpu_winograd_prepare(e, step->op, m) : direct_bytes(&step->panels);
-    filter->packed = find_packed(e, step->op, m);
-    if (filter->packed) return RN_STATUS_OK;
-    void *memory;
-    RN_TRY(rn__host_memory_alloc(bytes, "packed weights", &memory, err));
-    filter->packed = memory;
-    filter->owned = true;
-    e->weight_bytes += bytes;
-    if (m > 0) rn__cpu_winograd_pack(e, step->op, m, filter->packed);
-    else rn_conv2d_panels_pack(&args, &step->panels, filter->packed);
-    return RN_STATUS_OK;
-}
-
-rn_status rn__cpu_conv2d_prepare(rn_executor *e, rn__cpu_step *step, rn_error *err)
+void rn__cpu_conv2d_prepare(rn_executor *e, rn__cpu_step *step)
 {
     step->run = run_conv2d;
     for (int32_t i = 0; i < rn__cpu_class_count(e); i++) {
         step->filters[i].winograd_m = rn__cpu_class_tile(e, step->op, i);
-        RN_TRY(pack_filter(e, step, &step->filters[i], err));
+        rn__cpu_place_filter(e, step, &step->filters[i]);
     }
-    return RN_STATUS_OK;
 }

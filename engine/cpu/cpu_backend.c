@@ -13,7 +13,6 @@
 
 #include "engine/cpu/cpu_count.h"
 #include "engine/cpu/cpu_executor.h"
-#include "engine/cpu/host_memory.h"
 #include "engine/passes.h"
 #include "engine/quantize.h"
 
@@ -108,6 +107,14 @@ static rn_status measure_tensors(const rn_executor *e, size_t *bytes, rn_error *
     return RN_STATUS_OK;
 }
 
+/* Memory whose pages are there before a request needs them. */
+static rn_status allocate(size_t bytes, const char *what, rn__host_memory *out, rn_error *err)
+{
+    RN_TRY(rn__host_memory_alloc(bytes, what, out, err));
+    rn__host_memory_touch(out);
+    return RN_STATUS_OK;
+}
+
 static rn_status allocate_arena(rn_executor *e, rn_error *err)
 {
     rn_status status;
@@ -123,9 +130,9 @@ static rn_status allocate_arena(rn_executor *e, rn_error *err)
     lay_out_tensors(e, gaps);
     RN_TRY_CLEANUP(status, measure_tensors(e, bytes, err));
     RN_TRY_CLEANUP(status, rn_plan_layout_arena(e->plan, bytes, offsets, &e->arena_bytes, err));
-    RN_TRY_CLEANUP(status, rn__host_memory_alloc(e->arena_bytes, "activations", &e->arena, err));
+    RN_TRY_CLEANUP(status, allocate(e->arena_bytes, "activations", &e->arena, err));
     for (int32_t t = 0; t < e->plan->tensor_count; t++) {
-        if (bytes[t] != 0) e->tensors[t].memory = (char *)e->arena + offsets[t];
+        if (bytes[t] != 0) e->tensors[t].memory = (char *)e->arena.at + offsets[t];
     }
 cleanup:
     free(gaps);
@@ -141,8 +148,8 @@ static rn_status prepare_step(rn_executor *e, int32_t index, rn_error *err)
     step->op = &e->plan->ops[index];
     const bool product = step->op->kind == RN_OP_CONV2D || step->op->kind == RN_OP_DENSE;
     if (rn__cpu_is_int8(e, step->op)) return rn__cpu_int8_prepare(e, step, err);
-    if (product && e->kernels.conv2d_tile[RN_DTYPE_F32].run) return rn__cpu_conv2d_prepare(e, step, err);
-    if (product) rn__cpu_blas_prepare(e, step);
+    if (product && e->kernels.conv2d_tile[RN_DTYPE_F32].run) rn__cpu_conv2d_prepare(e, step);
+    else if (product) rn__cpu_blas_prepare(e, step);
     else rn__cpu_pointwise_prepare(step);
     if (step->run) return RN_STATUS_OK;
     return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s: the CPU backend cannot run %s", step->op->name, rn_op_kind_name(step->op->kind));
@@ -172,16 +179,12 @@ void rn__cpu_describe(rn_executor *e, const char *remark)
 void rn__cpu_destroy(rn_executor *e)
 {
     if (!e) return;
-    for (int32_t o = 0; e->steps && o < e->plan->op_count; o++) {
-        for (int32_t i = 0; i < RN__CPU_BATCH_CLASSES; i++) {
-            if (e->steps[o].filters[i].owned) free(e->steps[o].filters[i].packed);
-        }
-        free(e->steps[o].rescale.multiplier);
-    }
+    for (int32_t o = 0; e->steps && o < e->plan->op_count; o++) free(e->steps[o].rescale.multiplier);
     rn__thread_pool_destroy(e->pool);
-    free(e->scratch);
-    free(e->class_weights);
-    free(e->arena);
+    rn__host_memory_free(&e->scratch);
+    rn__host_memory_free(&e->class_weights);
+    rn__host_memory_free(&e->arena);
+    rn__host_memory_free(&e->packed);
     free(e->steps);
     free(e->tensors);
     free(e);
@@ -209,10 +212,9 @@ static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_
     e->steps = calloc((size_t)plan->op_count + 1, sizeof *e->steps);
     if (!e->steps) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory to prepare %d operations", plan->op_count);
     RN_TRY(prepare_steps(e, err));
-    void *class_weights;
-    RN_TRY(rn__host_memory_alloc(rn__cpu_class_weight_elements(e) * sizeof(float), "weights of classes", &class_weights, err));
-    e->class_weights = class_weights;
-    RN_TRY(rn__host_memory_alloc(e->scratch_bytes * (size_t)threads, "scratch", &e->scratch, err));
+    RN_TRY(rn__cpu_pack_filters(e, err));
+    RN_TRY(allocate(rn__cpu_class_weight_elements(e) * sizeof(float), "weights of classes", &e->class_weights, err));
+    RN_TRY(allocate(e->scratch_bytes * (size_t)threads, "scratch", &e->scratch, err));
     rn__cpu_describe(e, "");
     return RN_STATUS_OK;
 }
@@ -281,6 +283,11 @@ static bool runs_int8(const rn_backend_options *options)
     return kernels.conv2d_tile[RN_DTYPE_U8].run != NULL;
 }
 
+static int32_t next_size(const rn_executor *e, int32_t rows)
+{
+    return rows < RN__CPU_LARGE_BATCH && rn__cpu_class_count(e) > 1 ? RN__CPU_LARGE_BATCH : 0;
+}
+
 static void memory(const rn_executor *e, int64_t bytes[RN_MEMORY_COUNT])
 {
     bytes[RN_MEMORY_WEIGHTS] = (int64_t)e->weight_bytes;
@@ -318,5 +325,6 @@ const rn_backend rn_cpu_backend = {
     .finish = NULL,
     .device_state = NULL,
     .picture_bytes = NULL,
+    .next_size = next_size,
     .memory = memory,
 };

@@ -5,8 +5,10 @@
 #include "engine/backend.h"
 #include "engine/cpu/cpu_backend.h"
 #include "engine/cpu/cpu_tensor.h"
+#include "engine/cpu/host_memory.h"
 #include "engine/cpu/thread_pool.h"
 #include "kernels/cpu/conv2d_direct.h"
+#include "kernels/cpu/conv2d_winograd.h"
 #include "kernels/cpu/cpu_kernels.h"
 
 /* How sums of products of bytes become outputs: what rn_conv2d_args has beside the filter. One allocation, which multiplier points to. */
@@ -18,8 +20,9 @@ typedef struct rn__cpu_rescale {
 /* A convolution's filter as the micro-kernel of one method reads it, shared between the steps that have the same weights. */
 typedef struct rn__cpu_filter {
     int32_t winograd_m;         /* 0: direct */
+    bool owned;                 /* this step packs it */
+    size_t offset;              /* in executor->packed */
     void *packed;
-    bool owned;                 /* by this step */
 } rn__cpu_filter;
 
 /* The best method depends on how many pictures share a reading of the weights: one is chosen for few pictures, as if for one, and one for
@@ -48,9 +51,10 @@ struct rn_executor {
     rn__thread_pool *pool;
     rn__cpu_tensor *tensors;    /* [plan->tensor_count] */
     rn__cpu_step *steps;        /* [plan->op_count]; op NULL where no signature's schedule runs the operation here */
-    void *arena;                /* all tensors, by lifetimes */
-    void *scratch;              /* [thread_count][scratch_bytes] */
-    float *class_weights;       /* [max_batch][c] of the classes that are being explained; empty without explanations */
+    rn__host_memory packed;     /* all packed filters, of weight_bytes */
+    rn__host_memory arena;      /* all tensors, by lifetimes */
+    rn__host_memory scratch;    /* [thread_count][scratch_bytes] */
+    rn__host_memory class_weights; /* float [max_batch][c] of the classes that are being explained; empty without explanations */
     size_t arena_bytes, scratch_bytes, weight_bytes;
     char description[256];
     rn_cpu_observer *observer;  /* or NULL */
@@ -72,22 +76,26 @@ rn_status rn__cpu_prepare(const rn_plan *plan, const rn_backend_options *options
 /* Sets the type of every tensor. Needs the kernel table. */
 void rn__cpu_choose_types(rn_executor *executor);
 
-/* Each sets step->run, packs what it needs and raises executor->scratch_bytes to what one thread needs. The first three serve convolutions and
- * dense layers, int8 those whose filter is I8, OpenBLAS machines without a micro-kernel. */
-rn_status rn__cpu_conv2d_prepare(rn_executor *executor, rn__cpu_step *step, rn_error *err);
+/* Each sets step->run, raises executor->weight_bytes by what it wants packed and executor->scratch_bytes to what one thread needs. The first three
+ * serve convolutions and dense layers, int8 those whose filter is I8, OpenBLAS machines without a micro-kernel. */
+void rn__cpu_conv2d_prepare(rn_executor *executor, rn__cpu_step *step);
 rn_status rn__cpu_int8_prepare(rn_executor *executor, rn__cpu_step *step, rn_error *err);
 void rn__cpu_blas_prepare(rn_executor *executor, rn__cpu_step *step);
 void rn__cpu_pointwise_prepare(rn__cpu_step *step); /* every other operation */
+
+/* Gives a filter, whose method is known, its place among the packed ones; packs all of them. */
+void rn__cpu_place_filter(rn_executor *executor, rn__cpu_step *step, rn__cpu_filter *filter);
+rn_status rn__cpu_pack_filters(rn_executor *executor, rn_error *err);
 
 /* Writes the explanations that parts want of a batch that has just run; what executor->class_weights has to hold for it. */
 void rn__cpu_explain(const rn_executor *executor, const rn_signature *signature, const rn_batch_part *parts, int32_t part_count);
 size_t rn__cpu_class_weight_elements(const rn_executor *executor);
 
 /* Winograd's part of a convolution step: the output tile m with which it is the fastest way to run the operation for `rows` pictures, or 0; what
- * its filter takes, how it is packed, and a run. */
+ * its filter takes, which raises executor->scratch_bytes; what packs it; and a run. */
 int32_t rn__cpu_winograd_tile(const rn_executor *executor, const rn_op *op, int32_t rows);
 size_t rn__cpu_winograd_prepare(rn_executor *executor, const rn_op *op, int32_t m);
-void rn__cpu_winograd_pack(const rn_executor *executor, const rn_op *op, int32_t m, void *packed);
+rn_conv2d_winograd rn__cpu_winograd_without_filter(const rn_executor *executor, const rn_op *op, int32_t m);
 void rn__cpu_winograd_run(const rn_executor *executor, const rn__cpu_step *step, const rn__cpu_filter *filter, int32_t rows);
 
 /* The method of an operation in a batch class. */
@@ -104,6 +112,8 @@ rn_map rn__cpu_map(const rn_executor *executor, int32_t tensor);
 const float *rn__cpu_weights(const rn_executor *executor, int32_t weights);
 /* A convolution's arguments for `rows` batch rows; a dense layer as the 1x1 convolution of a picture one pixel high and wide. */
 rn_conv2d_args rn__cpu_conv2d_args(const rn_executor *executor, const rn_op *op, int32_t rows);
+/* The same of a step that is prepared, whatever its type. */
+rn_conv2d_args rn__cpu_step_args(const rn_executor *executor, const rn__cpu_step *step, int32_t rows);
 /* Whether it is a convolution on bytes, and the arguments of such a step once it is prepared. */
 bool rn__cpu_is_int8(const rn_executor *executor, const rn_op *op);
 rn_conv2d_args rn__cpu_int8_args(const rn_executor *executor, const rn__cpu_step *step, int32_t rows);

@@ -6,7 +6,17 @@
 
 #include "kernels/base/error.h"
 
-/* Zeroed memory, 64-byte aligned, on huge pages where the system has them; the caller frees it with free(). what: for the message. */
-rn_status rn__host_memory_alloc(size_t bytes, const char *what, void **out, rn_error *err);
+/* A block, or zeros. */
+typedef struct rn__host_memory {
+    void *at;
+    size_t bytes;           /* that it takes: whole pages */
+} rn__host_memory;
+
+/* Zeroed memory at the start of a page, on huge pages where the system has them. The system hands out each page when it is first touched, by
+ * whoever fills the block or by rn__host_memory_touch. OUT_OF_MEMORY; what: for the message. */
+rn_status rn__host_memory_alloc(size_t bytes, const char *what, rn__host_memory *out, rn_error *err);
+/* Touches every page now, so that no request waits for it later. */
+void rn__host_memory_touch(const rn__host_memory *memory);
+void rn__host_memory_free(rn__host_memory *memory); /* zeros allowed */
 
 #endif

@@ -144,7 +144,10 @@ rn_status rn__cpu_int8_prepare(rn_executor *e, rn__cpu_step *step, rn_error *err
         return RN_STATUS_OK;
     }
     const rn_conv2d_args args = rn__cpu_int8_args(e, step, 1);
-    if (rn_conv2d_direct_fits(&args)) return rn__cpu_conv2d_prepare(e, step, err);
+    if (rn_conv2d_direct_fits(&args)) {
+        rn__cpu_conv2d_prepare(e, step);
+        return RN_STATUS_OK;
+    }
     return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "%s: %d input channels in %d groups, int8 convolutions need multiples of 4", step->op->name, args.c,
                    args.groups);
 }

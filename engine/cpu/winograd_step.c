@@ -3,7 +3,6 @@
 
 #include "engine/cpu/cpu_executor.h"
 #include "engine/cpu/grid.h"
-#include "kernels/cpu/conv2d_winograd.h"
 
 /* What a method costs, in multiply-adds of a core. A larger tile saves products and needs more weights, which a network of a hundred layers
  * reads from memory every time; so the best tile depends on how many pictures share them.
@@ -32,7 +31,8 @@
 enum {
     COST_OF_BYTE = 6,
     COST_OF_BYTE_AMD = 3, /* a weight's byte from memory: hidden behind the products if these take longer */
-    COST_OF_POINT = 8     /* an input or output value's way through its transform, V and P included */
+    COST_OF_POINT = 8,    /* an input or output value's way through its transform, V and P included */
+    SHARING_PERCENT = 3   /* what a small batch may lose by this count so that it shares the filter of large ones; the count is no better than that */
 };
 
 static int32_t cost_of_byte(void)
@@ -68,6 +68,22 @@ static bool one_type(const rn_executor *e, const rn_op *op)
     return true;
 }
 
+/* m of the least cost, 0 for the direct method; *least: its cost. */
+static int32_t best_tile(const rn_conv2d_args *args, int64_t *least)
+{
+    static const int32_t tiles[] = {2, 4, 5};
+    int32_t best = 0;
+    *least = direct_cost(args);
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+        const int64_t cost = winograd_cost(args, tiles[i]);
+        /* The points of larger tiles cancel too much to be rounded to bf16: 1.3e-2 of the result. */
+        if (cost >= *least || (args->x.dtype != RN_DTYPE_F32 && tiles[i] > 2)) continue;
+        *least = cost;
+        best = tiles[i];
+    }
+    return best;
+}
+
 int32_t rn__cpu_winograd_tile(const rn_executor *e, const rn_op *op, int32_t rows)
 {
     if (op->kind != RN_OP_CONV2D || e->deterministic) return 0;
@@ -76,17 +92,13 @@ int32_t rn__cpu_winograd_tile(const rn_executor *e, const rn_op *op, int32_t row
     if (e->kernels.conv2d_tile[x].isa == RN_ISA_AMX)
         return 0; /* products are too fast there for transforms to pay: computed, not measured */
     if (!one_type(e, op) || !e->kernels.winograd_input[x].run || !rn_conv2d_winograd_fits(&args)) return 0;
-    static const int32_t tiles[] = {2, 4, 5};
-    int32_t best = 0;
-    int64_t least = direct_cost(&args);
-    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
-        const int64_t cost = winograd_cost(&args, tiles[i]);
-        /* The points of larger tiles cancel too much to be rounded to bf16: 1.3e-2 of the result. */
-        if (cost >= least || (x != RN_DTYPE_F32 && tiles[i] > 2)) continue;
-        least = cost;
-        best = tiles[i];
-    }
-    return best;
+    int64_t least, least_large;
+    const int32_t best = best_tile(&args, &least);
+    if (rows >= RN__CPU_LARGE_BATCH || e->max_batch < RN__CPU_LARGE_BATCH) return best;
+    /* Where small batches lose next to nothing with the tile of the large ones, a second copy of the weights is not worth packing. */
+    const rn_conv2d_args large = rn__cpu_conv2d_args(e, op, 2 * RN__CPU_LARGE_BATCH);
+    const int32_t shared = best_tile(&large, &least_large);
+    return shared > 0 && winograd_cost(&args, shared) * 100 <= least * (100 + SHARING_PERCENT) ? shared : best;
 }
 
 typedef struct {
@@ -98,7 +110,7 @@ typedef struct {
 static void run_cells(const void *context, int32_t begin, int32_t end, int32_t thread)
 {
     const job *j = context;
-    void *scratch = (char *)j->executor->scratch + (size_t)thread * j->executor->scratch_bytes;
+    void *scratch = (char *)j->executor->scratch.at + (size_t)thread * j->executor->scratch_bytes;
     for (int32_t i = begin; i < end; i++) {
         const rn__grid_cell cell = rn__grid_cell_at(&j->grid, i);
         rn_conv2d_winograd_run(&j->winograd, cell.tile_begin, cell.tile_end, cell.panel_begin, cell.panel_end, scratch);
@@ -124,7 +136,7 @@ void rn__cpu_winograd_run(const rn_executor *e, const rn__cpu_step *step, const 
     rn__thread_pool_run(e->pool, cells, cells, run_cells, &j);
 }
 
-static rn_conv2d_winograd without_filter(const rn_executor *e, const rn_op *op, int32_t m)
+rn_conv2d_winograd rn__cpu_winograd_without_filter(const rn_executor *e, const rn_op *op, int32_t m)
 {
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, op, e->max_batch);
     rn_conv2d_winograd w;
@@ -134,26 +146,7 @@ static rn_conv2d_winograd without_filter(const rn_executor *e, const rn_op *op, 
 
 size_t rn__cpu_winograd_prepare(rn_executor *e, const rn_op *op, int32_t m)
 {
-    const rn_conv2d_winograd w = without_filter(e, op, m);
+    const rn_conv2d_winograd w = rn__cpu_winograd_without_filter(e, op, m);
     rn__cpu_need_scratch(e, rn_conv2d_winograd_scratch_bytes(&w));
     return filter_bytes(&w);
-}
-
-typedef struct packing {
-    rn_conv2d_winograd winograd;
-    void *packed;
-} packing;
-
-static void pack_range(const void *context, int32_t begin, int32_t end, int32_t thread)
-{
-    (void)thread;
-    const packing *p = context;
-    rn_conv2d_winograd_pack_panels(&p->winograd, begin, end, p->packed);
-}
-
-void rn__cpu_winograd_pack(const rn_executor *e, const rn_op *op, int32_t m, void *packed)
-{
-    const packing p = {without_filter(e, op, m), packed};
-    const int32_t panels = (int32_t)p.winograd.panel_count;
-    rn__thread_pool_run(e->pool, panels, rn__thread_pool_thread_count(e->pool), pack_range, &p);
 }

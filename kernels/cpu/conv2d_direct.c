@@ -93,13 +93,13 @@ static void pack_channel(const rn_conv2d_args *a, int32_t tap, int32_t c, int32_
     else pack_f32(a->filter + from, end - begin, (float *)to);
 }
 
-void rn_conv2d_panels_pack(const rn_conv2d_args *a, const rn_conv2d_panels *panels, void *packed)
+void rn_conv2d_panels_pack_range(const rn_conv2d_args *a, const rn_conv2d_panels *panels, int32_t begin, int32_t end, void *packed)
 {
     const int32_t per_step = rn_step_channels(panels->dtype);
-    char *to = packed;
-    memset(to, 0, (size_t)(panels->count * panels->bytes));
-    for (int32_t panel = 0; panel < panels->count; panel++) {
+    char *to = (char *)packed + begin * panels->bytes;
+    for (int32_t panel = begin; panel < end; panel++) {
         const int32_t first = panel * panels->lanes, count = min(panels->lanes, a->k - first), c0 = panel_channel(a, panels, panel);
+        if (count < panels->lanes || a->groups > 1) memset(to, 0, (size_t)panels->bytes);
         for (int32_t tap = 0; tap < a->r * a->s; tap++) {
             for (int32_t c = 0; c < panel_channels(panels); c++) {
                 pack_channel(a, tap, c0 + c, first, count, to + (int64_t)(c / per_step) * panels->lanes * RN_STEP_BYTES);
@@ -107,6 +107,11 @@ void rn_conv2d_panels_pack(const rn_conv2d_args *a, const rn_conv2d_panels *pane
             to += (int64_t)panels->steps * panels->lanes * RN_STEP_BYTES;
         }
     }
+}
+
+void rn_conv2d_panels_pack(const rn_conv2d_args *a, const rn_conv2d_panels *panels, void *packed)
+{
+    rn_conv2d_panels_pack_range(a, panels, 0, panels->count, packed);
 }
 
 /* Whether the rows and images of a [n,h,w] map follow each other like its pixels, so that it is one long row. */

@@ -33,6 +33,8 @@ typedef struct rn_conv2d_panels {
 rn_conv2d_panels rn_conv2d_panels_layout(const rn_conv2d_args *args, int32_t lanes);
 /* to: panels.count * panels.bytes, 64-byte aligned; reads args->filter. */
 void rn_conv2d_panels_pack(const rn_conv2d_args *args, const rn_conv2d_panels *panels, void *to);
+/* Panels `begin` to `end` of that: for threads to share. */
+void rn_conv2d_panels_pack_range(const rn_conv2d_args *args, const rn_conv2d_panels *panels, int32_t begin, int32_t end, void *to);
 
 /* One convolution cut into tiles. The input map must have zeros (bytes x_zero) around every image as far as the padding reaches; row_begin and row_end of
  * the arguments are not used. */

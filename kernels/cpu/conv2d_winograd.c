@@ -1,19 +1,14 @@
-/* The blocks, panels and points of a Winograd convolution, and the transformation of its filter.
+/* The blocks, panels and points of a Winograd convolution.
  *
  * Every call of run transforms the inputs that it needs itself, even if another thread works on other output channels of the same tiles: the
  * transform is cheap against the products, and to share its result would cost a barrier and move more data between cores than the inputs.
  */
 #include "kernels/cpu/conv2d_winograd.h"
 
-#include <string.h>
-
-#include "kernels/base/bf16.h"
-
 enum {
     LINE_BYTES = 64,
     BLOCK_BYTES = 256 << 10, LARGE_BLOCK_BYTES = 4 << 20, /* of V */
-    GROUP_PANELS = 4,
-    MAX_POINTS = 7
+    GROUP_PANELS = 4
 };
 
 static int32_t min(int32_t a, int32_t b)
@@ -56,6 +51,7 @@ void rn_conv2d_winograd_init(rn_conv2d_winograd *w, const rn_conv2d_args *args, 
     w->tile = &kernels->conv2d_tile[dtype];
     w->input = &kernels->winograd_input[dtype];
     w->output = &kernels->winograd_output[dtype];
+    w->filter = &kernels->winograd_filter[dtype];
     const int32_t lanes = w->tile->lanes;
     w->tiles_h = ceil_div(args->p, m);
     w->tiles_w = ceil_div(args->q, m);
@@ -84,59 +80,12 @@ size_t rn_conv2d_winograd_scratch_bytes(const rn_conv2d_winograd *w)
 
 /* ---- filter ---- */
 
-/* One direction of the filter's transform: n rows of three factors. */
-static void filter_matrix(int32_t m, double g[MAX_POINTS][3])
-{
-    static const double finite[MAX_POINTS - 1] = {0, 1, -1, 0.5, -2, -0.5};
-    const int32_t count = m + 1;
-    for (int32_t i = 0; i < count; i++) {
-        double product = 1;
-        for (int32_t j = 0; j < count; j++) product *= j == i ? 1 : finite[i] - finite[j];
-        g[i][0] = 1 / product;
-        g[i][1] = finite[i] / product;
-        g[i][2] = finite[i] * finite[i] / product;
-    }
-    g[count][0] = g[count][1] = 0;
-    g[count][2] = 1;
-}
-
-static void store(float value, rn_dtype dtype, void *to)
-{
-    if (dtype == RN_DTYPE_BF16) *(rn_bf16 *)to = rn_bf16_from_f32(value);
-    else *(float *)to = value;
-}
-
-/* The n x n points of one 3x3 filter, whose elements are `step` apart; to: `plane` bytes apart. */
-static void transform_filter(int32_t n, double g[MAX_POINTS][3], const float *filter, int64_t step, rn_dtype dtype, char *to, int64_t plane)
-{
-    double half[MAX_POINTS][3];
-    for (int32_t i = 0; i < n; i++) {
-        for (int32_t s = 0; s < 3; s++) half[i][s] = g[i][0] * filter[s * step] + g[i][1] * filter[(3 + s) * step] + g[i][2] * filter[(6 + s) * step];
-    }
-    for (int32_t i = 0; i < n; i++) {
-        for (int32_t j = 0; j < n; j++) {
-            store((float)(half[i][0] * g[j][0] + half[i][1] * g[j][1] + half[i][2] * g[j][2]), dtype, to + (i * n + j) * plane);
-        }
-    }
-}
-
 void rn_conv2d_winograd_pack_panels(const rn_conv2d_winograd *w, int32_t begin, int32_t end, void *to)
 {
     const rn_conv2d_args *a = &w->args;
-    const int32_t lanes = w->tile->lanes, per_step = rn_step_channels(a->x.dtype);
-    double g[MAX_POINTS][3];
-    filter_matrix(w->m, g);
-    memset((char *)to + begin * w->panel_bytes, 0, (size_t)((end - begin) * w->panel_bytes));
     for (int32_t panel = begin; panel < end; panel++) {
-        const int32_t first = panel * lanes, last = first + lanes < a->k ? first + lanes : a->k;
-        for (int32_t c = 0; c < a->c; c++) { /* outside: neighbouring k lie side by side in the filter and in the panel */
-            char *row = (char *)to + panel * w->panel_bytes + (int64_t)(c / per_step) * lanes * RN_STEP_BYTES +
-                        c % per_step * (int64_t)rn_dtype_bytes(a->x.dtype);
-            for (int32_t k = first; k < last; k++) {
-                char *weight = row + (int64_t)(k - first) * RN_STEP_BYTES;
-                transform_filter(w->m + 2, g, a->filter + (int64_t)c * a->k + k, (int64_t)a->c * a->k, a->x.dtype, weight, w->slice_bytes);
-            }
-        }
+        w->filter->run(&(rn_winograd_filter_args){.filter = a->filter, .m = w->m, .c = a->c, .k = a->k, .k_begin = panel * w->tile->lanes,
+                                                  .lanes = w->tile->lanes, .panel = (char *)to + panel * w->panel_bytes});
     }
 }
 

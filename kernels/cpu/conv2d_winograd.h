@@ -31,6 +31,7 @@ typedef struct rn_conv2d_winograd {
     const rn_conv2d_tile_kernel *tile;
     const rn_winograd_input_kernel *input;
     const rn_winograd_output_kernel *output;
+    const rn_winograd_filter_kernel *filter;
     const char *packed;
     int32_t m, points;              /* points = (m + 2) * (m + 2) */
     int32_t tiles_h, tiles_w, tile_count; /* of one picture each way; of the batch */

@@ -105,6 +105,15 @@ typedef struct rn_winograd_args {
 } rn_winograd_args;
 typedef rn_winograd_args rn_winograd_input_args, rn_winograd_output_args;
 
+/* The filter's side of it: the points of all input channels and of the output channels of one panel. They are computed in double precision and
+ * rounded once, by the same operations in the same order in every kernel, so that all of them give the same bits. */
+typedef struct rn_winograd_filter_args {
+    const float *filter;        /* [3][3][c][k] dense */
+    int32_t m, c, k;            /* multiples of 16 */
+    int32_t k_begin, lanes;     /* the panel's output channels start here; lanes is a multiple of 16, and channels beyond k are zeros */
+    void *panel;                /* [points][c / channels of a step][lanes][channels of a step] of the type of x, 64-byte aligned; all of it is written */
+} rn_winograd_filter_args;
+
 /* y = relu?(x * scale + shift), rounded after the product and after the sum. */
 typedef struct rn_scale_shift_args {
     rn_map x;               /* [n,h,w,c]; u8 has an f32 y, and the kernel for bf16 also makes a bf16 y of an f32 x */
@@ -199,6 +208,7 @@ typedef struct rn_top_k_args {
     X(conv2d_tile)                                                                                                                         \
     X(winograd_input)                                                                                                                      \
     X(winograd_output)                                                                                                                     \
+    X(winograd_filter)                                                                                                                     \
     X(scale_shift)                                                                                                                         \
     X(add)                                                                                                                                 \
     X(max_pool)                                                                                                                            \

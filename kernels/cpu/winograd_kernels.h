@@ -18,7 +18,7 @@
  *     filter:  (g0 + g1 a + g2 a^2) / product of (a - b) over all other finite points b; g2 for infinity
  *     output j: sum of a^j over the finite points; infinity adds to the last output only
  *
- * where the filter's side is done once, when a plan is prepared (conv2d_winograd.c).
+ * where the filter's side is done once, when a plan is prepared (winograd_points.h).
  */
 #include <stddef.h>
 

@@ -110,8 +110,11 @@ def test_everything_is_looked_at(used):
 
 
 @pytest.mark.parametrize("kind", ["flags", "subcommands", "metrics"])
-def test_names_exist(used, known, kind):
+def test_names_exist(used, known, kind, build_dir):
     missing = {name: where for name, where in used[kind].items() if name not in known[kind]}
+    if kind == "metrics":  # those of devices that this machine lacks are on no page of it
+        program = (build_dir / "resnetd").read_bytes()
+        missing = {name: where for name, where in missing.items() if "_gpu_" not in name or name.encode() not in program}
     assert not missing, f"the server has no such {kind}: {missing}"
 
 
