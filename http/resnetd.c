@@ -236,7 +236,6 @@ static rn_status start_rest(const rn_flags *flags, composition *c, rn_error *err
                                        .loop_count = (int32_t)loops,
                                        .limits = limits_of(flags),
                                        .service = &c->service};
-    rn_lifecycle_serve();
     RN_TRY(rn_server_create(&options, &c->rest, err));
     if (*flags->rest_api_socket_path) {
         rn_server_options local = options;
@@ -244,7 +243,6 @@ static rn_status start_rest(const rn_flags *flags, composition *c, rn_error *err
         local.tls = NULL;
         RN_TRY(rn_server_create(&local, &c->rest_socket, err));
     }
-    rn_serving_set_ready(c->serving, true);
     say("ready: REST on port %u", rn_server_port(c->rest));
     return RN_STATUS_OK;
 }
@@ -264,6 +262,9 @@ static rn_status start(const rn_flags *flags, composition *c, rn_error *err)
     RN_TRY(read_certificates(flags, c, err));
     RN_TRY(start_monitoring(flags, c, err));
     RN_TRY(load_models(flags, c, err));
+    /* Before the ports are bound, so that nobody who reaches one is told that it is not ready. */
+    rn_lifecycle_serve();
+    rn_serving_set_ready(c->serving, true);
     RN_TRY(start_rest(flags, c, err));
     return start_grpc(flags, c, err); /* last: what probes by connecting asks here, and means both */
 }

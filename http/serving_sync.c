@@ -27,7 +27,7 @@ static void set_look(rn_serving *serving, rn__served *model, rn_status status, c
     model->look = status;
     free(model->look_message);
     model->look_message = strdup(status == RN_STATUS_OK ? "" : message);
-    if (status != RN_STATUS_OK) rn__keeper_log(serving, "model %s: %s", model->config.name, message);
+    if (status != RN_STATUS_OK && status != RN_STATUS_CANCELLED) rn__keeper_log(serving, "model %s: %s", model->config.name, message);
 }
 
 /* The version's entry, made where it is missing; NULL without memory. */
