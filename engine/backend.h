@@ -110,9 +110,10 @@ typedef struct rn_backend {
      * operation, equal to rn_picture_fit to the bit; 0: it takes rows alone. NULL: 0. Any thread. */
     size_t (*picture_bytes)(const rn_executor *executor, const rn_signature *signature);
 
-    /* Optional: the smallest batch of more than `rows` rows that runs by other methods than one of `rows`; 0: there is none. Batches between
-     * the two find nothing to prepare, so that nobody has to run them before they are needed. NULL: every size may differ. */
-    int32_t (*next_size)(const rn_executor *executor, int32_t rows);
+    /* Optional: the smallest batch of more than `rows` rows of this signature that takes a method which no run of the executor has taken yet; 0:
+     * there is none. For backends that keep nothing for a size of batch beside such methods: nobody has to run other sizes before they are needed.
+     * NULL: every size may need something of its own. */
+    int32_t (*next_size)(const rn_executor *executor, const rn_signature *signature, int32_t rows);
 
     /* Optional: what the executor keeps on its device. NULL: nobody counts. */
     void (*memory)(const rn_executor *executor, int64_t bytes[RN_MEMORY_COUNT]);

@@ -145,10 +145,10 @@ rn_status rn_golden_test(const rn_plan *plan, int32_t index, const rn_backend *b
 /* ---- the whole ---- */
 
 /* The size to run after `rows`, or 0. */
-static int32_t next_size(const rn_backend *backend, const rn_executor *executor, int32_t rows, int32_t largest)
+static int32_t next_size(const rn_backend *backend, const rn_executor *executor, const rn_signature *signature, int32_t rows, int32_t largest)
 {
     if (rows >= largest) return 0;
-    const int32_t next = backend->next_size ? backend->next_size(executor, rows) : 2 * rows;
+    const int32_t next = backend->next_size ? backend->next_size(executor, signature, rows) : 2 * rows;
     return next < largest ? next : largest;
 }
 
@@ -165,7 +165,7 @@ rn_status rn__self_test(const rn_plan *plan, const rn_backend *backend, rn_execu
                         rn_model_metrics *metrics, rn_error *err)
 {
     for (int32_t i = 0; i < plan->signature_count; i++) {
-        for (int32_t rows = 1; rows > 0; rows = next_size(backend, executor, rows, largest)) {
+        for (int32_t rows = 1; rows > 0; rows = next_size(backend, executor, &plan->signatures[i], rows, largest)) {
             if (rows == 1 && has_golden_row(plan, i)) continue;
             RN_TRY(test_rows(plan, backend, executor, &plan->signatures[i], rows, err));
         }

@@ -14,7 +14,7 @@ void rn_device_precision(const char *description, char out[16]);
 rn_status rn_golden_test(const rn_plan *plan, int32_t index, const rn_backend *backend, rn_executor *executor, int32_t max_batch,
                          rn_golden_error *worst, double *allowed, rn_error *err);
 
-/* Every signature with a made-up input in batches of 1, 2, 4, ... `largest` rows, or of those up to there that the backend tells apart, then every
+/* Every signature with a made-up input in batches of 1, 2, 4, ... `largest` rows, or of those up to there at which the backend does something new, then every
  * golden. A golden of one row stands for the made-up one. INTERNAL when a result is not finite,
  * FAILED_PRECONDITION as rn_golden_test. metrics: where errors of goldens are noted, or NULL. */
 rn_status rn__self_test(const rn_plan *plan, const rn_backend *backend, rn_executor *executor, int32_t largest, int32_t max_batch,

@@ -240,12 +240,13 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void run_steps(const rn_executor *e, const rn_signature *signature, int32_t rows)
+static void run_steps(rn_executor *e, const rn_signature *signature, int32_t rows)
 {
     for (int32_t i = 0; i < signature->op_count; i++) {
-        const rn__cpu_step *step = &e->steps[signature->ops[i]];
+        rn__cpu_step *step = &e->steps[signature->ops[i]];
         const double start = e->observer ? now() : 0;
         step->run(e, step, rows);
+        step->ran_large |= rows >= RN__CPU_LARGE_BATCH;
         for (int j = 0; j < 2; j++) {
             if (step->op->outputs[j] != RN_NONE) rn__cpu_tensor_clear_gaps(&e->tensors[step->op->outputs[j]], rows);
         }
@@ -283,9 +284,14 @@ static bool runs_int8(const rn_backend_options *options)
     return kernels.conv2d_tile[RN_DTYPE_U8].run != NULL;
 }
 
-static int32_t next_size(const rn_executor *e, int32_t rows)
+static int32_t next_size(const rn_executor *e, const rn_signature *signature, int32_t rows)
 {
-    return rows < RN__CPU_LARGE_BATCH && rn__cpu_class_count(e) > 1 ? RN__CPU_LARGE_BATCH : 0;
+    if (rows >= RN__CPU_LARGE_BATCH || e->max_batch < RN__CPU_LARGE_BATCH) return 0;
+    for (int32_t i = 0; i < signature->op_count; i++) {
+        const rn__cpu_step *step = &e->steps[signature->ops[i]];
+        if (step->filters[0].packed != step->filters[1].packed && !step->ran_large) return RN__CPU_LARGE_BATCH;
+    }
+    return 0;
 }
 
 static void memory(const rn_executor *e, int64_t bytes[RN_MEMORY_COUNT])

@@ -38,6 +38,7 @@ struct rn__cpu_step {
 
     /* Convolution and dense layer by micro-kernels. */
     rn__cpu_filter filters[RN__CPU_BATCH_CLASSES]; /* the second only where max_batch is large */
+    bool ran_large;             /* at least once with the second */
     rn_conv2d_panels panels;    /* of the direct filter */
     rn__cpu_rescale rescale;    /* of a convolution on bytes */
 };

@@ -17,6 +17,7 @@
 
 static float spoil; /* added to every result */
 static int runs, destroyed;
+static int32_t last_rows;
 
 static rn_status fake_prepare(const rn_plan *plan, const rn_backend_options *options, rn_executor **out, rn_error *err)
 {
@@ -30,6 +31,7 @@ static rn_status fake_run(rn_executor *executor, const rn_signature *signature, 
 {
     (void)executor, (void)signature, (void)err;
     runs++;
+    last_rows = parts[part_count - 1].rows;
     for (int32_t i = 0; i < part_count; i++)
         for (int32_t row = 0; row < parts[i].rows; row++)
             for (int32_t k = 0; k < 12; k++)
@@ -51,6 +53,16 @@ static void fake_destroy(rn_executor *executor)
 
 static const rn_backend fake = {
     .name = "fake", .prepare = fake_prepare, .run = fake_run, .describe = fake_describe, .destroy = fake_destroy};
+
+/* A device on which batches of three and more run in another way than smaller ones. */
+static int32_t fake_next_size(const rn_executor *executor, const rn_signature *signature, int32_t rows)
+{
+    (void)executor, (void)signature;
+    return rows < 3 ? 3 : 0;
+}
+
+static const rn_backend two_ways = {.name = "two ways", .prepare = fake_prepare, .run = fake_run, .describe = fake_describe,
+                                    .destroy = fake_destroy, .next_size = fake_next_size};
 
 /* ---- pictures: 2x2 bitmaps of one colour ---- */
 
@@ -221,6 +233,31 @@ static void test_self_test(void **state)
     destroyed = 0;
 }
 
+/* Every power of two and the largest batch, or the sizes at which the device does something new, up to the largest. */
+static void test_sizes_of_the_self_test(void **state)
+{
+    (void)state;
+    static const struct {
+        const rn_backend *backend;
+        int32_t max_batch;
+        bool every_size;
+        int runs, last;
+    } cases[] = {{&fake, 1, true, 1, 1}, {&fake, 4, true, 3, 4}, {&fake, 5, true, 4, 5}, {&fake, 5, false, 1, 1},
+                 {&two_ways, 16, true, 2, 3}, {&two_ways, 3, true, 2, 3}, {&two_ways, 2, true, 2, 2}, {&two_ways, 16, false, 1, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rn_model *tested;
+        rn_model_options of = options;
+        of.backend.max_batch = cases[i].max_batch;
+        of.every_size = cases[i].every_size;
+        runs = 0;
+        assert_int_equal(rn_model_create(make_plan(), cases[i].backend, &of, workers, &tested, NULL), RN_STATUS_OK);
+        assert_int_equal(runs, cases[i].runs);
+        assert_int_equal(last_rows, cases[i].last);
+        rn_model_release(tested);
+    }
+    destroyed = 0;
+}
+
 #define WITH_MODEL(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -232,6 +269,7 @@ int main(void)
         WITH_MODEL(test_no_rows),
         WITH_MODEL(test_a_request_outlives_the_other_references),
         WITH_MODEL(test_self_test),
+        WITH_MODEL(test_sizes_of_the_self_test),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
