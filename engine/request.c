@@ -189,14 +189,20 @@ static size_t bytes_of(int32_t h, int32_t w, int32_t c)
     return (size_t)h * (size_t)w * (size_t)c;
 }
 
+static rn_picture_source source_of(const rn_request *request, int32_t index)
+{
+    const rn_encoded_picture *picture = &request->pictures[index];
+    return (rn_picture_source){picture->bytes, picture->byte_count, request->model->max_image_pixels};
+}
+
 /* Decodes for the device; what is too large for it is resized here. */
 static rn_status decode_window(rn_request *request, const rn_image_op *op, int32_t index, uint8_t *row, rn_error *err)
 {
-    const rn_encoded_picture *encoded = &request->pictures[index];
+    const rn_picture_source source = source_of(request, index);
     const size_t limit = picture_bytes_of(request->model, request->signature);
     rn_picture_window *window = &request->windows[index];
     rn_picture picture;
-    RN_TRY(rn_picture_decode(encoded->bytes, encoded->byte_count, op->decode_channels, &picture, err));
+    RN_TRY(rn_picture_decode(&source, op->decode_channels, &picture, err));
     rn_status status = rn_picture_crop(op, &picture, window, err);
     if (status == RN_STATUS_OK && bytes_of(window->h, window->w, picture.c) <= limit &&
         bytes_of(picture.h, picture.w, picture.c) <= HELD_WINDOWS * limit) {
@@ -217,8 +223,8 @@ static rn_status run_front_end(rn_request *request, int32_t index, rn_error *err
     void *row = (char *)request->feed + (size_t)index * rn_plan_tensor_bytes(&plan->tensors[signature->feed]);
     if (request->windows) return decode_window(request, &plan->ops[signature->image_op].u.image, index, row, err);
     if (request->pictures) {
-        const rn_encoded_picture *picture = &request->pictures[index];
-        return rn_image_run(&plan->ops[signature->image_op].u.image, picture->bytes, picture->byte_count, row, err);
+        const rn_picture_source source = source_of(request, index);
+        return rn_image_run(&plan->ops[signature->image_op].u.image, &source, row, err);
     }
     const rn_plan_tensor *input = &plan->tensors[signature->input.tensor];
     const char *from = (const char *)request->input + (size_t)index * rn_plan_tensor_bytes(input);

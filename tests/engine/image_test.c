@@ -120,7 +120,12 @@ static bytes make_gif(void)
 
 static rn_status decode(bytes file, int32_t channels, rn_picture *out, rn_error *err)
 {
-    return rn_picture_decode(file.data, file.count, channels, out, err);
+    return rn_picture_decode(&(rn_picture_source){.bytes = file.data, .byte_count = file.count}, channels, out, err);
+}
+
+static rn_status run(const rn_image_op *op, bytes file, void *out, rn_error *err)
+{
+    return rn_image_run(op, &(rn_picture_source){.bytes = file.data, .byte_count = file.count}, out, err);
 }
 
 static void assert_shape(bytes file, int32_t channels, int32_t h, int32_t w, int32_t c)
@@ -240,7 +245,7 @@ static void test_every_truncation(void **state)
             uint8_t *cut = malloc(count ? count : 1);
             memcpy(cut, files[i].data, count);
             rn_picture picture;
-            const rn_status status = rn_picture_decode(cut, count, 0, &picture, NULL);
+            const rn_status status = decode((bytes){cut, count}, 0, &picture, NULL);
             const bool gif_without_trailer = files[i].data[0] == 'G' && count + 1 == files[i].count;
             assert_int_equal(status, gif_without_trailer ? RN_STATUS_OK : RN_STATUS_INVALID_ARGUMENT);
             rn_picture_deinit(&picture);
@@ -259,7 +264,7 @@ static void test_headers_that_claim_too_much(void **state)
     for (size_t i = 0; i + 9 < jpeg.count; i++) {
         if (jpeg.data[i] == 0xff && jpeg.data[i + 1] == 0xc0) memset(jpeg.data + i + 5, 0x70, 4);
     }
-    assert_refused(jpeg, 0, RN_STATUS_INVALID_ARGUMENT, "the picture is too large: 28784 x 28784 pixels, at most 100000000 in all");
+    assert_refused(jpeg, 0, RN_STATUS_INVALID_ARGUMENT, "the picture is too large: 28784 x 28784 pixels, at most 100000000 in all (max_image_pixels)");
 
     png.data[17] = png.data[21] = 1; /* the second byte of width and height: 65536 and more */
     const uint32_t sum = (uint32_t)crc32(0, png.data + 12, 17);
@@ -274,6 +279,57 @@ static void test_headers_that_claim_too_much(void **state)
     assert_refused(gif, 0, RN_STATUS_INVALID_ARGUMENT, "the picture is too large: 65282 x 65282 pixels");
     bytes all[] = {jpeg, png, bmp, gif};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) free(all[i].data);
+}
+
+/* The limit of the caller: every format at the limit and one pixel above it. */
+static void test_limit_of_the_caller(void **state)
+{
+    (void)state;
+    bytes files[] = {make_jpeg(JCS_RGB, 3, false), make_jpeg(JCS_RGB, 3, true), make_png(PNG_FORMAT_RGB, 3), make_webp(), make_bmp(3)};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        rn_picture_source source = {.bytes = files[i].data, .byte_count = files[i].count, .max_pixels = H * W};
+        rn_picture picture;
+        rn_error err = {0};
+        assert_int_equal(rn_picture_decode(&source, 0, &picture, &err), RN_STATUS_OK);
+        rn_picture_deinit(&picture);
+        source.max_pixels--;
+        assert_int_equal(rn_picture_decode(&source, 0, &picture, &err), RN_STATUS_INVALID_ARGUMENT);
+        assert_non_null(strstr(err.message, "the picture is too large: 23 x 19 pixels, at most 436 in all (max_image_pixels)"));
+        assert_null(picture.pixels);
+        free(files[i].data);
+    }
+    bytes gif = make_gif();
+    rn_picture_source source = {.bytes = gif.data, .byte_count = gif.count, .max_pixels = 1};
+    rn_picture picture;
+    rn_error err = {0};
+    assert_int_equal(rn_picture_decode(&source, 0, &picture, &err), RN_STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(err.message, "the picture is too large: 2 x 2 pixels, at most 1 in all (max_image_pixels)"));
+    source.max_pixels = 4;
+    assert_int_equal(rn_picture_decode(&source, 0, &picture, &err), RN_STATUS_OK);
+    rn_picture_deinit(&picture);
+    free(gif.data);
+}
+
+/* A limit above the usual one lets larger pictures in: 10,001 x 10,000 pixels of one grey level. */
+static void test_limit_may_be_raised(void **state)
+{
+    (void)state;
+    enum { RAISED_H = 10000, RAISED_W = 10001 };
+    const size_t row_bytes = (RAISED_W + 3) / 4 * 4, count = 54 + row_bytes * RAISED_H;
+    uint8_t *data = calloc(count, 1);
+    memcpy(data, "BM", 2);
+    put_le(data + 10, 54);
+    put_le(data + 18, RAISED_W);
+    put_le(data + 22, RAISED_H);
+    put_le(data + 28, 8);
+    rn_picture_source source = {.bytes = data, .byte_count = count};
+    rn_picture picture;
+    assert_int_equal(rn_picture_decode(&source, 0, &picture, NULL), RN_STATUS_INVALID_ARGUMENT);
+    source.max_pixels = (int64_t)RAISED_H * RAISED_W;
+    assert_int_equal(rn_picture_decode(&source, 0, &picture, NULL), RN_STATUS_OK);
+    assert_int_equal(picture.w, RAISED_W);
+    rn_picture_deinit(&picture);
+    free(data);
 }
 
 /* libjpeg and libpng would print their complaints. */
@@ -343,10 +399,10 @@ static void test_channels_must_fit_the_model(void **state)
     uint8_t out[3 * 8 * 8];
     rn_error err;
     rn_image_op op = {.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .full_h = 8, .full_w = 8, .h = 8, .w = 8, .c = 3};
-    assert_int_equal(rn_image_run(&op, grey.data, grey.count, out, &err), RN_STATUS_INVALID_ARGUMENT);
+    assert_int_equal(run(&op, grey, out, &err), RN_STATUS_INVALID_ARGUMENT);
     assert_string_equal(err.message, "the picture has 1 channel, the model takes 3");
     op.decode_channels = 3;
-    assert_int_equal(rn_image_run(&op, grey.data, grey.count, out, &err), RN_STATUS_OK);
+    assert_int_equal(run(&op, grey, out, &err), RN_STATUS_OK);
     free(grey.data);
 }
 
@@ -368,7 +424,7 @@ static void *run_pictures(void *argument)
     for (int i = 0; i < ROUNDS * 5; i++) {
         uint8_t out[8 * 8 * 3];
         const bytes file = shared->files[i % 5];
-        const rn_status status = rn_image_run(&small_op, file.data, file.count, out, NULL);
+        const rn_status status = run(&small_op, file, out, NULL);
         wrong += status != RN_STATUS_OK || memcmp(out, shared->expected[i % 5], sizeof out) != 0;
     }
     return (void *)wrong;
@@ -379,7 +435,7 @@ static void test_many_threads(void **state)
     (void)state;
     shared_pictures shared = {.files = {make_jpeg(JCS_RGB, 3, true), make_png(PNG_FORMAT_RGBA, 4), make_webp(), make_bmp(3), make_gif()}};
     for (int i = 0; i < 5; i++) {
-        assert_int_equal(rn_image_run(&small_op, shared.files[i].data, shared.files[i].count, shared.expected[i], NULL), RN_STATUS_OK);
+        assert_int_equal(run(&small_op, shared.files[i], shared.expected[i], NULL), RN_STATUS_OK);
     }
     pthread_t threads[THREADS];
     for (int i = 0; i < THREADS; i++) assert_int_equal(pthread_create(&threads[i], NULL, run_pictures, &shared), 0);
@@ -400,6 +456,8 @@ int main(void)
         cmocka_unit_test(test_what_is_no_picture),
         cmocka_unit_test(test_every_truncation),
         cmocka_unit_test(test_headers_that_claim_too_much),
+        cmocka_unit_test(test_limit_of_the_caller),
+        cmocka_unit_test(test_limit_may_be_raised),
         cmocka_unit_test(test_nothing_is_printed),
         cmocka_unit_test(test_resize_known_values),
         cmocka_unit_test(test_crop_rules),

@@ -51,7 +51,8 @@ static void decode_picture(void *context)
     work *w = context;
     rn_error err;
     rn_picture_deinit(&w->decoded);
-    bench_check(rn_picture_decode(w->encoded.bytes, w->encoded.byte_count, fit.decode_channels, &w->decoded, &err), &err);
+    const rn_picture_source source = {.bytes = w->encoded.bytes, .byte_count = w->encoded.byte_count};
+    bench_check(rn_picture_decode(&source, fit.decode_channels, &w->decoded, &err), &err);
 }
 
 static void resize_picture(void *context)
