@@ -79,7 +79,8 @@ rn_status rn__decode_bmp(const rn_picture_source *source, int32_t channels, rn_p
     const size_t out_row_bytes = (size_t)out->w * (size_t)out->c;
     for (int64_t y = 0; y < header.h; y++) {
         const int64_t row = header.top_down ? y : header.h - 1 - y;
-        convert_row(source->bytes + header.pixels_at + row * header.row_bytes, header.c, out->w, out->pixels + (size_t)y * out_row_bytes, out->c);
+        convert_row(source->bytes + header.pixels_at + row * header.row_bytes, header.c, out->w, out->pixels + (size_t)y * out_row_bytes,
+                    out->c);
     }
     return RN_STATUS_OK;
 }

@@ -57,7 +57,8 @@ static void on_progress(j_common_ptr info)
     const j_decompress_ptr picture = (j_decompress_ptr)info;
     const jpeg_reader *reader = info->client_data;
     const int64_t pixels = (int64_t)picture->image_width * picture->image_height;
-    if (picture->input_scan_number > MAX_SCANS || picture->input_scan_number * pixels > rn__picture_work_limit(reader->file, MAX_SCANS_OF_LARGEST)) {
+    if (picture->input_scan_number > MAX_SCANS ||
+        picture->input_scan_number * pixels > rn__picture_work_limit(reader->file, MAX_SCANS_OF_LARGEST)) {
         fail(info, RN_STATUS_INVALID_ARGUMENT, "more scans than any encoder writes");
     }
 }
@@ -131,8 +132,8 @@ static rn_status read_picture(jpeg_reader *reader, int32_t channels)
     jpeg_read_header(info, TRUE);
     choose_colours(reader, channels);
     jpeg_calc_output_dimensions(info);
-    RN_TRY(rn__picture_create(reader->file, reader->out, info->output_height, info->output_width, info->out_color_space == JCS_GRAYSCALE ? 1 : 3,
-                              reader->err));
+    RN_TRY(rn__picture_create(reader->file, reader->out, info->output_height, info->output_width,
+                              info->out_color_space == JCS_GRAYSCALE ? 1 : 3, reader->err));
     jpeg_start_decompress(info);
     read_rows(reader);
     jpeg_finish_decompress(info); /* reads up to the end-of-image marker: a file without it is refused here */

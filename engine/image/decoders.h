@@ -19,8 +19,8 @@ rn_status rn__picture_create(const rn_picture_source *source, rn_picture *out, i
 /* The limit alone, for libraries that allocate by themselves between header and pixels. */
 rn_status rn__picture_check_size(const rn_picture_source *source, int64_t h, int64_t w, rn_error *err);
 
-/* Pixels that `pictures` of the largest size have. It bounds the time that a file can take which holds many frames or scans; a limit below the
- * usual one does not lower it, because an animation of small frames is no danger. */
+/* Pixels that `pictures` of the largest size have. It bounds the time that a file can take which holds many frames or scans; a limit below
+ * the usual one does not lower it, because an animation of small frames is no danger. */
 int64_t rn__picture_work_limit(const rn_picture_source *source, int32_t pictures);
 
 #endif

@@ -14,8 +14,8 @@ enum { RN_IMAGE_MAX_PIXELS = 100 * 1000 * 1000 };
 typedef struct rn_picture_source {
     const uint8_t *bytes;
     size_t byte_count;
-    int64_t max_pixels; /* a larger picture is refused when its header has been read, before there is memory for it: at most 500 million, so that
-                           samples of a row can be counted in 32 bits; 0: RN_IMAGE_MAX_PIXELS */
+    int64_t max_pixels; /* a larger picture is refused when its header has been read, before there is memory for it: at most 500 million, so
+                           that samples of a row can be counted in 32 bits; 0: RN_IMAGE_MAX_PIXELS */
 } rn_picture_source;
 
 /* A decoded picture: [h][w][c] uint8, dense, on the heap; c is 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA. */
@@ -24,8 +24,8 @@ typedef struct rn_picture {
     uint8_t *pixels;
 } rn_picture;
 
-/* decode_image(source, channels, dtype=uint8, expand_animations=False). channels: 0 as in the file, or 1, 3, 4. The content decides the format:
- * JPEG, PNG, GIF (first frame), BMP, WebP. INVALID_ARGUMENT where TensorFlow refuses, in TensorFlow's words, and above the limit;
+/* decode_image(source, channels, dtype=uint8, expand_animations=False). channels: 0 as in the file, or 1, 3, 4. The content decides the
+ * format: JPEG, PNG, GIF (first frame), BMP, WebP. INVALID_ARGUMENT where TensorFlow refuses, in TensorFlow's words, and above the limit;
  * UNSUPPORTED for JPEG XL. *out is zeroed on failure. */
 rn_status rn_picture_decode(const rn_picture_source *source, int32_t channels, rn_picture *out, rn_error *err);
 void rn_picture_deinit(rn_picture *picture); /* zeroed or decoded */

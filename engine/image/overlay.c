@@ -177,8 +177,8 @@ static rn_status encode(const uint8_t *rgb, int32_t h, int32_t w, void **png, si
     return RN_FAIL(err, RN_STATUS_INTERNAL, "encoding a PNG of %d x %d: %s", w, h, image.message);
 }
 
-rn_status rn_overlay_png(const rn_image_op *op, const rn_picture_source *source, const rn_overlay_map *map, void **png,
-                         size_t *png_bytes, rn_error *err)
+rn_status rn_overlay_png(const rn_image_op *op, const rn_picture_source *source, const rn_overlay_map *map, void **png, size_t *png_bytes,
+                         rn_error *err)
 {
     rn_status status;
     rn_picture picture;

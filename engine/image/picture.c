@@ -89,8 +89,9 @@ rn_status rn__picture_check_size(const rn_picture_source *source, int64_t h, int
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "the picture has no pixels: %lld x %lld", (long long)w, (long long)h);
     }
     if (h > most / w) {
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "the picture is too large: %lld x %lld pixels, at most %lld in all (max_image_pixels)",
-                       (long long)w, (long long)h, (long long)most);
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
+                       "the picture is too large: %lld x %lld pixels, at most %lld in all (max_image_pixels)", (long long)w, (long long)h,
+                       (long long)most);
     }
     return RN_STATUS_OK;
 }

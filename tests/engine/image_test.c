@@ -264,7 +264,8 @@ static void test_headers_that_claim_too_much(void **state)
     for (size_t i = 0; i + 9 < jpeg.count; i++) {
         if (jpeg.data[i] == 0xff && jpeg.data[i + 1] == 0xc0) memset(jpeg.data + i + 5, 0x70, 4);
     }
-    assert_refused(jpeg, 0, RN_STATUS_INVALID_ARGUMENT, "the picture is too large: 28784 x 28784 pixels, at most 100000000 in all (max_image_pixels)");
+    assert_refused(jpeg, 0, RN_STATUS_INVALID_ARGUMENT,
+                   "the picture is too large: 28784 x 28784 pixels, at most 100000000 in all (max_image_pixels)");
 
     png.data[17] = png.data[21] = 1; /* the second byte of width and height: 65536 and more */
     const uint32_t sum = (uint32_t)crc32(0, png.data + 12, 17);
