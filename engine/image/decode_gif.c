@@ -177,6 +177,7 @@ rn_status rn__decode_gif(const rn_picture_source *source, int32_t channels, rn_p
     }
     RN_TRY_CLEANUP(status, read_records(&reader, err));
     RN_TRY_CLEANUP(status, rn__picture_create(source, out, reader.h, reader.w, 3, err));
+    memset(out->pixels, 0, (size_t)out->h * (size_t)out->w * 3);
     RN_TRY_CLEANUP(status, draw_first_frame(&reader, out, err));
 
 cleanup:

@@ -22,12 +22,16 @@ typedef struct rn_picture_source {
 typedef struct rn_picture {
     int32_t h, w, c;
     uint8_t *pixels;
+    size_t room_bytes; /* of `pixels`, as far as they are to be used again; 0 where they are just the picture's */
 } rn_picture;
 
 /* decode_image(source, channels, dtype=uint8, expand_animations=False). channels: 0 as in the file, or 1, 3, 4. The content decides the
  * format: JPEG, PNG, GIF (first frame), BMP, WebP. INVALID_ARGUMENT where TensorFlow refuses, in TensorFlow's words, and above the limit;
  * UNSUPPORTED for JPEG XL. *out is zeroed on failure. */
 rn_status rn_picture_decode(const rn_picture_source *source, int32_t channels, rn_picture *out, rn_error *err);
+/* The same into the memory of *out, a picture that was decoded before or zeroed, where it has room enough. On failure *out has no size, and its
+ * memory still. */
+rn_status rn_picture_decode_again(const rn_picture_source *source, int32_t channels, rn_picture *out, rn_error *err);
 void rn_picture_deinit(rn_picture *picture); /* zeroed or decoded */
 
 /* What the crop of `op` leaves of a decoded picture: points into it. INVALID_ARGUMENT when the channels differ. */
@@ -39,6 +43,8 @@ rn_status rn_picture_fit(const rn_image_op *op, const rn_picture *picture, void 
 
 /* Both: one encoded picture to the row of the plan's image operation. */
 rn_status rn_image_run(const rn_image_op *op, const rn_picture_source *source, void *out, rn_error *err);
+/* The same, decoding into `between` as rn_picture_decode_again does. */
+rn_status rn_image_run_again(const rn_image_op *op, const rn_picture_source *source, rn_picture *between, void *out, rn_error *err);
 
 /* One row of a numeric input to the row of the plan's fit operation, in TensorFlow's float32 arithmetic, bit-equal to its ResizeBilinear. x: the
  * operation's input tensor; row and out: rows of it and of the result. OUT_OF_MEMORY is all that can fail. */

@@ -52,10 +52,9 @@ static const picture_format *find_format(const uint8_t *bytes, size_t byte_count
     return NULL;
 }
 
-rn_status rn_picture_decode(const rn_picture_source *source, int32_t channels, rn_picture *out, rn_error *err)
+static rn_status decode(const rn_picture_source *source, int32_t channels, rn_picture *out, rn_error *err)
 {
     const size_t byte_count = source->byte_count;
-    *out = (rn_picture){0};
     if (byte_count == 0) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Input is empty.");
     if (byte_count > INT_MAX) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Input contents are too large for int: %zu", byte_count);
     if (channels != 0 && channels != 1 && channels != 3 && channels != 4) {
@@ -66,7 +65,20 @@ rn_status rn_picture_decode(const rn_picture_source *source, int32_t channels, r
     if (!format) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Unknown image file format. One of JPEG, JPEG XL, PNG, GIF, BMP, WebP required.");
     }
-    const rn_status status = format->decode(source, channels, out, err);
+    return format->decode(source, channels, out, err);
+}
+
+rn_status rn_picture_decode_again(const rn_picture_source *source, int32_t channels, rn_picture *out, rn_error *err)
+{
+    const rn_status status = decode(source, channels, out, err);
+    if (status != RN_STATUS_OK) *out = (rn_picture){.pixels = out->pixels, .room_bytes = out->room_bytes};
+    return status;
+}
+
+rn_status rn_picture_decode(const rn_picture_source *source, int32_t channels, rn_picture *out, rn_error *err)
+{
+    *out = (rn_picture){0};
+    const rn_status status = decode(source, channels, out, err);
     if (status != RN_STATUS_OK) rn_picture_deinit(out);
     return status;
 }
@@ -106,16 +118,26 @@ rn_status rn__picture_create(const rn_picture_source *source, rn_picture *out, i
 {
     RN_TRY(rn__picture_check_size(source, h, w, err));
     const size_t byte_count = (size_t)h * (size_t)w * (size_t)c;
-    *out = (rn_picture){.h = (int32_t)h, .w = (int32_t)w, .c = c, .pixels = calloc(byte_count, 1)};
-    if (!out->pixels) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a picture of %zu bytes", byte_count);
-    return RN_STATUS_OK;
+    if (byte_count > out->room_bytes) {
+        free(out->pixels);
+        *out = (rn_picture){.pixels = malloc(byte_count), .room_bytes = byte_count};
+    }
+    out->h = (int32_t)h, out->w = (int32_t)w, out->c = c;
+    if (out->pixels) return RN_STATUS_OK;
+    *out = (rn_picture){0};
+    return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a picture of %zu bytes", byte_count);
+}
+
+rn_status rn_image_run_again(const rn_image_op *op, const rn_picture_source *source, rn_picture *between, void *out, rn_error *err)
+{
+    RN_TRY(rn_picture_decode_again(source, op->decode_channels, between, err));
+    return rn_picture_fit(op, between, out, err);
 }
 
 rn_status rn_image_run(const rn_image_op *op, const rn_picture_source *source, void *out, rn_error *err)
 {
-    rn_picture picture;
-    RN_TRY(rn_picture_decode(source, op->decode_channels, &picture, err));
-    const rn_status status = rn_picture_fit(op, &picture, out, err);
+    rn_picture picture = {0};
+    const rn_status status = rn_image_run_again(op, source, &picture, out, err);
     rn_picture_deinit(&picture);
     return status;
 }

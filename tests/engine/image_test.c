@@ -118,6 +118,17 @@ static bytes make_gif(void)
     return out;
 }
 
+/* The same frame with one transparent colour (2) ahead of a second frame that is larger: what neither covers is black. */
+static bytes make_gif_on_canvas(void)
+{
+    static const uint8_t file[] = {'G', 'I', 'F', '8', '9', 'a', 4, 0, 4, 0, 0x81, 0, 0, 10, 20, 30, 11, 21, 31, 12, 22, 32, 13, 23, 33,
+                                   '!', 0xf9, 4, 1, 0, 0, 2, 0, ',', 1, 0, 1, 0, 2, 0, 2, 0, 0, 2, 3, 0x44, 0x34, 0x05, 0,
+                                   ',', 0, 0, 0, 0, 1, 0, 4, 0, 0, 2, 3, 0x44, 0x34, 0x05, 0, ';'};
+    bytes out = {malloc(sizeof file), sizeof file};
+    memcpy(out.data, file, sizeof file);
+    return out;
+}
+
 static rn_status decode(bytes file, int32_t channels, rn_picture *out, rn_error *err)
 {
     return rn_picture_decode(&(rn_picture_source){.bytes = file.data, .byte_count = file.count}, channels, out, err);
@@ -219,6 +230,21 @@ static void test_gif_colours(void **state)
     free(gif.data);
 }
 
+static void test_gif_is_black_where_nothing_is_drawn(void **state)
+{
+    (void)state;
+    static const uint8_t expected[4 * 2 * 3] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 20, 30, 0, 0, 0, 0, 0, 0};
+    bytes gif = make_gif_on_canvas();
+    rn_picture picture = {.pixels = malloc(1000), .room_bytes = 1000};
+    memset(picture.pixels, 0xa5, 1000);
+    const rn_picture_source source = {.bytes = gif.data, .byte_count = gif.count};
+    assert_int_equal(rn_picture_decode_again(&source, 0, &picture, NULL), RN_STATUS_OK);
+    assert_true(picture.h == 4 && picture.w == 2 && picture.c == 3);
+    assert_memory_equal(picture.pixels, expected, sizeof expected);
+    rn_picture_deinit(&picture);
+    free(gif.data);
+}
+
 static void test_what_is_no_picture(void **state)
 {
     (void)state;
@@ -253,6 +279,44 @@ static void test_every_truncation(void **state)
         }
         free(files[i].data);
     }
+}
+
+/* One buffer for files of every format, larger and smaller, full of other bytes before: nothing of those shows. */
+static void test_memory_is_used_again(void **state)
+{
+    (void)state;
+    bytes files[] = {make_webp(),
+                     make_gif_on_canvas(),
+                     make_jpeg(JCS_RGB, 3, false),
+                     make_jpeg(JCS_RGB, 3, true),
+                     make_jpeg(JCS_CMYK, 4, false),
+                     make_jpeg(JCS_GRAYSCALE, 1, false),
+                     make_png(PNG_FORMAT_RGBA, 4),
+                     make_png(PNG_FORMAT_GRAY, 1),
+                     make_bmp(3),
+                     make_gif()};
+    rn_picture again = {0};
+    for (size_t i = 0; i < 2 * sizeof files / sizeof files[0]; i++) {
+        const bytes file = files[i / 2];
+        const rn_picture_source source = {.bytes = file.data, .byte_count = file.count};
+        rn_picture fresh;
+        assert_int_equal(rn_picture_decode(&source, 0, &fresh, NULL), RN_STATUS_OK);
+        const size_t count = (size_t)fresh.h * (size_t)fresh.w * (size_t)fresh.c;
+        uint8_t *kept = again.room_bytes >= count ? again.pixels : NULL;
+        if (again.pixels) memset(again.pixels, i % 2 ? 0x5a : 0xa5, again.room_bytes);
+        assert_int_equal(rn_picture_decode_again(&source, 0, &again, NULL), RN_STATUS_OK);
+        assert_true(!kept || again.pixels == kept);
+        assert_true(again.h == fresh.h && again.w == fresh.w && again.c == fresh.c && again.room_bytes >= count);
+        assert_memory_equal(again.pixels, fresh.pixels, count);
+        rn_picture_deinit(&fresh);
+
+        kept = again.pixels;
+        const rn_picture_source cut = {.bytes = file.data, .byte_count = file.count / 2};
+        assert_int_equal(rn_picture_decode_again(&cut, 0, &again, NULL), RN_STATUS_INVALID_ARGUMENT);
+        assert_true(again.pixels == kept && again.h == 0 && again.w == 0 && again.c == 0);
+        if (i % 2) free(file.data);
+    }
+    rn_picture_deinit(&again);
 }
 
 /* ---- limits ---- */
@@ -364,7 +428,7 @@ static void test_resize_known_values(void **state)
 {
     (void)state;
     uint8_t pixels[] = {0, 100, 200, 50}, out[16];
-    const rn_picture picture = {2, 2, 1, pixels};
+    const rn_picture picture = {.h = 2, .w = 2, .c = 1, .pixels = pixels};
     const rn_image_op same = {.full_h = 2, .full_w = 2, .h = 2, .w = 2, .c = 1}, larger = {.full_h = 4, .full_w = 4, .h = 4, .w = 4, .c = 1}, one = {.full_h = 1, .full_w = 1, .h = 1, .w = 1, .c = 1};
     assert_int_equal(rn_picture_fit(&same, &picture, out, NULL), RN_STATUS_OK);
     assert_memory_equal(out, pixels, 4);
@@ -381,7 +445,7 @@ static void test_crop_rules(void **state)
     (void)state;
     uint8_t pixels[18], out[18];
     for (int i = 0; i < 18; i++) pixels[i] = (uint8_t)(i % 6);
-    const rn_picture picture = {3, 6, 1, pixels};
+    const rn_picture picture = {.h = 3, .w = 6, .c = 1, .pixels = pixels};
     rn_image_op op = {.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .full_h = 3, .full_w = 3, .h = 3, .w = 3, .c = 1};
     assert_int_equal(rn_picture_fit(&op, &picture, out, NULL), RN_STATUS_OK);
     assert_int_equal(out[0], 2);
@@ -454,7 +518,9 @@ int main(void)
         cmocka_unit_test(test_lossless_formats_are_exact),
         cmocka_unit_test(test_channels_argument),
         cmocka_unit_test(test_gif_colours),
+        cmocka_unit_test(test_gif_is_black_where_nothing_is_drawn),
         cmocka_unit_test(test_what_is_no_picture),
+        cmocka_unit_test(test_memory_is_used_again),
         cmocka_unit_test(test_every_truncation),
         cmocka_unit_test(test_headers_that_claim_too_much),
         cmocka_unit_test(test_limit_of_the_caller),
