@@ -216,8 +216,8 @@ static rn_status decode_window(rn_request *request, const rn_image_op *op, int32
     return status;
 }
 
-/* Decodes into the memory that the thread keeps: the pages of a large picture cost as much as a third of decoding it (12 million pixels: 50 ms
- * in place of 34, EPYC of family 25), because a heap gives them back and takes them anew. */
+/* Decodes into the memory that the thread keeps: the pages of a large picture cost as much as a third of decoding it (12 million pixels: 50
+ * ms in place of 34, EPYC of family 25), because a heap gives them back and takes them anew. */
 static rn_status run_picture(rn_workers *workers, const rn_image_op *op, const rn_picture_source *source, void *row, rn_error *err)
 {
     rn_worker_memory *memory = rn_workers_memory(workers);

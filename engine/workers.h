@@ -25,8 +25,8 @@ rn_status rn_workers_create(int32_t thread_count, int32_t max_waiting, rn_worker
 /* Runs what waits, also what those jobs queue, and joins the threads. No submit may be under way. NULL allowed. */
 void rn_workers_destroy(rn_workers *workers);
 
-/* Memory that a thread of the pool keeps from job to job: the job that runs on it may use and replace it (malloc). The pool frees what lies idle
- * for RN_WORKER_IDLE_MS, and the rest in the end. */
+/* Memory that a thread of the pool keeps from job to job: the job that runs on it may use and replace it (malloc). The pool frees what lies
+ * idle for RN_WORKER_IDLE_MS, and the rest in the end. */
 typedef struct rn_worker_memory {
     void *at;
     size_t bytes;

@@ -12,8 +12,8 @@ typedef rn_status rn__decoder(const rn_picture_source *source, int32_t channels,
 
 rn__decoder rn__decode_jpeg, rn__decode_png, rn__decode_gif, rn__decode_bmp, rn__decode_webp;
 
-/* Gives *out its size and room for the pixels, which hold anything: decoders write all of them. INVALID_ARGUMENT when w * h exceeds source->max_pixels: decoders call it with the sizes of the
- * file's header, before they ask their library for memory. */
+/* Gives *out its size and room for the pixels, which hold anything: decoders write all of them. INVALID_ARGUMENT when w * h exceeds
+ * source->max_pixels: decoders call it with the sizes of the file's header, before they ask their library for memory. */
 rn_status rn__picture_create(const rn_picture_source *source, rn_picture *out, int64_t h, int64_t w, int32_t c, rn_error *err);
 
 /* The limit alone, for libraries that allocate by themselves between header and pixels. */

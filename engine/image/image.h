@@ -29,8 +29,8 @@ typedef struct rn_picture {
  * format: JPEG, PNG, GIF (first frame), BMP, WebP. INVALID_ARGUMENT where TensorFlow refuses, in TensorFlow's words, and above the limit;
  * UNSUPPORTED for JPEG XL. *out is zeroed on failure. */
 rn_status rn_picture_decode(const rn_picture_source *source, int32_t channels, rn_picture *out, rn_error *err);
-/* The same into the memory of *out, a picture that was decoded before or zeroed, where it has room enough. On failure *out has no size, and its
- * memory still. */
+/* The same into the memory of *out, a picture that was decoded before or zeroed, where it has room enough. On failure *out has no size, and
+ * its memory still. */
 rn_status rn_picture_decode_again(const rn_picture_source *source, int32_t channels, rn_picture *out, rn_error *err);
 void rn_picture_deinit(rn_picture *picture); /* zeroed or decoded */
 

@@ -1,8 +1,8 @@
 /* Each result is the mix of four pixels: two neighbours in a row, mixed for two neighbouring rows, then the two mixes. Multiplication and
  * addition round separately, so the order below is part of the contract.
  *
- * Only rows that are sampled are touched. The pair of columns and the weight of every output column are found once; the mixing itself is the
- * kernels' (kernels/image). The last two mixed rows are kept, because when a picture is enlarged neighbouring output rows share them.
+ * Only rows that are sampled are touched. The pair of columns and the weight of every output column are found once; the mixing itself is
+ * the kernels' (kernels/image). The last two mixed rows are kept, because when a picture is enlarged neighbouring output rows share them.
  */
 #include <stdlib.h>
 

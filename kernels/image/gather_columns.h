@@ -6,8 +6,8 @@
 
 #include "kernels/image/image_kernels.h"
 
-/* Columns `from` to `to`, `moved` bytes each. The pointers are parameters because a store to bytes could otherwise change what the struct points
- * to, and everything would be read again for each pixel. */
+/* Columns `from` to `to`, `moved` bytes each. The pointers are parameters because a store to bytes could otherwise change what the struct
+ * points to, and everything would be read again for each pixel. */
 static inline void gather_some(const int32_t *restrict lower, const int32_t *restrict upper, const uint8_t *restrict row, int32_t from,
                                int32_t to, int32_t c, size_t moved, uint8_t *restrict left, uint8_t *restrict right)
 {
@@ -22,12 +22,15 @@ static inline void gather_some(const int32_t *restrict lower, const int32_t *res
 static inline void gather_columns(const rn_column_pairs *p, const uint8_t *row)
 {
     switch (p->c) {
-    case 1: gather_some(p->lower, p->upper, row, 0, p->w, 1, 1, p->left, p->right); break;
+    case 1:
+        gather_some(p->lower, p->upper, row, 0, p->w, 1, 1, p->left, p->right);
+        break;
     case 3:
         gather_some(p->lower, p->upper, row, 0, p->followed_w, 3, 4, p->left, p->right);
         gather_some(p->lower, p->upper, row, p->followed_w, p->w, 3, 3, p->left, p->right);
         break;
-    default: gather_some(p->lower, p->upper, row, 0, p->w, p->c, (size_t)p->c, p->left, p->right);
+    default:
+        gather_some(p->lower, p->upper, row, 0, p->w, p->c, (size_t)p->c, p->left, p->right);
     }
 }
 

@@ -1,5 +1,5 @@
-/* Kernels of the bilinear resize. The list is image_kernels.def; the instruction sets' folders of kernels/cpu hold the code, because they alone
- * are compiled for them.
+/* Kernels of the bilinear resize. The list is image_kernels.def; the instruction sets' folders of kernels/cpu hold the code, because they
+ * alone are compiled for them.
  *
  * All entries of a slot give the same bits: every difference, product and sum is rounded to float32 by itself, in the order written here.
  */
@@ -12,13 +12,13 @@
 
 /* Which pixels of an input row the columns of an output row are mixed from. */
 typedef struct rn_column_pairs {
-    int32_t w, c;                  /* output columns and channels, c at most 4 */
-    int32_t row_bytes;             /* of the input row: nothing behind them is read */
-    const int32_t *lower, *upper;  /* [w] byte offsets of the left and the right neighbour: rising, lower[x] <= upper[x] <= row_bytes - c */
-    const float *weights;          /* [w][c]: of the right neighbour, the same for all channels of a column */
-    uint8_t *left, *right;         /* [w * c + 1] each: room to gather in */
-    int32_t followed_w;            /* columns, from the left, whose upper[x] <= row_bytes - 4 */
-    int32_t reach;                 /* most bytes that RN_COLUMN_BLOCK columns from a multiple of it on lie apart, last pixel included */
+    int32_t w, c;                 /* output columns and channels, c at most 4 */
+    int32_t row_bytes;            /* of the input row: nothing behind them is read */
+    const int32_t *lower, *upper; /* [w] byte offsets of the left and the right neighbour: rising, lower[x] <= upper[x] <= row_bytes - c */
+    const float *weights;         /* [w][c]: of the right neighbour, the same for all channels of a column */
+    uint8_t *left, *right;        /* [w * c + 1] each: room to gather in */
+    int32_t followed_w;           /* columns, from the left, whose upper[x] <= row_bytes - 4 */
+    int32_t reach;                /* most bytes that RN_COLUMN_BLOCK columns from a multiple of it on lie apart, last pixel included */
 } rn_column_pairs;
 
 enum { RN_COLUMN_BLOCK = 16 };

@@ -121,9 +121,9 @@ static bytes make_gif(void)
 /* The same frame with one transparent colour (2) ahead of a second frame that is larger: what neither covers is black. */
 static bytes make_gif_on_canvas(void)
 {
-    static const uint8_t file[] = {'G', 'I', 'F', '8', '9', 'a', 4, 0, 4, 0, 0x81, 0, 0, 10, 20, 30, 11, 21, 31, 12, 22, 32, 13, 23, 33,
-                                   '!', 0xf9, 4, 1, 0, 0, 2, 0, ',', 1, 0, 1, 0, 2, 0, 2, 0, 0, 2, 3, 0x44, 0x34, 0x05, 0,
-                                   ',', 0, 0, 0, 0, 1, 0, 4, 0, 0, 2, 3, 0x44, 0x34, 0x05, 0, ';'};
+    static const uint8_t file[] = {'G', 'I',  'F',  '8',  '9',  'a', 4, 0, 4, 0, 0x81, 0,   0, 10, 20, 30, 11, 21,   31,   12,   22, 32,
+                                   13,  23,   33,   '!',  0xf9, 4,   1, 0, 0, 2, 0,    ',', 1, 0,  1,  0,  2,  0,    2,    0,    0,  2,
+                                   3,   0x44, 0x34, 0x05, 0,    ',', 0, 0, 0, 0, 1,    0,   4, 0,  0,  2,  3,  0x44, 0x34, 0x05, 0,  ';'};
     bytes out = {malloc(sizeof file), sizeof file};
     memcpy(out.data, file, sizeof file);
     return out;

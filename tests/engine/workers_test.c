@@ -116,6 +116,7 @@ static void test_memory_is_kept_while_there_is_work(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_bound), cmocka_unit_test(test_many), cmocka_unit_test(test_memory_is_kept_while_there_is_work)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_bound), cmocka_unit_test(test_many),
+                                       cmocka_unit_test(test_memory_is_kept_while_there_is_work)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

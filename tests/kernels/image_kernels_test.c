@@ -1,6 +1,6 @@
-/* Every entry of the list of picture kernels against the arithmetic written in its header, to the bit: sizes around every tile, all numbers of
- * channels, enlarging and shrinking. Inputs end where their memory ends, so that a sanitizer sees what reads too far; outputs start as NaN and
- * are followed by guard bytes. */
+/* Every entry of the list of picture kernels against the arithmetic written in its header, to the bit: sizes around every tile, all numbers
+ * of channels, enlarging and shrinking. Inputs end where their memory ends, so that a sanitizer sees what reads too far; outputs start as
+ * NaN and are followed by guard bytes. */
 #include "kernels/image/image_kernels.h"
 
 #include <setjmp.h>
@@ -77,7 +77,8 @@ static float *random_floats(int32_t n, float least, float most)
 
 /* ---- columns ---- */
 
-/* w columns of a row of in_w pixels: evenly spread, the first and the last pixel among them. Everything but the pairs is left to the caller. */
+/* w columns of a row of in_w pixels: evenly spread, the first and the last pixel among them. Everything but the pairs is left to the
+ * caller. */
 static void spread(int32_t *lower, int32_t *upper, int32_t in_w, int32_t w, int32_t c)
 {
     for (int32_t x = 0; x < w; x++) {
@@ -112,7 +113,8 @@ static void check_columns(int k, int32_t in_w, int32_t w, int32_t c)
     columns.right = guarded((uint32_t)n + 1);
     ((rn_mix_columns_fn *)entries[k].run)(&columns, row, out);
     check_and_free(k, out, expected, n * sizeof *out, w);
-    for (int i = 0; i < GUARD_BYTES; i++) assert_true(columns.left[n + 1 + (size_t)i] == GUARD && columns.right[n + 1 + (size_t)i] == GUARD);
+    for (int i = 0; i < GUARD_BYTES; i++)
+        assert_true(columns.left[n + 1 + (size_t)i] == GUARD && columns.right[n + 1 + (size_t)i] == GUARD);
     free(columns.left);
     free(columns.right);
     free(expected);

@@ -1,4 +1,5 @@
-/* Eight numbers at a time; what is left over is done one by one. AVX2 has no shuffle across 16 bytes, so the pixels are gathered one by one. */
+/* Eight numbers at a time; what is left over is done one by one. AVX2 has no shuffle across 16 bytes, so the pixels are gathered one by
+ * one. */
 #include <immintrin.h>
 
 #include "kernels/image/gather_columns.h"
@@ -30,8 +31,7 @@ void rn_mix_rows_f32__avx2(const float *top, const float *bottom, float weight, 
 {
     const __m256 weights = _mm256_set1_ps(weight);
     int32_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        _mm256_storeu_ps(out + i, mix(_mm256_loadu_ps(top + i), _mm256_loadu_ps(bottom + i), weights));
+    for (; i + LANES <= n; i += LANES) _mm256_storeu_ps(out + i, mix(_mm256_loadu_ps(top + i), _mm256_loadu_ps(bottom + i), weights));
     rn_mix_rows_f32__ref(top + i, bottom + i, weight, n - i, out + i);
 }
 

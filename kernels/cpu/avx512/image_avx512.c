@@ -1,12 +1,12 @@
-/* Sixteen columns of RGB at a time, without gathering: their neighbours mostly lie within 128 bytes, and one permutation of 16-bit words picks
- * any of them. A pixel of three bytes is inside of two neighbouring words, whether it begins at an even or at an odd byte:
+/* Sixteen columns of RGB at a time, without gathering: their neighbours mostly lie within 128 bytes, and one permutation of 16-bit words
+ * picks any of them. A pixel of three bytes is inside of two neighbouring words, whether it begins at an even or at an odd byte:
  *
  *     window   | r g | b r | g b | r g | ...      pixel at 0: words 0 and 1; pixel at 3: words 1 and 2, shifted by a byte
  *     picked   | r g b . | r g b . | ...          16 lanes of 32 bits
  *     packed   | r g b r g b r g b ...            48 bytes, which become 3 x 16 floats
  *
- * Where a picture shrinks so much that the window is too narrow (more than 2.7 times), and for other numbers of channels, pixels are gathered.
- * Ends are masked: nothing behind a row is read or written.
+ * Where a picture shrinks so much that the window is too narrow (more than 2.7 times), and for other numbers of channels, pixels are
+ * gathered. Ends are masked: nothing behind a row is read or written.
  */
 #include <immintrin.h>
 
@@ -72,7 +72,8 @@ static inline __attribute__((always_inline)) void mix_block(const rn_column_pair
     const int32_t last = p->row_bytes - WINDOW_BYTES, base = whole && last < p->lower[x] ? last : p->lower[x];
     const int32_t row_bytes = p->row_bytes - base, n = CHANNELS * (p->w - x);
     const __m512i low = whole ? _mm512_loadu_si512(row + base) : _mm512_maskz_loadu_epi8(first_bytes(row_bytes), row + base);
-    const __m512i high = whole ? _mm512_loadu_si512(row + base + 64) : _mm512_maskz_loadu_epi8(first_bytes(row_bytes - 64), row + base + 64);
+    const __m512i high =
+        whole ? _mm512_loadu_si512(row + base + 64) : _mm512_maskz_loadu_epi8(first_bytes(row_bytes - 64), row + base + 64);
     const __mmask16 columns = whole ? (__mmask16)-1 : first_lanes(p->w - x);
     const __m512i start = _mm512_set1_epi32(base);
     const __m512i l = pick(low, high, _mm512_sub_epi32(_mm512_maskz_loadu_epi32(columns, p->lower + x), start));
@@ -90,7 +91,8 @@ static void mix_gathered(const rn_column_pairs *p, const uint8_t *row, float *ou
     const __mmask16 rest = first_lanes(n - whole);
     gather_columns(p, row);
     for (int32_t i = 0; i < whole; i += LANES) {
-        const __m512 l = to_floats(_mm_loadu_si128((const __m128i *)(p->left + i))), r = to_floats(_mm_loadu_si128((const __m128i *)(p->right + i)));
+        const __m512 l = to_floats(_mm_loadu_si128((const __m128i *)(p->left + i))),
+                     r = to_floats(_mm_loadu_si128((const __m128i *)(p->right + i)));
         _mm512_storeu_ps(out + i, mix(l, r, _mm512_loadu_ps(p->weights + i)));
     }
     const __m512 l = to_floats(_mm_maskz_loadu_epi8(rest, p->left + whole)), r = to_floats(_mm_maskz_loadu_epi8(rest, p->right + whole));
@@ -104,7 +106,8 @@ void rn_mix_columns_u8__avx512(const rn_column_pairs *columns, const uint8_t *ro
         return;
     }
     int32_t x = 0;
-    for (; columns->row_bytes >= WINDOW_BYTES && x + RN_COLUMN_BLOCK <= columns->w; x += RN_COLUMN_BLOCK) mix_block(columns, row, x, true, out);
+    for (; columns->row_bytes >= WINDOW_BYTES && x + RN_COLUMN_BLOCK <= columns->w; x += RN_COLUMN_BLOCK)
+        mix_block(columns, row, x, true, out);
     for (; x < columns->w; x += RN_COLUMN_BLOCK) mix_block(columns, row, x, false, out);
 }
 
@@ -121,6 +124,7 @@ void rn_mix_rows_f32__avx512(const float *top, const float *bottom, float weight
 void rn_cast_f32_u8__avx512(const float *in, int32_t n, uint8_t *out)
 {
     int32_t i = 0;
-    for (; i + LANES <= n; i += LANES) _mm_storeu_si128((__m128i *)(out + i), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(_mm512_loadu_ps(in + i))));
+    for (; i + LANES <= n; i += LANES)
+        _mm_storeu_si128((__m128i *)(out + i), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(_mm512_loadu_ps(in + i))));
     _mm_mask_storeu_epi8(out + i, first_lanes(n - i), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(load(in + i, n - i, false))));
 }
