@@ -85,6 +85,7 @@ rn_status rn_model_create(rn_plan *plan, const rn_backend *backend, const rn_mod
     model->workers = workers;
     model->metrics = options->metrics;
     model->max_rows = options->max_request_rows ? options->max_request_rows : options->max_waiting_rows;
+    model->max_image_pixels = options->max_image_pixels;
     model->scheduling = (rn_model_scheduling){.backend = backend->name,
                                               .device_count = options->device_count > 0 ? options->device_count : 1,
                                               .max_batch = options->backend.max_batch,
@@ -133,6 +134,11 @@ rn_model_scheduling rn_model_scheduling_of(const rn_model *model)
 rn_model_metrics *rn_model_metrics_of(const rn_model *model)
 {
     return model->metrics;
+}
+
+int64_t rn_model_max_image_pixels(const rn_model *model)
+{
+    return model->max_image_pixels;
 }
 
 rn_status rn_model_check_room(rn_model *model, int32_t rows, rn_error *err)

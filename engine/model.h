@@ -19,6 +19,7 @@ typedef struct rn_model_options {
     int32_t device_count;
     int32_t max_waiting_rows; /* of the batch queue of each device, at least 1 */
     int32_t max_request_rows; /* of one request; 0: max_waiting_rows */
+    int64_t max_image_pixels; /* of an encoded picture, as rn_picture_source has it; 0: RN_IMAGE_MAX_PIXELS */
     bool every_size;          /* the self-test also runs larger batches, so that no request is the first of its size: see self_test.h */
     bool one_at_a_time;       /* as in rn_batcher_options, like the next two */
     int64_t gather_us, target_us;
@@ -53,6 +54,7 @@ typedef struct rn_model_scheduling {
 
 rn_model_scheduling rn_model_scheduling_of(const rn_model *model);
 rn_model_metrics *rn_model_metrics_of(const rn_model *model); /* outlives the model; NULL: nobody counts */
+int64_t rn_model_max_image_pixels(const rn_model *model);     /* as in the options */
 int32_t rn_model_waiting_rows(rn_model *model);
 int64_t rn_model_held_us(const rn_model *model); /* how long a device has been at the model's present run, the longest of all; 0: at none */
 /* OVERLOADED when a request of that many rows would be refused now because the queue is full. For whoever is about to spend time on reading

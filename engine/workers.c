@@ -1,13 +1,21 @@
 /* One queue, one lock, two ways in. Steps of work that has begun go first: finishing a request frees memory, starting one takes it. */
 #include "engine/workers.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <time.h>
 
 typedef struct {
     rn_job *head, **tail;
 } job_list;
+
+typedef struct {
+    rn_workers *pool;
+    pthread_t thread;
+    rn_worker_memory memory; /* the thread's alone */
+} worker;
 
 struct rn_workers {
     pthread_mutex_t lock; /* guards everything below */
@@ -16,7 +24,7 @@ struct rn_workers {
     int32_t fresh_count, max_waiting;
     bool stopping;
     int32_t thread_count;
-    pthread_t threads[];
+    worker threads[];
 };
 
 static void list_init(job_list *list)
@@ -41,9 +49,30 @@ static rn_job *list_take(job_list *list)
     return job;
 }
 
-/* The next job, or NULL when the pool stops and nothing waits. Called with the lock held. */
-static rn_job *wait_for_job(rn_workers *workers)
+static void free_memory(worker *self)
 {
+    free(self->memory.at);
+    self->memory = (rn_worker_memory){0};
+}
+
+/* Waits until there may be work. Called with the lock held. */
+static void rest(worker *self)
+{
+    rn_workers *workers = self->pool;
+    if (!self->memory.at) {
+        pthread_cond_wait(&workers->work, &workers->lock);
+        return;
+    }
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += RN_WORKER_IDLE_MS / 1000;
+    if (pthread_cond_timedwait(&workers->work, &workers->lock, &until) == ETIMEDOUT) free_memory(self);
+}
+
+/* The next job, or NULL when the pool stops and nothing waits. Called with the lock held. */
+static rn_job *wait_for_job(worker *self)
+{
+    rn_workers *workers = self->pool;
     for (;;) {
         rn_job *job = list_take(&workers->begun);
         if (job) return job;
@@ -53,20 +82,22 @@ static rn_job *wait_for_job(rn_workers *workers)
             return job;
         }
         if (workers->stopping) return NULL;
-        pthread_cond_wait(&workers->work, &workers->lock);
+        rest(self);
     }
 }
 
 static void *work(void *argument)
 {
-    rn_workers *workers = argument;
+    worker *self = argument;
+    rn_workers *workers = self->pool;
     pthread_mutex_lock(&workers->lock);
-    for (rn_job *job = wait_for_job(workers); job; job = wait_for_job(workers)) {
+    for (rn_job *job = wait_for_job(self); job; job = wait_for_job(self)) {
         pthread_mutex_unlock(&workers->lock);
         job->run(job);
         pthread_mutex_lock(&workers->lock);
     }
     pthread_mutex_unlock(&workers->lock);
+    free_memory(self);
     return NULL;
 }
 
@@ -76,7 +107,7 @@ static void stop_and_join(rn_workers *workers)
     workers->stopping = true;
     pthread_cond_broadcast(&workers->work);
     pthread_mutex_unlock(&workers->lock);
-    for (int32_t i = 0; i < workers->thread_count; i++) pthread_join(workers->threads[i], NULL);
+    for (int32_t i = 0; i < workers->thread_count; i++) pthread_join(workers->threads[i].thread, NULL);
 }
 
 rn_status rn_workers_create(int32_t thread_count, int32_t max_waiting, rn_workers **out, rn_error *err)
@@ -89,7 +120,9 @@ rn_status rn_workers_create(int32_t thread_count, int32_t max_waiting, rn_worker
     list_init(&workers->fresh);
     workers->max_waiting = max_waiting;
     for (; workers->thread_count < thread_count; workers->thread_count++) {
-        if (pthread_create(&workers->threads[workers->thread_count], NULL, work, workers) == 0) continue;
+        worker *next = &workers->threads[workers->thread_count];
+        next->pool = workers;
+        if (pthread_create(&next->thread, NULL, work, next) == 0) continue;
         const int32_t started = workers->thread_count;
         rn_workers_destroy(workers);
         return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "worker pool: the system allows %d of %d threads", started, thread_count);
@@ -105,6 +138,14 @@ void rn_workers_destroy(rn_workers *workers)
     pthread_cond_destroy(&workers->work);
     pthread_mutex_destroy(&workers->lock);
     free(workers);
+}
+
+rn_worker_memory *rn_workers_memory(rn_workers *workers)
+{
+    for (int32_t i = 0; i < workers->thread_count; i++) {
+        if (pthread_equal(workers->threads[i].thread, pthread_self())) return &workers->threads[i].memory;
+    }
+    return NULL;
 }
 
 rn_status rn_workers_submit(rn_workers *workers, rn_job *job, rn_error *err)

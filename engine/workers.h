@@ -6,6 +6,7 @@
 #ifndef RN_ENGINE_WORKERS_H
 #define RN_ENGINE_WORKERS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "kernels/base/error.h"
@@ -23,6 +24,18 @@ rn_status rn_workers_create(int32_t thread_count, int32_t max_waiting, rn_worker
 
 /* Runs what waits, also what those jobs queue, and joins the threads. No submit may be under way. NULL allowed. */
 void rn_workers_destroy(rn_workers *workers);
+
+/* Memory that a thread of the pool keeps from job to job: the job that runs on it may use and replace it (malloc). The pool frees what lies
+ * idle for RN_WORKER_IDLE_MS, and the rest in the end. */
+typedef struct rn_worker_memory {
+    void *at;
+    size_t bytes;
+} rn_worker_memory;
+
+enum { RN_WORKER_IDLE_MS = 1000 };
+
+/* That of the calling thread; NULL where it is none of the pool's. Valid until the job returns. */
+rn_worker_memory *rn_workers_memory(rn_workers *workers);
 
 /* Queues new work. OVERLOADED when max_waiting jobs wait already. Thread-safe; the job is borrowed until it has run. */
 rn_status rn_workers_submit(rn_workers *workers, rn_job *job, rn_error *err);

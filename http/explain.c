@@ -129,8 +129,9 @@ static rn_status write_overlay(const explain *p, rn_error *err)
     const rn_overlay_map map = map_of(request, 0);
     void *png;
     size_t bytes;
-    RN_TRY(
-        rn_overlay_png(picture_front_end(request), request->pictures[0].bytes, request->pictures[0].byte_count, &map, &png, &bytes, err));
+    const rn_encoded_picture *picture = &request->pictures[0];
+    const rn_picture_source source = {picture->bytes, picture->byte_count, rn_model_max_image_pixels(request->model)};
+    RN_TRY(rn_overlay_png(picture_front_end(request), &source, &map, &png, &bytes, err));
     rn_json_text(&p->x->answer, (rn_text){png, bytes});
     p->x->content_type = "image/png";
     free(png);

@@ -119,6 +119,7 @@ static rn_status read_model_options(const rn_flags *flags, composition *c, rn_mo
                               .device_lost = on_device_lost,
                               .device_lost_context = c,
                               .max_waiting_rows = (int32_t)flags->max_queue_rows,
+                              .max_image_pixels = flags->max_image_pixels,
                               .every_size = flags->enable_model_warmup,
                               .one_at_a_time = !flags->enable_batching,
                               .target_us = flags->target_latency_ms * 1000};

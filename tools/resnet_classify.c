@@ -205,8 +205,8 @@ static rn_status write_overlay(const run *r, const rn_request *request, rn_error
     const rn_overlay_map map = rn_overlay_map_of(plan, r->signature, request->maps);
     void *png;
     size_t bytes;
-    RN_TRY(rn_overlay_png(&plan->ops[r->signature->image_op].u.image, request->pictures[0].bytes, request->pictures[0].byte_count, &map, &png, &bytes,
-                          err));
+    const rn_picture_source source = {.bytes = request->pictures[0].bytes, .byte_count = request->pictures[0].byte_count};
+    RN_TRY(rn_overlay_png(&plan->ops[r->signature->image_op].u.image, &source, &map, &png, &bytes, err));
     const rn_status status = write_file(r->options.explain, png, bytes, err);
     free(png);
     return status;

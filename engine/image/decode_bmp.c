@@ -24,8 +24,10 @@ static int16_t read_i16(const uint8_t *at)
     return (int16_t)(at[0] | at[1] << 8);
 }
 
-static rn_status read_header(const uint8_t *bytes, size_t byte_count, bmp_header *out, rn_error *err)
+static rn_status read_header(const rn_picture_source *source, bmp_header *out, rn_error *err)
 {
+    const uint8_t *bytes = source->bytes;
+    const size_t byte_count = source->byte_count;
     if (byte_count < HEADER_BYTES) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
                        "Incomplete bmp content, requires at least 32 bytes to find the header size, width, height, and bpp, got %zu bytes",
@@ -43,7 +45,7 @@ static rn_status read_header(const uint8_t *bytes, size_t byte_count, bmp_header
     if (out->w <= 0) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Width must be positive");
     if (out->h == 0) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Height must be nonzero");
     if (out->pixels_at < 0) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "header size must be nonnegative");
-    RN_TRY(rn__picture_check_size(out->h, out->w, err));
+    RN_TRY(rn__picture_check_size(source, out->h, out->w, err));
 
     out->row_bytes = (out->w * out->c + 3) / 4 * 4;
     const int64_t surplus = (int64_t)byte_count - out->pixels_at - out->row_bytes * out->h;
@@ -67,17 +69,18 @@ static void convert_row(const uint8_t *from, int32_t from_c, int32_t w, uint8_t 
     }
 }
 
-rn_status rn__decode_bmp(const uint8_t *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err)
+rn_status rn__decode_bmp(const rn_picture_source *source, int32_t channels, rn_picture *out, rn_error *err)
 {
     if (channels == 1) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "`channels` must be 0, 3 or 4 for BMP, but got %d", channels);
     bmp_header header = {0};
-    RN_TRY(read_header(bytes, byte_count, &header, err));
-    RN_TRY(rn__picture_create(out, header.h, header.w, channels ? channels : header.c, err));
+    RN_TRY(read_header(source, &header, err));
+    RN_TRY(rn__picture_create(source, out, header.h, header.w, channels ? channels : header.c, err));
 
     const size_t out_row_bytes = (size_t)out->w * (size_t)out->c;
     for (int64_t y = 0; y < header.h; y++) {
         const int64_t row = header.top_down ? y : header.h - 1 - y;
-        convert_row(bytes + header.pixels_at + row * header.row_bytes, header.c, out->w, out->pixels + (size_t)y * out_row_bytes, out->c);
+        convert_row(source->bytes + header.pixels_at + row * header.row_bytes, header.c, out->w, out->pixels + (size_t)y * out_row_bytes,
+                    out->c);
     }
     return RN_STATUS_OK;
 }

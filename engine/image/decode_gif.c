@@ -12,9 +12,10 @@
 #include "engine/image/decoders.h"
 
 /* Bounds the time that one file can take: a small file can hold this many, and they take three seconds (Xeon, 160 million pixels a second). */
-enum { MAX_PIXELS_OF_ALL_FRAMES = 5 * RN_IMAGE_MAX_PIXELS };
+enum { MAX_LARGEST_FRAMES = 5 };
 
 typedef struct gif_reader {
+    const rn_picture_source *source;
     GifFileType *gif;
     const uint8_t *next;
     size_t left;
@@ -73,11 +74,11 @@ static rn_status make_room(uint8_t **buffer, size_t byte_count, rn_error *err)
 /* Room for the frame whose description was just read: all of it for the first, a row for the others. */
 static rn_status make_frame_room(gif_reader *reader, int32_t w, int32_t h, rn_error *err)
 {
-    RN_TRY(rn__picture_check_size(h, w, err));
+    RN_TRY(rn__picture_check_size(reader->source, h, w, err));
     reader->pixel_count += (int64_t)w * h;
-    if (reader->pixel_count > MAX_PIXELS_OF_ALL_FRAMES) {
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "the animation is too long: more than %d pixels in all frames",
-                       MAX_PIXELS_OF_ALL_FRAMES);
+    const int64_t most = rn__picture_work_limit(reader->source, MAX_LARGEST_FRAMES);
+    if (reader->pixel_count > most) {
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "the animation is too long: more than %lld pixels in all frames", (long long)most);
     }
     if (reader->frame_count == 0) return make_room(&reader->first, (size_t)w * (size_t)h, err);
     if (w <= reader->row_bytes) return RN_STATUS_OK;
@@ -160,7 +161,7 @@ static rn_status draw_first_frame(const gif_reader *reader, rn_picture *out, rn_
     return RN_STATUS_OK;
 }
 
-rn_status rn__decode_gif(const uint8_t *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err)
+rn_status rn__decode_gif(const rn_picture_source *source, int32_t channels, rn_picture *out, rn_error *err)
 {
     if (channels != 0 && channels != 3) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "channels must be 0 or 3 for GIF, got %d", channels);
@@ -168,18 +169,19 @@ rn_status rn__decode_gif(const uint8_t *bytes, size_t byte_count, int32_t channe
 
     rn_status status = RN_STATUS_OK;
     int code = D_GIF_SUCCEEDED;
-    gif_reader reader = {.next = bytes, .left = byte_count, .transparent = NO_TRANSPARENT_COLOR};
+    gif_reader reader = {.source = source, .next = source->bytes, .left = source->byte_count, .transparent = NO_TRANSPARENT_COLOR};
     reader.gif = DGifOpen(&reader, on_read, &code);
     if (!reader.gif) {
         status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "failed to open gif file: %s", error_text(code));
         goto cleanup;
     }
     RN_TRY_CLEANUP(status, read_records(&reader, err));
-    RN_TRY_CLEANUP(status, rn__picture_create(out, reader.h, reader.w, 3, err));
+    RN_TRY_CLEANUP(status, rn__picture_create(source, out, reader.h, reader.w, 3, err));
+    memset(out->pixels, 0, (size_t)out->h * (size_t)out->w * 3);
     RN_TRY_CLEANUP(status, draw_first_frame(&reader, out, err));
 
 cleanup:
-    if (status == RN_STATUS_INVALID_ARGUMENT) rn_error_prefix(err, "Invalid GIF data (size %zu)", byte_count);
+    if (status == RN_STATUS_INVALID_ARGUMENT) rn_error_prefix(err, "Invalid GIF data (size %zu)", source->byte_count);
     if (reader.gif) DGifCloseFile(reader.gif, &code);
     free(reader.first);
     free(reader.row);

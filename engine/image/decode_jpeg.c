@@ -17,8 +17,7 @@
 
 /* A progressive file may hold any number of scans, and each costs a pass over the whole picture: a small file could keep a worker busy for
  * hours. Encoders write about ten. */
-enum { MAX_SCANS = 500 };
-static const int64_t MAX_SCANNED_PIXELS = INT64_C(20) * RN_IMAGE_MAX_PIXELS;
+enum { MAX_SCANS = 500, MAX_SCANS_OF_LARGEST = 20 };
 
 typedef struct jpeg_reader {
     struct jpeg_decompress_struct info;
@@ -26,6 +25,7 @@ typedef struct jpeg_reader {
     struct jpeg_source_mgr source;
     struct jpeg_progress_mgr progress;
     jmp_buf fatal;
+    const rn_picture_source *file;
     rn_picture *out;
     rn_error *err;
     rn_status status;
@@ -55,8 +55,10 @@ static void on_message(j_common_ptr info, int level)
 static void on_progress(j_common_ptr info)
 {
     const j_decompress_ptr picture = (j_decompress_ptr)info;
+    const jpeg_reader *reader = info->client_data;
     const int64_t pixels = (int64_t)picture->image_width * picture->image_height;
-    if (picture->input_scan_number > MAX_SCANS || picture->input_scan_number * pixels > MAX_SCANNED_PIXELS) {
+    if (picture->input_scan_number > MAX_SCANS ||
+        picture->input_scan_number * pixels > rn__picture_work_limit(reader->file, MAX_SCANS_OF_LARGEST)) {
         fail(info, RN_STATUS_INVALID_ARGUMENT, "more scans than any encoder writes");
     }
 }
@@ -130,23 +132,24 @@ static rn_status read_picture(jpeg_reader *reader, int32_t channels)
     jpeg_read_header(info, TRUE);
     choose_colours(reader, channels);
     jpeg_calc_output_dimensions(info);
-    RN_TRY(rn__picture_create(reader->out, info->output_height, info->output_width, info->out_color_space == JCS_GRAYSCALE ? 1 : 3,
-                              reader->err));
+    RN_TRY(rn__picture_create(reader->file, reader->out, info->output_height, info->output_width,
+                              info->out_color_space == JCS_GRAYSCALE ? 1 : 3, reader->err));
     jpeg_start_decompress(info);
     read_rows(reader);
     jpeg_finish_decompress(info); /* reads up to the end-of-image marker: a file without it is refused here */
     return RN_STATUS_OK;
 }
 
-rn_status rn__decode_jpeg(const uint8_t *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err)
+rn_status rn__decode_jpeg(const rn_picture_source *source, int32_t channels, rn_picture *out, rn_error *err)
 {
     if (channels == 4) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "JPEG does not support 4 channels");
     jpeg_reader reader = {
+        .file = source,
         .out = out,
         .err = err,
         .progress = {.progress_monitor = on_progress},
-        .source = {.next_input_byte = bytes,
-                   .bytes_in_buffer = byte_count,
+        .source = {.next_input_byte = source->bytes,
+                   .bytes_in_buffer = source->byte_count,
                    .init_source = source_ignore,
                    .fill_input_buffer = source_fill,
                    .skip_input_data = source_skip,

@@ -98,10 +98,10 @@ static bool read_pixels(png_reader *reader, rn_picture *out)
     return true;
 }
 
-rn_status rn__decode_png(const uint8_t *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err)
+rn_status rn__decode_png(const rn_picture_source *source, int32_t channels, rn_picture *out, rn_error *err)
 {
     rn_status status = RN_STATUS_OK;
-    png_reader reader = {.next = bytes, .left = byte_count};
+    png_reader reader = {.next = source->bytes, .left = source->byte_count};
     reader.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &reader, on_error, on_warning);
     if (!reader.png) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a PNG decoder");
 
@@ -110,9 +110,9 @@ rn_status rn__decode_png(const uint8_t *bytes, size_t byte_count, int32_t channe
         status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Invalid PNG. Failed to initialize decoder. (%s)", reader.reason);
         goto cleanup;
     }
-    RN_TRY_CLEANUP(status, rn__picture_create(out, header.h, header.w, header.c, err));
+    RN_TRY_CLEANUP(status, rn__picture_create(source, out, header.h, header.w, header.c, err));
     if (!read_pixels(&reader, out)) {
-        status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Invalid PNG data, size %zu (%s)", byte_count, reader.reason);
+        status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Invalid PNG data, size %zu (%s)", source->byte_count, reader.reason);
     }
 
 cleanup:

@@ -9,24 +9,24 @@
 
 #include "engine/image/decoders.h"
 
-static rn_status decode_still(const uint8_t *bytes, size_t byte_count, rn_picture *out, rn_error *err)
+static rn_status decode_still(const rn_picture_source *source, rn_picture *out, rn_error *err)
 {
     const int row_bytes = out->w * out->c; /* libwebp's sides stay below 2^14 */
     const size_t out_bytes = (size_t)row_bytes * (size_t)out->h;
-    const uint8_t *done = out->c == 4 ? WebPDecodeRGBAInto(bytes, byte_count, out->pixels, out_bytes, row_bytes)
-                                      : WebPDecodeRGBInto(bytes, byte_count, out->pixels, out_bytes, row_bytes);
+    const uint8_t *done = out->c == 4 ? WebPDecodeRGBAInto(source->bytes, source->byte_count, out->pixels, out_bytes, row_bytes)
+                                      : WebPDecodeRGBInto(source->bytes, source->byte_count, out->pixels, out_bytes, row_bytes);
     if (!done) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Failed to decode WebP image.");
     return RN_STATUS_OK;
 }
 
 /* The decoder owns the canvas that it hands out. */
-static rn_status decode_first_frame(const uint8_t *bytes, size_t byte_count, rn_picture *out, rn_error *err)
+static rn_status decode_first_frame(const rn_picture_source *source, rn_picture *out, rn_error *err)
 {
     rn_status status = RN_STATUS_OK;
     uint8_t *canvas;
     int end_ms;
     WebPAnimInfo info;
-    WebPAnimDecoder *decoder = WebPAnimDecoderNew(&(WebPData){bytes, byte_count}, NULL);
+    WebPAnimDecoder *decoder = WebPAnimDecoderNew(&(WebPData){source->bytes, source->byte_count}, NULL);
     if (!decoder || !WebPAnimDecoderGetInfo(decoder, &info)) {
         status = RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Failed to decode WebP Animation: failed to decode WebP Animation");
         goto cleanup;
@@ -47,11 +47,11 @@ cleanup:
     return status;
 }
 
-rn_status rn__decode_webp(const uint8_t *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err)
+rn_status rn__decode_webp(const rn_picture_source *source, int32_t channels, rn_picture *out, rn_error *err)
 {
     if (channels == 1) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "WebP only supports 3 or 4 channels");
     WebPBitstreamFeatures features;
-    if (WebPGetFeatures(bytes, byte_count, &features) != VP8_STATUS_OK) {
+    if (WebPGetFeatures(source->bytes, source->byte_count, &features) != VP8_STATUS_OK) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Failed to decode WebP header.");
     }
     const int32_t file_channels = features.has_alpha ? 4 : 3;
@@ -61,6 +61,6 @@ rn_status rn__decode_webp(const uint8_t *bytes, size_t byte_count, int32_t chann
     }
     if (features.has_animation && channels == 3) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "WebP Animation must be 4 channel RGBA");
 
-    RN_TRY(rn__picture_create(out, features.height, features.width, features.has_animation ? 4 : file_channels, err));
-    return features.has_animation ? decode_first_frame(bytes, byte_count, out, err) : decode_still(bytes, byte_count, out, err);
+    RN_TRY(rn__picture_create(source, out, features.height, features.width, features.has_animation ? 4 : file_channels, err));
+    return features.has_animation ? decode_first_frame(source, out, err) : decode_still(source, out, err);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/image/resize.h"
+#include "kernels/image/image_kernels.h"
 
 rn_status rn_picture_crop(const rn_image_op *op, const rn_picture *picture, rn_picture_window *out, rn_error *err)
 {
@@ -52,23 +53,16 @@ static void clip(float *row, int32_t n)
     }
 }
 
-/* The cast truncates, and keeps the low 8 bits of what is outside of 0..255, as TensorFlow's does on x86. The int between keeps it a
- * vector instruction. */
-static void cast(const float *restrict row, int32_t n, uint8_t *restrict out)
-{
-    for (int32_t i = 0; i < n; i++) out[i] = (uint8_t)(int32_t)row[i];
-}
-
 void rn__resize_store(const rn__resize *r, int32_t y, float *row)
 {
     const rn_image_op *op = r->op;
     const int32_t n = op->w * op->c;
     if (op->reverse) reverse_channels(row, op->w, op->c);
     if (op->clip) clip(row, n);
-    if (op->as_float)
+    if (op->as_float) /* else the cast truncates, and keeps the low 8 bits of what is outside of 0..255, as TensorFlow's does on x86 */
         memcpy((float *)r->out + (size_t)y * (size_t)n, row, (size_t)n * sizeof *row);
     else
-        cast(row, n, (uint8_t *)r->out + (size_t)y * (size_t)n);
+        rn_image_kernels_best->cast(row, n, (uint8_t *)r->out + (size_t)y * (size_t)n);
 }
 
 rn_status rn_picture_fit(const rn_image_op *op, const rn_picture *picture, void *out, rn_error *err)

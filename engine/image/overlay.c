@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/image/image.h"
-
 /* The part of a picture that the network sees. */
 typedef struct {
     int32_t top, left, h, w;
@@ -27,10 +25,10 @@ static int32_t min(int32_t a, int32_t b)
 /* ---- the picture ---- */
 
 /* In colour where its format gives colour, else in what the network itself asks for. */
-static rn_status decode(const rn_image_op *op, const void *bytes, size_t byte_count, rn_picture *out, rn_error *err)
+static rn_status decode(const rn_image_op *op, const rn_picture_source *source, rn_picture *out, rn_error *err)
 {
-    if (rn_picture_decode(bytes, byte_count, 3, out, NULL) == RN_STATUS_OK) return RN_STATUS_OK;
-    return rn_picture_decode(bytes, byte_count, op->decode_channels, out, err);
+    if (rn_picture_decode(source, 3, out, NULL) == RN_STATUS_OK) return RN_STATUS_OK;
+    return rn_picture_decode(source, op->decode_channels, out, err);
 }
 
 /* Sides of the result: the picture's own, made longer or shorter together. */
@@ -179,14 +177,14 @@ static rn_status encode(const uint8_t *rgb, int32_t h, int32_t w, void **png, si
     return RN_FAIL(err, RN_STATUS_INTERNAL, "encoding a PNG of %d x %d: %s", w, h, image.message);
 }
 
-rn_status rn_overlay_png(const rn_image_op *op, const void *bytes, size_t byte_count, const rn_overlay_map *map, void **png,
-                         size_t *png_bytes, rn_error *err)
+rn_status rn_overlay_png(const rn_image_op *op, const rn_picture_source *source, const rn_overlay_map *map, void **png, size_t *png_bytes,
+                         rn_error *err)
 {
     rn_status status;
     rn_picture picture;
     int32_t out_h, out_w;
     *png = NULL;
-    RN_TRY(decode(op, bytes, byte_count, &picture, err));
+    RN_TRY(decode(op, source, &picture, err));
     choose_size(&picture, &out_h, &out_w);
     uint8_t *rgb = malloc((size_t)out_h * (size_t)out_w * 3);
     if (!rgb) {

@@ -2,7 +2,7 @@
 #ifndef RN_ENGINE_IMAGE_OVERLAY_H
 #define RN_ENGINE_IMAGE_OVERLAY_H
 
-#include "engine/plan.h"
+#include "engine/image/image.h"
 
 /* The longest side of the result, in pixels: smaller pictures are enlarged to the first, larger ones reduced to the second. */
 enum { RN_OVERLAY_LEAST_SIDE = 448, RN_OVERLAY_MOST_SIDE = 1024 };
@@ -29,7 +29,7 @@ rn_overlay_window rn_overlay_window_of(const rn_image_op *op);
 /* Decodes the picture, lays the map over the part of it that `op` gives to the network, and encodes the result as an RGB PNG: where the map
  * is largest the picture glows, where it is smallest it is dark. *png: on the heap, the caller frees it. Fails as rn_picture_decode does,
  * and OUT_OF_MEMORY. Any thread. */
-rn_status rn_overlay_png(const rn_image_op *op, const void *bytes, size_t byte_count, const rn_overlay_map *map, void **png,
-                         size_t *png_bytes, rn_error *err);
+rn_status rn_overlay_png(const rn_image_op *op, const rn_picture_source *source, const rn_overlay_map *map, void **png, size_t *png_bytes,
+                         rn_error *err);
 
 #endif

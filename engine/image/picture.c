@@ -11,9 +11,9 @@
 
 #include "engine/image/decoders.h"
 
-static rn_status refuse_jpeg_xl(const uint8_t *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err)
+static rn_status refuse_jpeg_xl(const rn_picture_source *source, int32_t channels, rn_picture *out, rn_error *err)
 {
-    (void)bytes, (void)byte_count, (void)channels, (void)out;
+    (void)source, (void)channels, (void)out;
     return RN_FAIL(err, RN_STATUS_UNSUPPORTED, "JPEG XL pictures are not supported: send JPEG, PNG, GIF, BMP or WebP");
 }
 
@@ -52,20 +52,33 @@ static const picture_format *find_format(const uint8_t *bytes, size_t byte_count
     return NULL;
 }
 
-rn_status rn_picture_decode(const void *bytes, size_t byte_count, int32_t channels, rn_picture *out, rn_error *err)
+static rn_status decode(const rn_picture_source *source, int32_t channels, rn_picture *out, rn_error *err)
 {
-    *out = (rn_picture){0};
+    const size_t byte_count = source->byte_count;
     if (byte_count == 0) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Input is empty.");
     if (byte_count > INT_MAX) return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Input contents are too large for int: %zu", byte_count);
     if (channels != 0 && channels != 1 && channels != 3 && channels != 4) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "`channels` must be 0, 1, 3 or 4 but got %d", channels);
     }
 
-    const picture_format *format = find_format(bytes, byte_count);
+    const picture_format *format = find_format(source->bytes, byte_count);
     if (!format) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "Unknown image file format. One of JPEG, JPEG XL, PNG, GIF, BMP, WebP required.");
     }
-    const rn_status status = format->decode(bytes, byte_count, channels, out, err);
+    return format->decode(source, channels, out, err);
+}
+
+rn_status rn_picture_decode_again(const rn_picture_source *source, int32_t channels, rn_picture *out, rn_error *err)
+{
+    const rn_status status = decode(source, channels, out, err);
+    if (status != RN_STATUS_OK) *out = (rn_picture){.pixels = out->pixels, .room_bytes = out->room_bytes};
+    return status;
+}
+
+rn_status rn_picture_decode(const rn_picture_source *source, int32_t channels, rn_picture *out, rn_error *err)
+{
+    *out = (rn_picture){0};
+    const rn_status status = decode(source, channels, out, err);
     if (status != RN_STATUS_OK) rn_picture_deinit(out);
     return status;
 }
@@ -76,32 +89,55 @@ void rn_picture_deinit(rn_picture *picture)
     *picture = (rn_picture){0};
 }
 
-rn_status rn__picture_check_size(int64_t h, int64_t w, rn_error *err)
+static int64_t max_pixels_of(const rn_picture_source *source)
 {
+    return source->max_pixels > 0 ? source->max_pixels : RN_IMAGE_MAX_PIXELS;
+}
+
+rn_status rn__picture_check_size(const rn_picture_source *source, int64_t h, int64_t w, rn_error *err)
+{
+    const int64_t most = max_pixels_of(source);
     if (h <= 0 || w <= 0) {
         return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "the picture has no pixels: %lld x %lld", (long long)w, (long long)h);
     }
-    if (h > RN_IMAGE_MAX_PIXELS / w) {
-        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT, "the picture is too large: %lld x %lld pixels, at most %d in all", (long long)w,
-                       (long long)h, RN_IMAGE_MAX_PIXELS);
+    if (h > most / w) {
+        return RN_FAIL(err, RN_STATUS_INVALID_ARGUMENT,
+                       "the picture is too large: %lld x %lld pixels, at most %lld in all (max_image_pixels)", (long long)w, (long long)h,
+                       (long long)most);
     }
     return RN_STATUS_OK;
 }
 
-rn_status rn__picture_create(rn_picture *out, int64_t h, int64_t w, int32_t c, rn_error *err)
+int64_t rn__picture_work_limit(const rn_picture_source *source, int32_t pictures)
 {
-    RN_TRY(rn__picture_check_size(h, w, err));
-    const size_t byte_count = (size_t)h * (size_t)w * (size_t)c;
-    *out = (rn_picture){.h = (int32_t)h, .w = (int32_t)w, .c = c, .pixels = calloc(byte_count, 1)};
-    if (!out->pixels) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a picture of %zu bytes", byte_count);
-    return RN_STATUS_OK;
+    const int64_t most = max_pixels_of(source);
+    return pictures * (most > RN_IMAGE_MAX_PIXELS ? most : RN_IMAGE_MAX_PIXELS);
 }
 
-rn_status rn_image_run(const rn_image_op *op, const void *bytes, size_t byte_count, void *out, rn_error *err)
+rn_status rn__picture_create(const rn_picture_source *source, rn_picture *out, int64_t h, int64_t w, int32_t c, rn_error *err)
 {
-    rn_picture picture;
-    RN_TRY(rn_picture_decode(bytes, byte_count, op->decode_channels, &picture, err));
-    const rn_status status = rn_picture_fit(op, &picture, out, err);
+    RN_TRY(rn__picture_check_size(source, h, w, err));
+    const size_t byte_count = (size_t)h * (size_t)w * (size_t)c;
+    if (byte_count > out->room_bytes) {
+        free(out->pixels);
+        *out = (rn_picture){.pixels = malloc(byte_count), .room_bytes = byte_count};
+    }
+    out->h = (int32_t)h, out->w = (int32_t)w, out->c = c;
+    if (out->pixels) return RN_STATUS_OK;
+    *out = (rn_picture){0};
+    return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a picture of %zu bytes", byte_count);
+}
+
+rn_status rn_image_run_again(const rn_image_op *op, const rn_picture_source *source, rn_picture *between, void *out, rn_error *err)
+{
+    RN_TRY(rn_picture_decode_again(source, op->decode_channels, between, err));
+    return rn_picture_fit(op, between, out, err);
+}
+
+rn_status rn_image_run(const rn_image_op *op, const rn_picture_source *source, void *out, rn_error *err)
+{
+    rn_picture picture = {0};
+    const rn_status status = rn_image_run_again(op, source, &picture, out, err);
     rn_picture_deinit(&picture);
     return status;
 }

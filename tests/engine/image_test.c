@@ -118,9 +118,25 @@ static bytes make_gif(void)
     return out;
 }
 
+/* The same frame with one transparent colour (2) ahead of a second frame that is larger: what neither covers is black. */
+static bytes make_gif_on_canvas(void)
+{
+    static const uint8_t file[] = {'G', 'I',  'F',  '8',  '9',  'a', 4, 0, 4, 0, 0x81, 0,   0, 10, 20, 30, 11, 21,   31,   12,   22, 32,
+                                   13,  23,   33,   '!',  0xf9, 4,   1, 0, 0, 2, 0,    ',', 1, 0,  1,  0,  2,  0,    2,    0,    0,  2,
+                                   3,   0x44, 0x34, 0x05, 0,    ',', 0, 0, 0, 0, 1,    0,   4, 0,  0,  2,  3,  0x44, 0x34, 0x05, 0,  ';'};
+    bytes out = {malloc(sizeof file), sizeof file};
+    memcpy(out.data, file, sizeof file);
+    return out;
+}
+
 static rn_status decode(bytes file, int32_t channels, rn_picture *out, rn_error *err)
 {
-    return rn_picture_decode(file.data, file.count, channels, out, err);
+    return rn_picture_decode(&(rn_picture_source){.bytes = file.data, .byte_count = file.count}, channels, out, err);
+}
+
+static rn_status run(const rn_image_op *op, bytes file, void *out, rn_error *err)
+{
+    return rn_image_run(op, &(rn_picture_source){.bytes = file.data, .byte_count = file.count}, out, err);
 }
 
 static void assert_shape(bytes file, int32_t channels, int32_t h, int32_t w, int32_t c)
@@ -214,6 +230,21 @@ static void test_gif_colours(void **state)
     free(gif.data);
 }
 
+static void test_gif_is_black_where_nothing_is_drawn(void **state)
+{
+    (void)state;
+    static const uint8_t expected[4 * 2 * 3] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 20, 30, 0, 0, 0, 0, 0, 0};
+    bytes gif = make_gif_on_canvas();
+    rn_picture picture = {.pixels = malloc(1000), .room_bytes = 1000};
+    memset(picture.pixels, 0xa5, 1000);
+    const rn_picture_source source = {.bytes = gif.data, .byte_count = gif.count};
+    assert_int_equal(rn_picture_decode_again(&source, 0, &picture, NULL), RN_STATUS_OK);
+    assert_true(picture.h == 4 && picture.w == 2 && picture.c == 3);
+    assert_memory_equal(picture.pixels, expected, sizeof expected);
+    rn_picture_deinit(&picture);
+    free(gif.data);
+}
+
 static void test_what_is_no_picture(void **state)
 {
     (void)state;
@@ -240,7 +271,7 @@ static void test_every_truncation(void **state)
             uint8_t *cut = malloc(count ? count : 1);
             memcpy(cut, files[i].data, count);
             rn_picture picture;
-            const rn_status status = rn_picture_decode(cut, count, 0, &picture, NULL);
+            const rn_status status = decode((bytes){cut, count}, 0, &picture, NULL);
             const bool gif_without_trailer = files[i].data[0] == 'G' && count + 1 == files[i].count;
             assert_int_equal(status, gif_without_trailer ? RN_STATUS_OK : RN_STATUS_INVALID_ARGUMENT);
             rn_picture_deinit(&picture);
@@ -248,6 +279,44 @@ static void test_every_truncation(void **state)
         }
         free(files[i].data);
     }
+}
+
+/* One buffer for files of every format, larger and smaller, full of other bytes before: nothing of those shows. */
+static void test_memory_is_used_again(void **state)
+{
+    (void)state;
+    bytes files[] = {make_webp(),
+                     make_gif_on_canvas(),
+                     make_jpeg(JCS_RGB, 3, false),
+                     make_jpeg(JCS_RGB, 3, true),
+                     make_jpeg(JCS_CMYK, 4, false),
+                     make_jpeg(JCS_GRAYSCALE, 1, false),
+                     make_png(PNG_FORMAT_RGBA, 4),
+                     make_png(PNG_FORMAT_GRAY, 1),
+                     make_bmp(3),
+                     make_gif()};
+    rn_picture again = {0};
+    for (size_t i = 0; i < 2 * sizeof files / sizeof files[0]; i++) {
+        const bytes file = files[i / 2];
+        const rn_picture_source source = {.bytes = file.data, .byte_count = file.count};
+        rn_picture fresh;
+        assert_int_equal(rn_picture_decode(&source, 0, &fresh, NULL), RN_STATUS_OK);
+        const size_t count = (size_t)fresh.h * (size_t)fresh.w * (size_t)fresh.c;
+        uint8_t *kept = again.room_bytes >= count ? again.pixels : NULL;
+        if (again.pixels) memset(again.pixels, i % 2 ? 0x5a : 0xa5, again.room_bytes);
+        assert_int_equal(rn_picture_decode_again(&source, 0, &again, NULL), RN_STATUS_OK);
+        assert_true(!kept || again.pixels == kept);
+        assert_true(again.h == fresh.h && again.w == fresh.w && again.c == fresh.c && again.room_bytes >= count);
+        assert_memory_equal(again.pixels, fresh.pixels, count);
+        rn_picture_deinit(&fresh);
+
+        kept = again.pixels;
+        const rn_picture_source cut = {.bytes = file.data, .byte_count = file.count / 2};
+        assert_int_equal(rn_picture_decode_again(&cut, 0, &again, NULL), RN_STATUS_INVALID_ARGUMENT);
+        assert_true(again.pixels == kept && again.h == 0 && again.w == 0 && again.c == 0);
+        if (i % 2) free(file.data);
+    }
+    rn_picture_deinit(&again);
 }
 
 /* ---- limits ---- */
@@ -259,7 +328,8 @@ static void test_headers_that_claim_too_much(void **state)
     for (size_t i = 0; i + 9 < jpeg.count; i++) {
         if (jpeg.data[i] == 0xff && jpeg.data[i + 1] == 0xc0) memset(jpeg.data + i + 5, 0x70, 4);
     }
-    assert_refused(jpeg, 0, RN_STATUS_INVALID_ARGUMENT, "the picture is too large: 28784 x 28784 pixels, at most 100000000 in all");
+    assert_refused(jpeg, 0, RN_STATUS_INVALID_ARGUMENT,
+                   "the picture is too large: 28784 x 28784 pixels, at most 100000000 in all (max_image_pixels)");
 
     png.data[17] = png.data[21] = 1; /* the second byte of width and height: 65536 and more */
     const uint32_t sum = (uint32_t)crc32(0, png.data + 12, 17);
@@ -274,6 +344,57 @@ static void test_headers_that_claim_too_much(void **state)
     assert_refused(gif, 0, RN_STATUS_INVALID_ARGUMENT, "the picture is too large: 65282 x 65282 pixels");
     bytes all[] = {jpeg, png, bmp, gif};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) free(all[i].data);
+}
+
+/* The limit of the caller: every format at the limit and one pixel above it. */
+static void test_limit_of_the_caller(void **state)
+{
+    (void)state;
+    bytes files[] = {make_jpeg(JCS_RGB, 3, false), make_jpeg(JCS_RGB, 3, true), make_png(PNG_FORMAT_RGB, 3), make_webp(), make_bmp(3)};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        rn_picture_source source = {.bytes = files[i].data, .byte_count = files[i].count, .max_pixels = H * W};
+        rn_picture picture;
+        rn_error err = {0};
+        assert_int_equal(rn_picture_decode(&source, 0, &picture, &err), RN_STATUS_OK);
+        rn_picture_deinit(&picture);
+        source.max_pixels--;
+        assert_int_equal(rn_picture_decode(&source, 0, &picture, &err), RN_STATUS_INVALID_ARGUMENT);
+        assert_non_null(strstr(err.message, "the picture is too large: 23 x 19 pixels, at most 436 in all (max_image_pixels)"));
+        assert_null(picture.pixels);
+        free(files[i].data);
+    }
+    bytes gif = make_gif();
+    rn_picture_source source = {.bytes = gif.data, .byte_count = gif.count, .max_pixels = 1};
+    rn_picture picture;
+    rn_error err = {0};
+    assert_int_equal(rn_picture_decode(&source, 0, &picture, &err), RN_STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(err.message, "the picture is too large: 2 x 2 pixels, at most 1 in all (max_image_pixels)"));
+    source.max_pixels = 4;
+    assert_int_equal(rn_picture_decode(&source, 0, &picture, &err), RN_STATUS_OK);
+    rn_picture_deinit(&picture);
+    free(gif.data);
+}
+
+/* A limit above the usual one lets larger pictures in: 10,001 x 10,000 pixels of one grey level. */
+static void test_limit_may_be_raised(void **state)
+{
+    (void)state;
+    enum { RAISED_H = 10000, RAISED_W = 10001 };
+    const size_t row_bytes = (RAISED_W + 3) / 4 * 4, count = 54 + row_bytes * RAISED_H;
+    uint8_t *data = calloc(count, 1);
+    memcpy(data, "BM", 2);
+    put_le(data + 10, 54);
+    put_le(data + 18, RAISED_W);
+    put_le(data + 22, RAISED_H);
+    put_le(data + 28, 8);
+    rn_picture_source source = {.bytes = data, .byte_count = count};
+    rn_picture picture;
+    assert_int_equal(rn_picture_decode(&source, 0, &picture, NULL), RN_STATUS_INVALID_ARGUMENT);
+    source.max_pixels = (int64_t)RAISED_H * RAISED_W;
+    assert_int_equal(rn_picture_decode(&source, 0, &picture, NULL), RN_STATUS_OK);
+    assert_int_equal(picture.w, RAISED_W);
+    rn_picture_deinit(&picture);
+    free(data);
 }
 
 /* libjpeg and libpng would print their complaints. */
@@ -307,7 +428,7 @@ static void test_resize_known_values(void **state)
 {
     (void)state;
     uint8_t pixels[] = {0, 100, 200, 50}, out[16];
-    const rn_picture picture = {2, 2, 1, pixels};
+    const rn_picture picture = {.h = 2, .w = 2, .c = 1, .pixels = pixels};
     const rn_image_op same = {.full_h = 2, .full_w = 2, .h = 2, .w = 2, .c = 1}, larger = {.full_h = 4, .full_w = 4, .h = 4, .w = 4, .c = 1}, one = {.full_h = 1, .full_w = 1, .h = 1, .w = 1, .c = 1};
     assert_int_equal(rn_picture_fit(&same, &picture, out, NULL), RN_STATUS_OK);
     assert_memory_equal(out, pixels, 4);
@@ -324,7 +445,7 @@ static void test_crop_rules(void **state)
     (void)state;
     uint8_t pixels[18], out[18];
     for (int i = 0; i < 18; i++) pixels[i] = (uint8_t)(i % 6);
-    const rn_picture picture = {3, 6, 1, pixels};
+    const rn_picture picture = {.h = 3, .w = 6, .c = 1, .pixels = pixels};
     rn_image_op op = {.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .full_h = 3, .full_w = 3, .h = 3, .w = 3, .c = 1};
     assert_int_equal(rn_picture_fit(&op, &picture, out, NULL), RN_STATUS_OK);
     assert_int_equal(out[0], 2);
@@ -343,10 +464,10 @@ static void test_channels_must_fit_the_model(void **state)
     uint8_t out[3 * 8 * 8];
     rn_error err;
     rn_image_op op = {.crop = RN_CROP_CENTER_SQUARE_ROUND_UP, .full_h = 8, .full_w = 8, .h = 8, .w = 8, .c = 3};
-    assert_int_equal(rn_image_run(&op, grey.data, grey.count, out, &err), RN_STATUS_INVALID_ARGUMENT);
+    assert_int_equal(run(&op, grey, out, &err), RN_STATUS_INVALID_ARGUMENT);
     assert_string_equal(err.message, "the picture has 1 channel, the model takes 3");
     op.decode_channels = 3;
-    assert_int_equal(rn_image_run(&op, grey.data, grey.count, out, &err), RN_STATUS_OK);
+    assert_int_equal(run(&op, grey, out, &err), RN_STATUS_OK);
     free(grey.data);
 }
 
@@ -368,7 +489,7 @@ static void *run_pictures(void *argument)
     for (int i = 0; i < ROUNDS * 5; i++) {
         uint8_t out[8 * 8 * 3];
         const bytes file = shared->files[i % 5];
-        const rn_status status = rn_image_run(&small_op, file.data, file.count, out, NULL);
+        const rn_status status = run(&small_op, file, out, NULL);
         wrong += status != RN_STATUS_OK || memcmp(out, shared->expected[i % 5], sizeof out) != 0;
     }
     return (void *)wrong;
@@ -379,7 +500,7 @@ static void test_many_threads(void **state)
     (void)state;
     shared_pictures shared = {.files = {make_jpeg(JCS_RGB, 3, true), make_png(PNG_FORMAT_RGBA, 4), make_webp(), make_bmp(3), make_gif()}};
     for (int i = 0; i < 5; i++) {
-        assert_int_equal(rn_image_run(&small_op, shared.files[i].data, shared.files[i].count, shared.expected[i], NULL), RN_STATUS_OK);
+        assert_int_equal(run(&small_op, shared.files[i], shared.expected[i], NULL), RN_STATUS_OK);
     }
     pthread_t threads[THREADS];
     for (int i = 0; i < THREADS; i++) assert_int_equal(pthread_create(&threads[i], NULL, run_pictures, &shared), 0);
@@ -397,9 +518,13 @@ int main(void)
         cmocka_unit_test(test_lossless_formats_are_exact),
         cmocka_unit_test(test_channels_argument),
         cmocka_unit_test(test_gif_colours),
+        cmocka_unit_test(test_gif_is_black_where_nothing_is_drawn),
         cmocka_unit_test(test_what_is_no_picture),
+        cmocka_unit_test(test_memory_is_used_again),
         cmocka_unit_test(test_every_truncation),
         cmocka_unit_test(test_headers_that_claim_too_much),
+        cmocka_unit_test(test_limit_of_the_caller),
+        cmocka_unit_test(test_limit_may_be_raised),
         cmocka_unit_test(test_nothing_is_printed),
         cmocka_unit_test(test_resize_known_values),
         cmocka_unit_test(test_crop_rules),

@@ -1,12 +1,14 @@
 """Pictures as request bodies, with curl and requests: no JSON, no base64."""
 import gzip
+import io
 import subprocess
 
 import numpy as np
 import pytest
 import requests
+from PIL import Image
 
-from client import PICTURES, PREDICT, b64, picture
+from client import MODEL, PICTURES, PREDICT, b64, picture
 
 TYPES = {"image/jpeg": "bag.jpg", "image/png": "sneaker.png", "IMAGE/JPG; q=1": "bag.jpg"}
 
@@ -91,3 +93,43 @@ def test_too_many_parts(server):
 def test_unknown_model(server):
     answer = requests.post(f"{server.url}/v1/models/nope:predict", data=b"x", headers={"Content-Type": "image/png"})
     assert (answer.status_code, answer.json()) == (404, {"error": "Servable not found for request: Latest(nope)"})
+
+
+def test_limit_of_pixels(start_server):
+    """A picture above --max_image_pixels is refused by its header, wherever it arrives; one at the limit is answered."""
+    server = start_server(MODEL, "--max_image_pixels=1000")
+    at_limit, above = png(50, 20), png(1001, 1)
+    assert len(post(server, at_limit, "image/png")["predictions"]) == 5
+    message = "the picture is too large: 1001 x 1 pixels, at most 1000 in all (max_image_pixels)"
+    assert message in post(server, above, "image/png", code=400)["error"]
+    body = {"signature_name": "serving_preprocess", "instances": [b64(at_limit), b64(above)]}
+    answer = requests.post(server.url + PREDICT, json=body)
+    assert answer.status_code == 400 and message in answer.json()["error"]
+    explained = requests.post(f"{server.url}/v1/models/fashion:explain", data=above, headers={"Content-Type": "image/png"})
+    assert explained.status_code == 400 and message in explained.json()["error"]
+    assert server.stop() == 0
+
+
+def test_limit_of_pixels_may_be_raised(start_server):
+    """The overlay of an explanation decodes once more: by the same limit."""
+    server = start_server(MODEL, "--max_image_pixels=100500000")
+    large = png(10050, 10000)
+    assert len(post(server, large, "image/png")["predictions"]) == 5
+    headers = {"Content-Type": "image/png", "Accept": "image/png"}
+    explained = requests.post(f"{server.url}/v1/models/fashion:explain", data=large, headers=headers)
+    assert explained.status_code == 200 and explained.content.startswith(b"\x89PNG")
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("pixels", ["0", "500000001"])
+def test_limit_of_pixels_has_limits(build_dir, pixels):
+    command = [f"{build_dir}/resnetd", f"--model_base_path={MODEL}", f"--max_image_pixels={pixels}"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert answer.returncode == 2 and "max_image_pixels" in answer.stderr
+
+
+def png(w, h):
+    """Grey, all black: a few bytes, whatever the size."""
+    file = io.BytesIO()
+    Image.new("L", (w, h)).save(file, "PNG")
+    return file.getvalue()

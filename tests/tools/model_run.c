@@ -94,10 +94,9 @@ static void *read_rows(const rn_plan *plan, const rn_signature *signature, const
         char *picture = read_file(line, &picture_bytes);
         pixels = realloc(pixels, (size_t)(*rows + 1) * row_bytes);
         if (!pixels) fail("no memory");
-        if (rn_image_run(&plan->ops[signature->image_op].u.image, picture, picture_bytes, pixels + (size_t)*rows * row_bytes, &err) !=
-            RN_STATUS_OK) {
+        const rn_picture_source source = {.bytes = (uint8_t *)picture, .byte_count = picture_bytes};
+        if (rn_image_run(&plan->ops[signature->image_op].u.image, &source, pixels + (size_t)*rows * row_bytes, &err) != RN_STATUS_OK)
             fail(err.message);
-        }
         free(picture);
     }
     free(file);

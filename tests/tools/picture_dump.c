@@ -71,7 +71,7 @@ static bool resize(const char *line)
     float *out = malloc((size_t)op.h * (size_t)op.w * (size_t)op.c * sizeof *out);
     rn_error err = {0};
     const rn_status status = rn_picture_fit(&op, &in, out, &err);
-    const rn_picture bytes = {op.h, op.w, op.c, (uint8_t *)out};
+    const rn_picture bytes = {.h = op.h, .w = op.w, .c = op.c, .pixels = (uint8_t *)out};
     if (status == RN_STATUS_OK && op.as_float)
         answer_floats(&op, out);
     else
@@ -101,14 +101,14 @@ static bool run(const char *line)
 
     if (sscanf(line, "decode %d %4095[^\n]", &op.decode_channels, path) == 2) {
         bytes = read_file(path, &byte_count);
-        status = rn_picture_decode(bytes, byte_count, op.decode_channels, &in, &err);
+        status = rn_picture_decode(&(rn_picture_source){.bytes = bytes, .byte_count = byte_count}, op.decode_channels, &in, &err);
         answer(status, &err, &in);
     } else if (sscanf(line, "fit %7s %d %d %d %d %4095[^\n]", crop, &op.h, &op.w, &op.c, &op.decode_channels, path) == 6) {
         bytes = read_file(path, &byte_count);
         op.crop = crop_rule(crop);
         op.full_h = op.h, op.full_w = op.w;
-        out = (rn_picture){op.h, op.w, op.c, malloc((size_t)op.h * (size_t)op.w * (size_t)op.c)};
-        status = rn_image_run(&op, bytes, byte_count, out.pixels, &err);
+        out = (rn_picture){.h = op.h, .w = op.w, .c = op.c, .pixels = malloc((size_t)op.h * (size_t)op.w * (size_t)op.c)};
+        status = rn_image_run(&op, &(rn_picture_source){.bytes = bytes, .byte_count = byte_count}, out.pixels, &err);
         answer(status, &err, &out);
     } else {
         return resize(line);

@@ -85,7 +85,8 @@ typedef struct {
 
 static rn_status visit_picture(const walk *w, const char *bytes, size_t byte_count, rn_error *err)
 {
-    RN_TRY(rn_image_run(&w->plan->ops[w->signature->image_op].u.image, bytes, byte_count, w->row, err));
+    const rn_picture_source source = {.bytes = (const uint8_t *)bytes, .byte_count = byte_count};
+    RN_TRY(rn_image_run(&w->plan->ops[w->signature->image_op].u.image, &source, w->row, err));
     return w->visit(w->context, w->row, w->file, w->file_count, err);
 }
 
