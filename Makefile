@@ -203,7 +203,7 @@ $(B)/gen/http/api.pb: $(wildcard http/api/*.proto http/api/google/protobuf/*.pro
 $(B)/obj/http/page.o: $(wildcard http/page/*)
 
 define isa_rule
-$(call obj,$(wildcard kernels/cpu/$(1)/*.c)): ISA_FLAGS := $(ISA_FLAGS_$(1))
+$(call obj,$(wildcard kernels/cpu/$(1)/*.c)) $(patsubst %,$(B)/plugin/%.o,$(wildcard kernels/cpu/$(1)/*.c)): ISA_FLAGS := $(ISA_FLAGS_$(1))
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
 # Clang takes minutes for a large kernel with its instrumentation, and no fuzz target comes by one.
@@ -293,7 +293,7 @@ $(B)/plugin/%.cu.o: %.cu $(B)/plugin/architectures
 	$(NVCC) $(NVCC_FLAGS) -DRN_CUDA_ARCHITECTURES='"$(SM:%=sm_%)"' -MMD -MP -c -o $@ $<
 $(B)/plugin/%.c.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CUDA_INCLUDE) $(CFLAGS) -fPIC -MMD -MP -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(CUDA_INCLUDE) $(CFLAGS) $(ISA_FLAGS) -fPIC -MMD -MP -c -o $@ $<
 $(B)/plugin/architectures: force
 	@mkdir -p $(@D); echo "$(SM)" | cmp -s - $@ || echo "$(SM)" > $@
 $(PLUGIN): $(PLUGIN_OBJ)
@@ -315,6 +315,7 @@ $(EMULATED)/resnetd $(EMULATED)/resnet-bench $(EMULATED)/gpu-check: $(EMULATED)/
 # What tools/gpu-check.sh runs: plug-in, reference kernels and synthetic networks, without any library but CUDA's.
 GPU_CHECK_SRC := tools/gpu/gpu_check.c tests/support/plan_reference.c engine/cuda_plugin.c engine/synthetic.c \
     $(addprefix engine/image/,fit.c resize_bilinear.c resize_nearest.c resize_bicubic.c resize_area.c) \
+    $(wildcard kernels/image/*.c) $(foreach i,$(ISAS),$(wildcard kernels/cpu/$(i)/image_*.c)) \
     $(wildcard engine/plan*.c engine/pass_*.c kernels/base/*.c kernels/ref/*.c)
 gpu-check: cuda $(B)/gpu-check
 .PHONY: gpu-check
