@@ -22,7 +22,7 @@ typedef struct rn_service {
     int64_t timeout_us;       /* of a predict call; 0: none */
     size_t max_request_bytes; /* of a body, also once inflated */
     const char *metrics_path; /* of TensorFlow Serving's page of metrics; NULL: there is none */
-    const char *mlflow_run_id; /* shown in metrics; empty: not known */
+    const char *mlflow_run_id; /* shown in metrics and metadata; empty: not known */
     bool device_required;      /* --device names one */
     bool checks_method_names; /* of signatures, in classify and regress */
     bool cors;                /* answer pages of other origins */

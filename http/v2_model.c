@@ -125,7 +125,9 @@ static void write_tensor(rn_json_writer *out, const rn_tensor_spec *spec)
     rn_json_end_object(out);
 }
 
-static void write_metadata(rn_json_writer *out, rn_text name, const rn_signature *signature, const rn__v2_versions *versions)
+/* mlflow_run_id: empty where nobody told; a property then is left out, as KServe's messages have it. */
+static void write_metadata(rn_json_writer *out, rn_text name, const rn_signature *signature, const rn__v2_versions *versions,
+                           const char *mlflow_run_id)
 {
     out->compact = true;
     rn_json_begin_object(out);
@@ -144,6 +146,12 @@ static void write_metadata(rn_json_writer *out, rn_text name, const rn_signature
     rn_json_begin_array(out);
     for (int32_t i = 0; i < signature->output_count; i++) write_tensor(out, &signature->outputs[i]);
     rn_json_end_array(out);
+    if (*mlflow_run_id) {
+        rn_json_key(out, rn_text_of("properties"));
+        rn_json_begin_object(out);
+        rn_json_string_member(out, "mlflow_run_id", mlflow_run_id);
+        rn_json_end_object(out);
+    }
     rn_json_end_object(out);
 }
 
@@ -156,7 +164,7 @@ void rn__v2_metadata(rn_exchange *x)
     rn__v2_versions versions;
     rn_status status = find_signature(x, &model, &signature, &err);
     if (status == RN_STATUS_OK) status = rn__v2_list_versions(x->service->serving, x->target.model, &versions, &err);
-    if (status == RN_STATUS_OK) write_metadata(&x->answer, x->target.model, signature, &versions);
+    if (status == RN_STATUS_OK) write_metadata(&x->answer, x->target.model, signature, &versions, x->service->mlflow_run_id);
     rn_model_release(model);
     if (status == RN_STATUS_OK)
         rn_exchange_answer(x);

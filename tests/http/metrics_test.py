@@ -212,6 +212,8 @@ def test_what_is_loaded(start_server, build_dir, tmp_path):
         requests.post(server.url + PREDICT, data=PIXELS)
         page = Page(server.monitoring_url)
         labels = {name: [s.labels for s in page.samples if s.name == name] for name in ("resnetd_model_info", "resnetd_device_info")}
+        described = requests.get(f"{server.url}/v2/models/fashion").json()
+        assert described.get("properties") == ({"mlflow_run_id": run} if run else None)
         assert labels["resnetd_model_info"] == [{"model_name": "fashion", "model_version": "1", "sha256": sha256, "mlflow_run_id": run}]
         (device,) = labels["resnetd_device_info"]
         assert (device["device"], device["required"]) == ("cpu", required) and device["name"].startswith("cpu ")
