@@ -89,7 +89,7 @@ static void on_answered(rn__grpc_event *event, bool ok)
 {
     (void)ok;
     rn__grpc_call *call = CALL_OF(event, answered);
-    if (!call->has_ended) {
+    if (!atomic_load(&call->has_ended)) {
         grpc_byte_buffer_destroy(call->answer);
         call->answer = NULL;
         receive_message(call);
@@ -135,7 +135,7 @@ static void send_answer(rn__grpc_call *call, int32_t code, rn_text text)
 {
     count(call, code);
     drop_request(call);
-    call->has_ended = true;
+    atomic_store(&call->has_ended, true);
     grpc_slice details = grpc_slice_from_copied_buffer(text.at, text.bytes);
     grpc_op ops[3] = {{.op = GRPC_OP_SEND_STATUS_FROM_SERVER}};
     size_t op_count = 1;
@@ -156,8 +156,9 @@ static void send_part(rn__grpc_call *call)
     drop_request(call);
     grpc_op ops[2] = {{.op = GRPC_OP_SEND_MESSAGE}, {.op = GRPC_OP_SEND_INITIAL_METADATA}};
     ops[0].data.send_message.send_message = call->answer;
-    start(call, ops, call->has_begun ? 1 : 2, &call->answered);
-    call->has_begun = true;
+    const size_t op_count = call->has_begun ? 1 : 2;
+    call->has_begun = true; /* now: the next message may be on its way as soon as this one is */
+    start(call, ops, op_count, &call->answered);
 }
 
 void rn__grpc_answer(rn__grpc_call *call, const ProtobufCMessage *message)

@@ -41,7 +41,8 @@ struct rn__grpc_call {
     rn__grpc_event received, answered, closed;
     int32_t events_left; /* that are still to come; only the loop's thread counts */
     int client_gone;
-    bool has_begun, has_ended; /* headers, the status have been sent */
+    bool has_begun;        /* headers have been sent */
+    atomic_bool has_ended; /* the status has been sent: read on the loop, written by whoever answers */
 };
 
 /* OK with `message`, which is encoded before this returns. */

@@ -23,6 +23,8 @@ static struct {
     sem_t arrived;                          /* posted by the handler: all that a handler may do */
     atomic_int code;                        /* to exit with when everything is drained */
     sem_t news;                             /* for the thread that waits while the process serves */
+    void (*unready)(void *context);         /* set before the phase is SERVING */
+    void *context;
     pthread_mutex_t asking;                 /* guards metrics */
     rn_metrics *metrics;                    /* NULL: there are none */
 } process = {.asking = PTHREAD_MUTEX_INITIALIZER};
@@ -54,14 +56,23 @@ static void on_signal(int number)
     sem_post(&process.arrived);
 }
 
+/* False where the process does not serve: *found is the phase then. */
+static bool begin_to_drain(int *found)
+{
+    *found = SERVING;
+    if (!atomic_compare_exchange_strong(&process.phase, found, DRAINING)) return false;
+    process.unready(process.context);
+    return true;
+}
+
 static void take_ending(void)
 {
     const char *name = atomic_load(&process.number) == SIGINT ? "SIGINT" : "SIGTERM";
-    int expected = SERVING;
-    if (atomic_compare_exchange_strong(&process.phase, &expected, DRAINING)) {
+    int found;
+    if (begin_to_drain(&found)) {
         rn_log(RN_LOG_INFO, "%s: draining", name);
         sem_post(&process.news);
-    } else if (expected == LOADING) {
+    } else if (found == LOADING) {
         rn_log(RN_LOG_INFO, "%s: stopped before the model was loaded", name);
         _exit(EXIT_SUCCESS);
     } else {
@@ -108,16 +119,18 @@ rn_status rn_lifecycle_begin(rn_error *err)
     return RN_STATUS_OK;
 }
 
-void rn_lifecycle_serve(void)
+void rn_lifecycle_serve(void (*unready)(void *context), void *context)
 {
+    process.unready = unready;
+    process.context = context;
     atomic_store(&process.phase, SERVING);
 }
 
 void rn_lifecycle_drain(int code)
 {
-    int expected = SERVING;
+    int found;
     atomic_store(&process.code, code);
-    if (atomic_compare_exchange_strong(&process.phase, &expected, DRAINING)) sem_post(&process.news);
+    if (begin_to_drain(&found)) sem_post(&process.news);
 }
 
 /* Until there is news, or the time is over. */

@@ -13,8 +13,9 @@
 /* Takes SIGTERM, SIGINT, SIGHUP, SIGQUIT and SIGUSR2. To be called before any other thread is started: they are not interrupted then. */
 rn_status rn_lifecycle_begin(rn_error *err);
 
-/* From LOADING to SERVING: from here on a signal has to wait for requests. */
-void rn_lifecycle_serve(void);
+/* From LOADING to SERVING: from here on a signal has to wait for requests. `unready` is called with the context, once, on any thread, as soon
+ * as the process drains: whatever the others are at, nobody is to be told any more that it is ready. */
+void rn_lifecycle_serve(void (*unready)(void *context), void *context);
 
 /* To DRAINING, unless it is reached; the process is to end with `code` then. Thread-safe. */
 void rn_lifecycle_drain(int code);

@@ -122,6 +122,7 @@ static void *run(void *argument)
         rn__intake_look(loop);
         if (draining) drain_step(loop);
     }
+    while (sem_wait(&loop->told) != 0) continue;
     close_loop(loop);
     return NULL;
 }
@@ -132,6 +133,7 @@ rn_status rn__loop_start(rn__loop *loop, rn_server *server, int listen_fd, rn_er
     loop->listen_fd = fcntl(listen_fd, F_DUPFD_CLOEXEC, 0);
     if (loop->listen_fd < 0) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "event loop: %s", strerror(errno));
     sem_init(&loop->opened, 0, 0);
+    sem_init(&loop->told, 0, 0);
     if (pthread_create(&loop->thread, NULL, run, loop) != 0) {
         close(loop->listen_fd);
         return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "event loop: no thread");
@@ -158,7 +160,8 @@ void rn__loop_drain(rn__loop *loop)
 bool rn__loop_stop(rn__loop *loop)
 {
     atomic_store(&loop->stopping, true);
-    wake(loop);
+    wake(loop); /* the loop may have seen it before: it waits for the end of this */
+    sem_post(&loop->told);
     pthread_join(loop->thread, NULL);
     return loop->closed;
 }

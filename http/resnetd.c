@@ -257,6 +257,11 @@ static rn_status read_certificates(const rn_flags *flags, composition *c, rn_err
     return *flags->ssl_config_file ? rn_tls_create(&config, &c->grpc_tls, err) : RN_STATUS_OK;
 }
 
+static void unready(void *serving)
+{
+    rn_serving_set_ready(serving, false);
+}
+
 static rn_status start(const rn_flags *flags, composition *c, rn_error *err)
 {
     RN_TRY(rn_lifecycle_begin(err));
@@ -264,8 +269,8 @@ static rn_status start(const rn_flags *flags, composition *c, rn_error *err)
     RN_TRY(start_monitoring(flags, c, err));
     RN_TRY(load_models(flags, c, err));
     /* Before the ports are bound, so that nobody who reaches one is told that it is not ready. */
-    rn_lifecycle_serve();
     rn_serving_set_ready(c->serving, true);
+    rn_lifecycle_serve(unready, c->serving);
     RN_TRY(start_rest(flags, c, err));
     return start_grpc(flags, c, err); /* last: what probes by connecting asks here, and means both */
 }
@@ -284,7 +289,6 @@ static void keep_configuration(const rn_flags *flags, composition *c)
 static int serve(const rn_flags *flags, composition *c)
 {
     keep_configuration(flags, c);
-    rn_serving_set_ready(c->serving, false);
     sleep((unsigned)flags->drain_delay);
     const int64_t deadline = rn_clock_us() + flags->drain_timeout * 1000000;
     rn_grpc_server_refuse(c->grpc);

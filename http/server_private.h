@@ -55,6 +55,7 @@ struct rn__loop {
     rn_status status; /* of opening, written before `opened` is posted */
     rn_error error;
     sem_t opened;
+    sem_t told; /* posted when nobody will wake the loop any more, so that it may be closed */
     bool closed; /* everything has been freed; valid once the thread has ended */
     int64_t drain_begin_us;
     uint64_t request_count, counted; /* that have arrived; when active_us was set */
