@@ -1,8 +1,8 @@
 /* Batch normalisation and its relatives disappear into the operation before them.
  *
  * First every chain of scale_shift operations becomes one, so that a filter is rewritten only once; then a scale_shift after a convolution or
- * a dense layer multiplies its weights and becomes its bias and ReLU. New weights are computed in double precision from the stored ones and
- * rounded once.
+ * a dense layer multiplies its weights and becomes its bias and ReLU, and one after an addition that is nothing but a ReLU becomes the sum's. New
+ * weights are computed in double precision from the stored ones and rounded once.
  */
 #include <stdio.h>
 
@@ -78,12 +78,13 @@ static rn_status fold_into_weights(rn_plan *plan, rn_op *op, const rn_scale_shif
     return RN_STATUS_OK;
 }
 
-static bool takes_scale_shift(const rn_op *op, bool chains)
+static bool takes_scale_shift(const rn_op *op, const rn_scale_shift_op *fold, bool chains)
 {
     switch (op->kind) {
     case RN_OP_SCALE_SHIFT: return chains && !op->u.scale_shift.relu;
     case RN_OP_CONV2D: return !chains && !op->u.conv2d.relu && op->inputs[1] == RN_NONE && op->outputs[1] == RN_NONE;
     case RN_OP_DENSE: return !chains && !op->u.dense.relu;
+    case RN_OP_ADD: return !chains && fold->scale == RN_NONE && fold->shift == RN_NONE;
     default: return false;
     }
 }
@@ -96,6 +97,9 @@ static rn_status fold(rn_plan *plan, rn_op *op, const rn_op *scale_shift, rn_err
     case RN_OP_CONV2D:
         op->u.conv2d.relu = fold->relu;
         return fold_into_weights(plan, op, fold, &op->u.conv2d.filter, &op->u.conv2d.bias, err);
+    case RN_OP_ADD:
+        op->u.add.relu |= fold->relu;
+        return RN_STATUS_OK;
     default:
         op->u.dense.relu = fold->relu;
         return fold_into_weights(plan, op, fold, &op->u.dense.weights, &op->u.dense.bias, err);
@@ -108,7 +112,7 @@ static rn_status sweep(rn_plan *plan, rn__plan_uses *uses, bool chains, rn_error
         const rn_op *op = &plan->ops[o];
         if (op->kind != RN_OP_SCALE_SHIFT || op->outputs[0] == RN_NONE || !rn__plan_uses_once(uses, op->inputs[0])) continue;
         const int32_t before = uses->writer[op->inputs[0]];
-        if (!takes_scale_shift(&plan->ops[before], chains)) continue;
+        if (!takes_scale_shift(&plan->ops[before], &op->u.scale_shift, chains)) continue;
         RN_TRY(fold(plan, &plan->ops[before], op, err));
         rn__plan_uses_take_output(uses, plan, before, 0, o);
     }

@@ -3,6 +3,9 @@
  * In each signature's schedule a tensor lives from the operation that writes it to the last one that reads it; the feed lives from the start,
  * outputs to the end. The largest tensors are placed first, each at the lowest offset where no tensor that lives at the same time lies. For
  * a chain of blocks this finds the optimum or comes within a few per cent of it.
+ *
+ * A tensor that may take another one's bytes does so where that one ends with the operation that writes it: a chain of such tensors is placed as
+ * one that lives as long as all of them.
  */
 #include <stdlib.h>
 
@@ -23,6 +26,7 @@ typedef struct {
 typedef struct {
     const rn_plan *plan;
     lifetime *lives;     /* [signature][tensor] */
+    int32_t *place_of;   /* [tensor] the first of the chain whose bytes it shares; often itself */
     placement *wanted;   /* by falling size */
     placement *placed;   /* by rising offset */
     int32_t placed_count;
@@ -47,12 +51,50 @@ static void find_lifetimes(const rn_plan *plan, const rn_signature *signature, l
     for (int32_t i = 0; i < signature->output_count; i++) lives[signature->outputs[i].tensor].end = signature->op_count;
 }
 
+static lifetime *life_of(const layout *l, int32_t signature, int32_t tensor)
+{
+    return &l->lives[(size_t)signature * l->plan->tensor_count + tensor];
+}
+
+static bool is_used(const lifetime *life)
+{
+    return life->begin <= life->end;
+}
+
+/* Whether every signature that has `next` writes it with the last operation that needs `tensor`. */
+static bool takes_over(const layout *l, int32_t tensor, int32_t next)
+{
+    for (int32_t s = 0; s < l->plan->signature_count; s++) {
+        const lifetime *first = life_of(l, s, tensor), *second = life_of(l, s, next);
+        if (is_used(second) && (!is_used(first) || first->end != second->begin)) return false;
+    }
+    return true;
+}
+
+/* Joins what can share bytes. The lives of a chain's members follow each other, so that the first one's lasts to the end of the last one's. */
+static void join_chains(layout *l, const size_t *bytes, const int32_t *replaces)
+{
+    const int32_t count = l->plan->tensor_count;
+    for (int32_t t = 0; t < count; t++) {
+        const int32_t tensor = replaces ? replaces[t] : RN_NONE;
+        l->place_of[t] = tensor != RN_NONE && bytes[tensor] == bytes[t] && takes_over(l, tensor, t) ? tensor : t;
+    }
+    for (int32_t t = 0; t < count; t++) {
+        while (l->place_of[t] != l->place_of[l->place_of[t]]) l->place_of[t] = l->place_of[l->place_of[t]];
+    }
+    for (int32_t s = 0; s < l->plan->signature_count; s++) {
+        for (int32_t t = 0; t < count; t++) {
+            lifetime *first = life_of(l, s, l->place_of[t]);
+            if (life_of(l, s, t)->end > first->end) first->end = life_of(l, s, t)->end;
+        }
+    }
+}
+
 static bool live_together(const layout *l, int32_t a, int32_t b)
 {
     for (int32_t s = 0; s < l->plan->signature_count; s++) {
-        const lifetime *lives = l->lives + (size_t)s * l->plan->tensor_count;
-        if (lives[a].begin > lives[a].end || lives[b].begin > lives[b].end) continue;
-        if (lives[a].begin <= lives[b].end && lives[b].begin <= lives[a].end) return true;
+        const lifetime *x = life_of(l, s, a), *y = life_of(l, s, b);
+        if (is_used(x) && is_used(y) && x->begin <= y->end && y->begin <= x->end) return true;
     }
     return false;
 }
@@ -85,16 +127,17 @@ static rn_status place(layout *l, placement wanted, rn_error *err)
     return RN_STATUS_OK;
 }
 
-static rn_status place_all(layout *l, const size_t *bytes, size_t *offsets, size_t *total, rn_error *err)
+static rn_status place_all(layout *l, const size_t *bytes, const int32_t *replaces, size_t *offsets, size_t *total, rn_error *err)
 {
     const rn_plan *plan = l->plan;
     for (int32_t s = 0; s < plan->signature_count; s++) {
-        find_lifetimes(plan, &plan->signatures[s], l->lives + (size_t)s * plan->tensor_count);
+        find_lifetimes(plan, &plan->signatures[s], life_of(l, s, 0));
     }
+    join_chains(l, bytes, replaces);
     int32_t count = 0;
     for (int32_t t = 0; t < plan->tensor_count; t++) {
         offsets[t] = 0;
-        if (bytes[t] == 0) continue;
+        if (bytes[t] == 0 || l->place_of[t] != t) continue;
         if (bytes[t] > SIZE_MAX - ALIGNMENT) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "tensor %s is too large", plan->tensors[t].name);
         l->wanted[count++] = (placement){(bytes[t] + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT, 0, t};
     }
@@ -106,26 +149,29 @@ static rn_status place_all(layout *l, const size_t *bytes, size_t *offsets, size
         offsets[p->tensor] = p->offset;
         if (p->offset + p->bytes > *total) *total = p->offset + p->bytes;
     }
+    for (int32_t t = 0; t < plan->tensor_count; t++) offsets[t] = offsets[l->place_of[t]];
     return RN_STATUS_OK;
 }
 
-rn_status rn_plan_layout_arena(const rn_plan *plan, const size_t *bytes, size_t *offsets, size_t *total, rn_error *err)
+rn_status rn_plan_layout_arena(const rn_plan *plan, const size_t *bytes, const int32_t *replaces, size_t *offsets, size_t *total, rn_error *err)
 {
     rn_status status;
     const size_t tensors = (size_t)plan->tensor_count + 1;
     layout l = {
         .plan = plan,
         .lives = malloc(tensors * (size_t)plan->signature_count * sizeof *l.lives),
+        .place_of = malloc(tensors * sizeof *l.place_of),
         .wanted = malloc(tensors * sizeof *l.wanted),
         .placed = malloc(tensors * sizeof *l.placed),
     };
-    if (!l.lives || !l.wanted || !l.placed) {
+    if (!l.lives || !l.place_of || !l.wanted || !l.placed) {
         status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory to lay out %d tensors", plan->tensor_count);
         goto cleanup;
     }
-    status = place_all(&l, bytes, offsets, total, err);
+    status = place_all(&l, bytes, replaces, offsets, total, err);
 cleanup:
     free(l.lives);
+    free(l.place_of);
     free(l.wanted);
     free(l.placed);
     return status;

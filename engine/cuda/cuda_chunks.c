@@ -88,7 +88,7 @@ static rn_status place(rn_executor *e, int32_t rows, rn_error *err)
         for (int32_t t = 0; t < plan->tensor_count; t++)
             if (e->tensors[t].data && last[t] >= 0 && last[t] < ops) bytes[t] = (size_t)rows * e->tensors[t].row_bytes;
     }
-    RN_TRY_CLEANUP(status, rn_plan_layout_arena(plan, bytes, offsets, &e->chunk_bytes, err));
+    RN_TRY_CLEANUP(status, rn_plan_layout_arena(plan, bytes, NULL, offsets, &e->chunk_bytes, err));
     RN_TRY_CLEANUP(status, rn__cuda_take(e, e->chunk_bytes, "memory for chunks of a batch", &e->chunk_arena, err));
     for (int32_t t = 0; t < plan->tensor_count; t++)
         if (bytes[t]) e->chunk_data[t] = e->chunk_arena + offsets[t];

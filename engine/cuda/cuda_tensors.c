@@ -124,7 +124,7 @@ rn_status rn__cuda_tensors_place(rn_executor *e, rn_error *err)
             want(e, plan->ops[signature->ops[i]].outputs[1], bytes);
         }
     }
-    RN_TRY_CLEANUP(status, rn_plan_layout_arena(plan, bytes, offsets, &e->arena_bytes, err));
+    RN_TRY_CLEANUP(status, rn_plan_layout_arena(plan, bytes, NULL, offsets, &e->arena_bytes, err));
     RN_TRY_CLEANUP(status, rn__cuda_take(e, e->arena_bytes, "memory for feature maps", &e->arena, err));
     for (int32_t t = 0; t < plan->tensor_count; t++) {
         if (bytes[t]) e->tensors[t].data = e->arena + offsets[t];

@@ -105,7 +105,7 @@ static const char *filter_slice(const rn_conv2d_winograd *w, int32_t panel_begin
 }
 
 /* P = V x a group of panels: for every point the tiles of the block, as evenly cut as the micro-kernel allows. While a slice of the filter is
- * multiplied, the next one is prefetched. */
+ * multiplied, the next one is prefetched; while the first panel is, what it will read of V at the next point. */
 static void multiply(const rn_conv2d_winograd *w, const char *v, float *p, int32_t tiles, int32_t panel_begin, int32_t panels)
 {
     const rn_conv2d_tile_kernel *kernel = w->tile;
@@ -135,6 +135,9 @@ static void multiply(const rn_conv2d_winograd *w, const char *v, float *p, int32
             t.y1 = y + half * p_row;
             t.pixels = end - begin;
             t.ahead = ahead + w->slice_bytes * part / parts;
+            t.inputs_ahead = a + w->v_plane * size;
+            t.inputs_ahead_bytes = panel == 0 && point + 1 < w->points ? ceil_div((int32_t)((end - begin) * w->v_row * size), t.steps) : 0;
+            t.y_next = y; /* nobody else has asked for it */
             kernel->run(&t);
         }
     }

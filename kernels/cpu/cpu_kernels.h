@@ -36,8 +36,8 @@ static inline void *rn_map_at(const rn_map *map, int64_t offset)
 typedef struct rn_conv2d_args {
     rn_map x;               /* [n,h,w,c] */
     rn_map residual;        /* [n,p,q,k] or not there */
-    rn_map y, y2;           /* [n,p,q,k]; one of them may be missing. y may be the residual, no other two maps overlap. Residual, y and y2 may have
-                             * other types than x and than each other, as rn_conv2d_tile_args says */
+    rn_map y, y2;           /* [n,p,q,k]; one of them may be missing. y, or y2 where there is no y, may be the residual; no other two maps overlap.
+                             * Residual, y and y2 may have other types than x and than each other, as rn_conv2d_tile_args says */
     const float *filter;    /* [r,s,c/groups,k] dense; not used where x is u8 */
     const float *bias;      /* [k] or NULL: zero */
     const float *scale2, *shift2; /* [k], needed with y2 */
@@ -81,6 +81,7 @@ typedef struct rn_conv2d_tile_args {
     const char *ahead;          /* weights that are wanted soon: ahead_bytes of them per step are prefetched; any address will do */
     const char *inputs_ahead;   /* the same of inputs */
     int32_t ahead_bytes, inputs_ahead_bytes;
+    const void *residual_next, *y_next, *z_next; /* residual and outputs of the next tile, or NULL: prefetched, as many pixels as this one has */
     bool relu;
 } rn_conv2d_tile_args;
 

@@ -1,8 +1,8 @@
 /* What a convolution tile asks the memory for while it multiplies, for the x86 micro-kernels.
  *
- * The lines of its own residual and outputs, which the epilogue wants in the first cache level: it would come too late to ask for them
- * itself, and to ask for all of them at once fills the core's miss buffers and stalls the multiplication, so that they are spread over the
- * chunks of steps, a few pixels each. And, for the second level, the weights that come next and the inputs of the next tile.
+ * The lines of the next tile's residual and outputs, which its epilogue wants in the first cache level: to ask for all of them at once would fill the
+ * core's miss buffers and stall the multiplication, so that they are spread over the chunks of steps, a few pixels each. And, for the second level, the
+ * weights that come next and inputs that nobody has read yet.
  */
 #ifndef RN_KERNELS_CPU_TILE_PREFETCH_H
 #define RN_KERNELS_CPU_TILE_PREFETCH_H
@@ -29,9 +29,9 @@ static inline __attribute__((always_inline)) rn_tile_prefetch rn_tile_prefetch_o
     const int32_t chunks = t->tap_rows * t->tap_columns * ((t->steps + RN_PREFETCH_CHUNK - 1) / RN_PREFETCH_CHUNK);
     const int32_t share = chunks > 0 ? (t->pixels + chunks - 1) / chunks : t->pixels;
     return (rn_tile_prefetch){
-        .residual = t->residual0,
-        .y = t->y0,
-        .z = t->z0,
+        .residual = t->residual_next,
+        .y = t->y_next,
+        .z = t->z_next,
         .residual_pixel = t->residual_pixel * residual_size,
         .y_pixel = t->y_pixel * y_size,
         .z_pixel = t->z_pixel * z_size,

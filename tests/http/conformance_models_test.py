@@ -16,6 +16,8 @@ from client import MODEL, b64, error_body, picture, pixels
 
 SIDE = 8
 PATIENCE_S = 60
+CALLERS = 8  # of a version that is about to go: what they have sent by then takes long enough to be seen
+ATTEMPTS = 5
 
 
 class Tiny(tf.Module):
@@ -123,21 +125,36 @@ def test_r30_r32_words_for_states(models):
         (models.base / f"versions/{version}").symlink_to(MODEL / "1")
     watch(lambda now: all(now.get(version) == "AVAILABLE" for version in range(5, 9)))
     assert {"START", "LOADING", "AVAILABLE"} <= seen
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        rows = 10
-        while "UNLOADING" not in seen:  # a request that lasts long enough to be seen
-            assert rows < 100000
-            rows *= 4
-            heavy = pool.submit(post, models, "versions/versions/8:predict", json.dumps({"instances": [np.zeros((64, 64, 3), int).tolist()] * rows}))
-            while not heavy.done() and not is_waiting(models):
-                pass
+    body = json.dumps({"instances": [np.zeros((64, 64, 3), int).tolist()] * 100})
+    for _ in range(ATTEMPTS):
+        with concurrent.futures.ThreadPoolExecutor(CALLERS) as pool:
+            callers = [pool.submit(call_while_there, models, "versions/versions/8:predict", body) for _ in range(CALLERS)]
+            wait_until(lambda: is_waiting(models))
             (models.base / "versions/8").unlink()
             watch(lambda now: now.get(8) == "END")
-            assert heavy.result().status_code == 200
-            if "UNLOADING" not in seen:
-                (models.base / "versions/8").symlink_to(MODEL / "1")
-                watch(lambda now: now.get(8) == "AVAILABLE")
+            assert all(answered for answered in [caller.result() for caller in callers])
+        if "UNLOADING" in seen:
+            break
+        (models.base / "versions/8").symlink_to(MODEL / "1")
+        watch(lambda now: now.get(8) == "AVAILABLE")
+    assert "UNLOADING" in seen
     assert (8, "END", "OK") in states(models, "versions") and states(models, "versions/versions/8") == [(8, "END", "OK")]
+
+
+def call_while_there(server, target, body):
+    """How many calls were answered before the first that finds no such version."""
+    for answered in range(10000):
+        answer = post(server, target, body)
+        if answer.status_code == 404:
+            return answered
+        assert answer.status_code == 200, answer.text
+    raise AssertionError("the version never went")
+
+
+def wait_until(holds):
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline
 
 
 def is_waiting(server):

@@ -277,7 +277,7 @@ static void print_memory(const rn_plan *plan)
                (double)rn_plan_parameter_count(plan) * (rn_plan_is_quantized(plan) ? 1 : sizeof(float)) / 1e6);
         for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
             for (int32_t t = 0; t < plan->tensor_count; t++) bytes[t] = (size_t)batches[b] * rn_plan_tensor_bytes(&plan->tensors[t]);
-            if (rn_plan_layout_arena(plan, bytes, offsets, &total, NULL) != RN_STATUS_OK) break;
+            if (rn_plan_layout_arena(plan, bytes, NULL, offsets, &total, NULL) != RN_STATUS_OK) break;
             printf("; activations of a batch of %d: %.1f MB", batches[b], (double)total / 1e6);
         }
         putchar('\n');
