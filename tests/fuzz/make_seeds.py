@@ -1,8 +1,9 @@
-"""Makes the seeds of the loader's fuzz targets anew: tests/fuzz/corpus/{saved_model,checkpoint_index,checkpoint_data,model_file}.
+"""Makes the seeds of some fuzz targets anew: tests/fuzz/corpus/{saved_model,checkpoint_index,checkpoint_data,model_file,picture}.
 
 usage: python tests/fuzz/make_seeds.py        with TensorFlow, after `make`
 """
 import pathlib
+import re
 import shutil
 import struct
 import subprocess
@@ -15,7 +16,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CORPUS = pathlib.Path(__file__).parent / "corpus"
-sys.path.insert(0, str(ROOT / "tools/oracle"))
+sys.path.insert(0, str(ROOT / "tests/oracle"))
+import pictures as encoded  # noqa: E402
+
 v1 = tf.compat.v1
 
 
@@ -80,10 +83,22 @@ def slim_down(path):
     return model.SerializeToString(deterministic=True)
 
 
+def make_pictures():
+    """The smallest of every form that has more than a header, used in as many ways as there are forms."""
+    smallest = {}
+    for name, data in encoded.every_picture():
+        form = re.sub(r"-\d+x\d+", "", name)
+        if 60 < len(data) < 1700 and len(data) < len(smallest.get(form, bytes(1700))):
+            smallest[form] = data
+    for i, (form, data) in enumerate(sorted(smallest.items())):
+        (CORPUS / "picture" / form).write_bytes(bytes([i * 37 % 256]) + data)
+
+
 def main():
-    for name in ("saved_model", "checkpoint_index", "checkpoint_data", "model_file"):
+    for name in ("saved_model", "checkpoint_index", "checkpoint_data", "model_file", "picture"):
         shutil.rmtree(CORPUS / name, ignore_errors=True)
         (CORPUS / name).mkdir(parents=True)
+    make_pictures()
     with tempfile.TemporaryDirectory() as folder:
         for name, normalize, signatures in (("fused", fused, numbers), ("spelled", spelled, numbers), ("channels_first", fused, first_channels), ("pictures", fused, pictures)):
             path = pathlib.Path(folder, name)
