@@ -30,12 +30,23 @@ static rn_status add_description(rn_model *model, const char *text, rn_error *er
     return RN_STATUS_OK;
 }
 
+/* Prepares a device while the plan's data are still being checked. Whatever comes of damaged data, that they are damaged is what is told. */
+static rn_status prepare_checked(rn_plan *plan, const rn_backend *backend, const rn_backend_options *options, rn_executor **out, rn_error *err)
+{
+    rn_error damage;
+    const rn_status status = backend->prepare(plan, options, out, err), verdict = rn_plan_await(plan, &damage);
+    if (verdict == RN_STATUS_OK) return status;
+    if (status == RN_STATUS_OK) backend->destroy(*out);
+    if (err) *err = damage;
+    return verdict;
+}
+
 static rn_status prepare(rn_model *model, const rn_backend *backend, const rn_model_options *options, rn_error *err)
 {
     rn_executor *executor;
     rn_device_metrics *device = NULL;
     if (model->metrics) RN_TRY(rn_metrics_device(model->metrics->registry, backend, options->backend.device, &device, err));
-    RN_TRY(backend->prepare(model->plan, &options->backend, &executor, err));
+    RN_TRY(prepare_checked(model->plan, backend, &options->backend, &executor, err));
     const int32_t largest = options->every_size ? options->backend.max_batch : 1;
     rn_status status = rn__self_test(model->plan, backend, executor, largest, options->backend.max_batch, options->metrics, err);
     if (status == RN_STATUS_OK) status = add_description(model, backend->describe(executor), err);

@@ -19,6 +19,8 @@ struct rn_plan_storage {
     block *blocks;
     int32_t block_count, block_capacity;
     int32_t tensor_capacity, weights_capacity, op_capacity, signature_capacity, label_capacity;
+    rn_plan_check_fn *finish_check; /* or NULL */
+    void *check;
 };
 
 const char *rn_op_kind_name(rn_op_kind kind)
@@ -45,6 +47,7 @@ void rn_plan_destroy(rn_plan *plan)
 {
     if (!plan) return;
     struct rn_plan_storage *storage = plan->storage;
+    rn_plan_await(plan, NULL); /* it may read what is about to be released */
     for (int32_t i = 0; i < storage->block_count; i++) storage->blocks[i].release(storage->blocks[i].memory, storage->blocks[i].bytes);
     for (int32_t i = 0; i < plan->signature_count; i++) free(plan->signatures[i].ops);
     for (int32_t i = 0; i < plan->label_count; i++) free(plan->labels[i]);
@@ -189,11 +192,25 @@ rn_status rn_plan_adopt(rn_plan *plan, void *memory, size_t bytes, void (*releas
     const rn_status status = grow((void **)&storage->blocks, storage->block_count, &storage->block_capacity, sizeof *storage->blocks,
                                   8 * RN_PLAN_MAX_OPS, "memory blocks", err);
     if (status != RN_STATUS_OK) {
+        rn_plan_await(plan, NULL);
         release(memory, bytes);
         return status;
     }
     storage->blocks[storage->block_count++] = (block){memory, bytes, release};
     return RN_STATUS_OK;
+}
+
+void rn_plan_expect(rn_plan *plan, rn_plan_check_fn *finish, void *context)
+{
+    plan->storage->finish_check = finish;
+    plan->storage->check = context;
+}
+
+rn_status rn_plan_await(rn_plan *plan, rn_error *err)
+{
+    rn_plan_check_fn *finish = plan->storage->finish_check;
+    plan->storage->finish_check = NULL;
+    return finish ? finish(plan->storage->check, err) : RN_STATUS_OK;
 }
 
 const rn_signature *rn_plan_signature(const rn_plan *plan, const char *name)

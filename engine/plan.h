@@ -266,6 +266,14 @@ rn_status rn_plan_new_weights(rn_plan *plan, const char *name, rn_dtype dtype, i
 /* Takes `memory`: release(memory, bytes) is called once when the plan is destroyed, or at once when this fails. */
 rn_status rn_plan_adopt(rn_plan *plan, void *memory, size_t bytes, void (*release)(void *memory, size_t bytes), rn_error *err);
 
+/* A check of the plan's data that may still be under way, such as the hash of its file. finish(context, err) waits for it, gives its verdict and frees the
+ * context; it is called once, at the latest before memory that the plan owns is released. */
+typedef rn_status rn_plan_check_fn(void *context, rn_error *err);
+void rn_plan_expect(rn_plan *plan, rn_plan_check_fn *finish, void *context);
+/* Waits for that check: its verdict the first time, OK afterwards and where there is none. Whoever prepares a plan meanwhile calls this before anybody sees
+ * what came of it. */
+rn_status rn_plan_await(rn_plan *plan, rn_error *err);
+
 /* Sorts the operations, drops those that no signature needs, checks every index, shape, dtype and weight against the operations' contracts,
  * and fills the derived fields of the signatures. Fails naming the operation. May be called again after a pass. */
 rn_status rn_plan_finish(rn_plan *plan, rn_error *err);

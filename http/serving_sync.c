@@ -255,7 +255,7 @@ static rn_status load_files(const rn_serving *serving, const rn__served *served,
     const int64_t begin_us = rn_clock_us();
     RN_TRY(rn_metrics_model(serving->options.metrics, served->config.name, v->number, &options.metrics, err));
     if (serving->options.per_model_batching) RN_TRY(read_batching(path, &options, err));
-    RN_TRY(rn_repository_load(path, NULL, &plan, err));
+    RN_TRY(rn_repository_load_ahead(path, NULL, &plan, err));
     RN_TRY(rn_model_create(plan, serving->options.backend, &options, serving->options.workers, out, err));
     const rn_status status = warm_up(serving, served, v, path, *out, err);
     if (status != RN_STATUS_OK) {

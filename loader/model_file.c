@@ -41,8 +41,6 @@ typedef struct model_reader {
     size_t size_bytes, data_bytes;
     json_t *header;
     const json_t *metadata;
-    bool hashed;            /* digest is the data's SHA-256 */
-    uint8_t digest[32];
 } model_reader;
 
 /* One entry of the header; begin and end are bytes of the data. */
@@ -184,17 +182,6 @@ cleanup:
     return status;
 }
 
-static rn_status check_hash(const model_reader *reader, rn_error *err)
-{
-    char found[SHA256_TEXT_BYTES];
-    const char *expected;
-    RN_TRY(read_metadata(reader, "sha256", &expected, err));
-    if (!reader->hashed) return RN_FAIL(err, RN_STATUS_INTERNAL, "SHA-256 is not to be had from OpenSSL");
-    rn__sha256_text(reader->digest, found);
-    if (strcmp(found, expected) == 0) return RN_STATUS_OK;
-    return CORRUPT("the data's SHA-256 is %s, expected %.64s", found, expected);
-}
-
 /* Calls add(reader, text, plan, err) for every string of the JSON list in metadata[key]. */
 static rn_status read_strings(const model_reader *reader, const char *key, rn_plan *plan,
                               rn_status (*add)(const model_reader *reader, const char *text, rn_plan *plan, rn_error *err), rn_error *err)
@@ -311,12 +298,11 @@ static rn_status build_plan(const model_reader *reader, rn_plan *plan, rn_error 
 }
 
 /* `err` is there. A plan that its own rules refuse was no plan when it was written: whatever they call it, the file is damaged. */
-static rn_status read_model(model_reader *reader, bool verify_hash, rn_plan *plan, rn_error *err)
+static rn_status read_model(model_reader *reader, rn_plan *plan, rn_error *err)
 {
     RN_TRY(read_header(reader, err));
     RN_TRY(check_format(reader, err));
     RN_TRY(check_extents(reader, err));
-    if (verify_hash) RN_TRY(check_hash(reader, err));
     const rn_status status = build_plan(reader, plan, err);
     if (status == RN_STATUS_OK || status == RN_STATUS_OUT_OF_MEMORY) return status;
     return CORRUPT("the plan does not fit: %s", err->message);
@@ -327,41 +313,108 @@ static void unmap(void *memory, size_t bytes)
     munmap(memory, bytes);
 }
 
-/* The whole file, and its data's hash where that is wanted. */
-static rn_status open_model(const char *path, bool hash, rn__file_bytes *file, model_reader *reader, rn_error *err)
+/* ---- the hash ---- */
+
+/* A hash that follows the reading and goes on while the plan is used. */
+typedef struct {
+    rn__data_hash *hash;
+    char *path, expected[SHA256_TEXT_BYTES];
+} hash_check;
+
+static void drop_check(hash_check *check)
 {
-    if (!hash) return rn__file_bytes_open(path, file, err);
-    rn__data_hash *following = rn__data_hash_start();
-    if (!following) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "%s: no memory for a hash", path);
-    const rn_status status = rn__file_bytes_open_followed(path, rn__data_hash_advance, following, file, err);
-    reader->hashed = rn__data_hash_finish(following, reader->digest);
-    if (status != RN_STATUS_OK) rn__file_bytes_close(file);
+    uint8_t digest[32];
+    if (!check) return;
+    rn__data_hash_finish(check->hash, digest);
+    free(check->path);
+    free(check);
+}
+
+static hash_check *start_check(const char *path)
+{
+    hash_check *check = calloc(1, sizeof *check);
+    if (!check) return NULL;
+    check->path = strdup(path);
+    check->hash = check->path ? rn__data_hash_start() : NULL;
+    if (check->hash) return check;
+    drop_check(check);
+    return NULL;
+}
+
+/* For rn_plan_expect. */
+static rn_status finish_check(void *context, rn_error *err)
+{
+    hash_check *check = context;
+    char found[SHA256_TEXT_BYTES];
+    uint8_t digest[32];
+    rn_status status = RN_STATUS_OK;
+    const bool hashed = rn__data_hash_finish(check->hash, digest);
+    check->hash = NULL;
+    if (hashed) rn__sha256_text(digest, found);
+    if (!hashed) status = RN_FAIL(err, RN_STATUS_INTERNAL, "%s: SHA-256 is not to be had from OpenSSL", check->path);
+    else if (strcmp(found, check->expected) != 0)
+        status = CORRUPT("%s: the data's SHA-256 is %s, expected %s", check->path, found, check->expected);
+    drop_check(check);
     return status;
 }
 
-rn_status rn_model_file_load(const char *path, bool verify_hash, rn_plan **out, rn_error *err)
+/* ---- loading ---- */
+
+/* The plan takes the file's bytes. check: NULL where nobody looks at the hash. */
+static rn_status build(const rn__file_bytes *file, hash_check *check, rn_plan *plan, rn_error *err)
+{
+    const char *expected;
+    model_reader reader = {.bytes = file->bytes, .size_bytes = file->size_bytes};
+    rn_status status;
+    RN_TRY(rn_plan_adopt(plan, (void *)file->bytes, file->size_bytes, unmap, err));
+    RN_TRY_CLEANUP(status, read_model(&reader, plan, err));
+    if (!check) goto cleanup;
+    RN_TRY_CLEANUP(status, read_metadata(&reader, "sha256", &expected, err));
+    snprintf(check->expected, sizeof check->expected, "%s", expected);
+cleanup:
+    json_decref(reader.header);
+    return status;
+}
+
+/* Takes the check, which may be NULL. */
+static rn_status load(const char *path, hash_check *check, rn_plan **out, rn_error *err)
 {
     rn__file_bytes file = {0};
-    model_reader reader = {0};
-    RN_TRY(open_model(path, verify_hash, &file, &reader, err));
-    if (file.size_bytes == 0) return CORRUPT("%s: an empty file", path);
-    reader.bytes = file.bytes;
-    reader.size_bytes = file.size_bytes;
-    rn_plan *plan = rn_plan_create();
-    if (!plan) {
+    rn_status status = check ? rn__file_bytes_open_followed(path, rn__data_hash_advance, check->hash, &file, err) : rn__file_bytes_open(path, &file, err);
+    if (status == RN_STATUS_OK && file.size_bytes == 0) status = CORRUPT("%s: an empty file", path);
+    rn_plan *plan = status == RN_STATUS_OK ? rn_plan_create() : NULL;
+    if (status == RN_STATUS_OK && !plan) status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "%s: no memory for a plan", path);
+    if (status != RN_STATUS_OK) {
+        drop_check(check);
         rn__file_bytes_close(&file);
-        return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "%s: no memory for a plan", path);
+        return status;
     }
     rn_error cause = {0};
-    rn_status status = rn_plan_adopt(plan, (void *)file.bytes, file.size_bytes, unmap, &cause);
-    if (status == RN_STATUS_OK) status = read_model(&reader, verify_hash, plan, &cause);
-    json_decref(reader.header);
+    if (check) rn_plan_expect(plan, finish_check, check);
+    status = build(&file, check, plan, &cause);
     if (status == RN_STATUS_OK) {
         *out = plan;
         return RN_STATUS_OK;
     }
     rn_plan_destroy(plan);
     return RN_FAIL(err, status, "%s: %s", path, cause.message);
+}
+
+rn_status rn_model_file_load_ahead(const char *path, rn_plan **out, rn_error *err)
+{
+    hash_check *check = start_check(path);
+    return check ? load(path, check, out, err) : RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "%s: no memory for a hash", path);
+}
+
+rn_status rn_model_file_load(const char *path, bool verify_hash, rn_plan **out, rn_error *err)
+{
+    if (!verify_hash) return load(path, NULL, out, err);
+    rn_plan *plan;
+    RN_TRY(rn_model_file_load_ahead(path, &plan, err));
+    const rn_status status = rn_plan_await(plan, err);
+    if (status == RN_STATUS_OK) *out = plan;
+    else rn_plan_destroy(plan);
+    return status;
 }
 
 static rn_status read_origin(model_reader *reader, rn_model_file_origin *out, rn_error *err)

@@ -27,6 +27,9 @@ rn_status rn_model_file_write_as(const rn_plan *plan, const char *source, rn_dty
  * changed in place; replacing it by rename, as rn_model_file_write does, is safe. */
 rn_status rn_model_file_load(const char *path, bool verify_hash, rn_plan **out, rn_error *err);
 
+/* The same without waiting for the SHA-256, which goes on on a thread of its own: rn_plan_await has the verdict. */
+rn_status rn_model_file_load_ahead(const char *path, rn_plan **out, rn_error *err);
+
 /* What a model file says of itself, cut where it does not fit. */
 typedef struct rn_model_file_origin {
     char source[1024], converter[64], sha256[65];

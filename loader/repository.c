@@ -197,14 +197,14 @@ uint64_t rn_repository_stamp(const char *path)
 
 /* ---- loading ---- */
 
-rn_status rn_repository_load(const char *path, const rn_progress *progress, rn_plan **out, rn_error *err)
+rn_status rn_repository_load_ahead(const char *path, const rn_progress *progress, rn_plan **out, rn_error *err)
 {
     char converted[PATH_BYTES];
     struct stat info;
     if (stat(path, &info) != 0) return rn__io_error(path, err);
-    if (!S_ISDIR(info.st_mode)) return rn_model_file_load(path, true, out, err);
+    if (!S_ISDIR(info.st_mode)) return rn_model_file_load_ahead(path, out, err);
     RN_TRY(join(path, model_names[CONVERTED], converted, err));
-    if (may_exist(converted)) return rn_model_file_load(converted, true, out, err);
+    if (may_exist(converted)) return rn_model_file_load_ahead(converted, out, err);
     const rn_status status = rn_saved_model_load(path, progress, out, err);
     rn_repository_version *versions;
     int32_t count;
@@ -213,6 +213,16 @@ rn_status rn_repository_load(const char *path, const rn_progress *progress, rn_p
     free(versions);
     if (!highest.name[0]) return status; /* a version that lacks another file than the first */
     return RN_FAIL(err, RN_STATUS_NOT_FOUND, "%s: a directory of versions, expected one of them, such as %s/%s", path, path, highest.name);
+}
+
+rn_status rn_repository_load(const char *path, const rn_progress *progress, rn_plan **out, rn_error *err)
+{
+    rn_plan *plan;
+    RN_TRY(rn_repository_load_ahead(path, progress, &plan, err));
+    const rn_status status = rn_plan_await(plan, err);
+    if (status == RN_STATUS_OK) *out = plan;
+    else rn_plan_destroy(plan);
+    return status;
 }
 
 void rn_repository_sha256(const char *path, char out[RN_SHA256_TEXT_BYTES])

@@ -45,6 +45,9 @@ uint64_t rn_repository_stamp(const char *path);
  * checksums. Failures name the path. */
 rn_status rn_repository_load(const char *path, const rn_progress *progress, rn_plan **out, rn_error *err);
 
+/* The same, but that the hash of a converted file may still be under way: rn_plan_await has the verdict. */
+rn_status rn_repository_load_ahead(const char *path, const rn_progress *progress, rn_plan **out, rn_error *err);
+
 /* The SHA-256 of the data that a converted file at `path` says of itself, in hexadecimal; empty for a SavedModel and for what is no model. */
 enum { RN_SHA256_TEXT_BYTES = 65 };
 void rn_repository_sha256(const char *path, char out[RN_SHA256_TEXT_BYTES]);

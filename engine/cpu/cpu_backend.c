@@ -125,11 +125,18 @@ static void find_replacements(const rn_executor *e, int32_t *replaces)
     }
 }
 
+static void touch_pieces(const void *memory, int32_t begin, int32_t end, int32_t thread)
+{
+    (void)thread;
+    rn__host_memory_touch(memory, begin, end);
+}
+
 /* Memory whose pages are there before a request needs them. */
-static rn_status allocate(size_t bytes, const char *what, rn__host_memory *out, rn_error *err)
+static rn_status allocate(const rn_executor *e, size_t bytes, const char *what, rn__host_memory *out, rn_error *err)
 {
     RN_TRY(rn__host_memory_alloc(bytes, what, out, err));
-    rn__host_memory_touch(out);
+    const int32_t pieces = rn__host_memory_pieces(out);
+    rn__thread_pool_run(e->pool, pieces, pieces, touch_pieces, out);
     return RN_STATUS_OK;
 }
 
@@ -149,7 +156,7 @@ static rn_status allocate_arena(rn_executor *e, rn_error *err)
     RN_TRY_CLEANUP(status, measure_tensors(e, bytes, err));
     find_replacements(e, replaces);
     RN_TRY_CLEANUP(status, rn_plan_layout_arena(e->plan, bytes, replaces, offsets, &e->arena_bytes, err));
-    RN_TRY_CLEANUP(status, allocate(e->arena_bytes, "activations", &e->arena, err));
+    RN_TRY_CLEANUP(status, allocate(e, e->arena_bytes, "activations", &e->arena, err));
     for (int32_t t = 0; t < e->plan->tensor_count; t++) {
         if (bytes[t] != 0) e->tensors[t].memory = (char *)e->arena.at + offsets[t];
     }
@@ -233,8 +240,8 @@ static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_
     if (!e->steps) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory to prepare %d operations", plan->op_count);
     RN_TRY(prepare_steps(e, err));
     RN_TRY(rn__cpu_pack_filters(e, err));
-    RN_TRY(allocate(rn__cpu_class_weight_elements(e) * sizeof(float), "weights of classes", &e->class_weights, err));
-    RN_TRY(allocate(e->scratch_bytes * (size_t)threads, "scratch", &e->scratch, err));
+    RN_TRY(allocate(e, rn__cpu_class_weight_elements(e) * sizeof(float), "weights of classes", &e->class_weights, err));
+    RN_TRY(allocate(e, e->scratch_bytes * (size_t)threads, "scratch", &e->scratch, err));
     rn__cpu_describe(e, "");
     return RN_STATUS_OK;
 }

@@ -29,9 +29,15 @@ rn_status rn__host_memory_alloc(size_t bytes, const char *what, rn__host_memory 
     return RN_STATUS_OK;
 }
 
-void rn__host_memory_touch(const rn__host_memory *memory)
+int32_t rn__host_memory_pieces(const rn__host_memory *memory)
 {
-    for (size_t at = 0; at < memory->bytes; at += page) ((volatile char *)memory->at)[at] = 0;
+    return (int32_t)((memory->bytes + huge_page - 1) / huge_page);
+}
+
+void rn__host_memory_touch(const rn__host_memory *memory, int32_t begin, int32_t end)
+{
+    const size_t stop = (size_t)end * huge_page < memory->bytes ? (size_t)end * huge_page : memory->bytes;
+    for (size_t at = (size_t)begin * huge_page; at < stop; at += page) ((volatile char *)memory->at)[at] = 0;
 }
 
 void rn__host_memory_free(rn__host_memory *memory)

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/golden.h"
 #include "engine/model.h"
 
 /* ---- a device that copies the first byte of each picture ---- */
@@ -258,6 +259,70 @@ static void test_sizes_of_the_self_test(void **state)
     destroyed = 0;
 }
 
+/* A recorded answer is asked for; a made-up row is not, of any signature that would run the same. */
+static void test_recorded_answers_take_the_place_of_made_up_rows(void **state)
+{
+    (void)state;
+    static const uint8_t pixels[12] = {7};
+    static float wanted[12];
+    for (int i = 0; i < 12; i++) wanted[i] = 7;
+    for (int others = 0; others < 3; others++) {
+        rn_plan *plan = make_plan();
+        rn_signature second = plan->signatures[0];
+        strcpy(second.name, others == 1 ? "the same" : "two outputs");
+        if (others == 2) {
+            second.outputs[1] = second.outputs[0];
+            strcpy(second.outputs[1].name, "again");
+            second.output_count = 2;
+        }
+        if (others > 0) assert_int_equal(rn_plan_add_signature(plan, &second, NULL, NULL), RN_STATUS_OK);
+        if (others > 0) assert_int_equal(rn_plan_finish(plan, NULL), RN_STATUS_OK);
+        const rn_golden golden = {.source = "test", .signature = 0, .rows = 1, .input = pixels, .outputs = {wanted}};
+        assert_int_equal(rn_plan_add_golden(plan, &golden, NULL), RN_STATUS_OK);
+        rn_model *tested;
+        runs = 0;
+        assert_int_equal(rn_model_create(plan, &fake, &options, workers, &tested, NULL), RN_STATUS_OK);
+        assert_int_equal(runs, others == 2 ? 2 : 1);
+        rn_model_release(tested);
+    }
+    destroyed = 0;
+}
+
+static rn_status find_damage(void *context, rn_error *err)
+{
+    ++*(int *)context;
+    return RN_FAIL(err, RN_STATUS_DATA_LOSS, "the file is damaged");
+}
+
+static rn_status refuse_to_prepare(const rn_plan *plan, const rn_backend_options *backend_options, rn_executor **out, rn_error *err)
+{
+    (void)plan, (void)backend_options, (void)out;
+    return RN_FAIL(err, RN_STATUS_INTERNAL, "this cannot be prepared");
+}
+
+static const rn_backend choosy = {.name = "choosy", .prepare = refuse_to_prepare, .run = fake_run, .describe = fake_describe, .destroy = fake_destroy};
+
+/* Damage that is found while a device is prepared is what is told, whatever the device made of it, and nothing is run. */
+static void test_damage_found_meanwhile(void **state)
+{
+    (void)state;
+    const rn_backend *const backends[] = {&fake, &choosy};
+    for (int i = 0; i < 2; i++) {
+        rn_error err;
+        rn_model *none;
+        rn_plan *plan = make_plan();
+        int asked = 0;
+        rn_plan_expect(plan, find_damage, &asked);
+        runs = destroyed = 0;
+        assert_int_equal(rn_model_create(plan, backends[i], &options, workers, &none, &err), RN_STATUS_DATA_LOSS);
+        assert_string_equal(err.message, "the file is damaged");
+        assert_int_equal(asked, 1);
+        assert_int_equal(runs, 0);
+        assert_int_equal(destroyed, i == 0);
+    }
+    destroyed = 0;
+}
+
 #define WITH_MODEL(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -270,6 +335,8 @@ int main(void)
         WITH_MODEL(test_a_request_outlives_the_other_references),
         WITH_MODEL(test_self_test),
         WITH_MODEL(test_sizes_of_the_self_test),
+        WITH_MODEL(test_recorded_answers_take_the_place_of_made_up_rows),
+        WITH_MODEL(test_damage_found_meanwhile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -239,6 +239,27 @@ static void test_changed_data_is_the_hash_s_to_find(void **state)
     }
 }
 
+/* The plan is there before the verdict on its data, which comes once; a plan that nobody asks for it goes as quietly. */
+static void test_loading_ahead_of_the_hash(void **state)
+{
+    fixture *f = *state;
+    rn_error err;
+    rn_plan *plan;
+    for (int damaged = 0; damaged < 2; damaged++) {
+        f->bytes[f->size - 1] ^= damaged;
+        write_file(f->path, f->bytes, f->size);
+        for (int asked = 0; asked < 3; asked++) {
+            assert_int_equal(rn_model_file_load_ahead(f->path, &plan, &err), RN_STATUS_OK);
+            for (int i = 0; i < asked; i++) {
+                const rn_status verdict = damaged && i == 0 ? RN_STATUS_DATA_LOSS : RN_STATUS_OK;
+                assert_int_equal(rn_plan_await(plan, &err), verdict);
+                if (verdict != RN_STATUS_OK) assert_true(strstr(err.message, f->path) == err.message && strstr(err.message, "SHA-256"));
+            }
+            rn_plan_destroy(plan);
+        }
+    }
+}
+
 static void test_lengths_that_claim_too_much(void **state)
 {
     fixture *f = *state;
@@ -406,6 +427,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_every_truncation, setup, teardown),
         cmocka_unit_test_setup_teardown(test_changed_headers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_changed_data_is_the_hash_s_to_find, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_loading_ahead_of_the_hash, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lengths_that_claim_too_much, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_no_model_file, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wrong_headers, setup, teardown),
