@@ -139,7 +139,7 @@ tests: $(TESTS) $(TEST_TOOLS) $(FUZZ_REPLAYS)
 # The library path is for sanitizers, whose own dlopen does not know a program's RPATH.
 check: export LD_LIBRARY_PATH := $(EMULATED):$(LD_LIBRARY_PATH)
 check: tests
-	@set -e; for t in $(sort $(TESTS)); do echo "== $$t"; $$t; done
+	@printf '%s\n' $(sort $(TESTS)) | xargs -P $$(nproc) -I{} sh -c 'text=$$({} 2>&1); status=$$?; printf "== %s\n%s\n" {} "$$text"; exit $$status'
 	@set -e; for t in $(FUZZ_SRC:tests/fuzz/%_fuzz.c=%); do echo "== fuzz corpus $$t"; $(B)/tests/fuzz/$${t}_fuzz tests/fuzz/corpus/$$t; done
 	@$(if $(CUDA_SKIP),echo 'SKIP $(words $(CUDA_TESTS)) test programs in tests/cuda and tests/cuda_emulation: $(CUDA_SKIP)')
 	@$(if $(CUDNN_SKIP),echo 'SKIP $(words $(CUDNN_TESTS)) test programs in tests/cuda_libraries: $(CUDNN_SKIP)')

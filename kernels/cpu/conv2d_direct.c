@@ -232,7 +232,7 @@ static void set_tile(const rn_conv2d_direct *d, rn_conv2d_tile_args *t, const ti
     t->y_next = next ? find(&a->y, next_k + next->y.first) : NULL;
     t->z_next = next ? find(&a->y2, next_k + next->y2.first) : NULL;
     t->residual_next = next ? find(&a->residual, next_k + next->residual.first) : NULL;
-    if (t->residual_next == t->y_next || t->residual_next == t->z_next) t->residual_next = NULL;
+    if (t->residual_next == t->y_next || t->residual_next == t->z_next) t->residual_next = NULL; /* the output lies upon it */
 }
 
 /* Tiles at `places` of one panel. `after`: whose inputs come after theirs, or NULL; first_panel: nobody has read their inputs yet. */
@@ -267,7 +267,8 @@ static void run_panel(const rn_conv2d_direct *d, const tile_place *places, int32
     for (int32_t i = 0; i < tiles; i++) {
         const bool last = i + 1 == tiles;
         const tile_place *new = !first_panel ? NULL : last ? after : &places[i + 1];
-        set_tile(d, &t, &places[i], panel, !last ? &places[i + 1] : last_panel ? after : places, last && !last_panel ? k + d->panels.lanes : k);
+        const tile_place *next = !last ? &places[i + 1] : last_panel ? NULL : places;
+        set_tile(d, &t, &places[i], panel, next, last ? k + d->panels.lanes : k);
         t.ahead = weights_after + d->panels.bytes * i / tiles;
         t.inputs_ahead = new ? rn_map_at(&a->x, new->x_new) : NULL;
         t.inputs_ahead_bytes = new ? ceil_div(new_bytes, max(1, a->r * t.tap_columns * t.steps)) : 0;
