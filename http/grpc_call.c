@@ -74,7 +74,9 @@ static void one_event_less(rn__grpc_call *call)
     grpc_byte_buffer_destroy(call->answer);
     grpc_call_unref(call->call);
     count_under_way(call, -1);
+    rn__grpc_calls *calls = call->calls;
     free(call);
+    atomic_fetch_sub(&calls->open, 1);
 }
 
 static void receive_message(rn__grpc_call *call)
@@ -289,6 +291,7 @@ void rn__grpc_begin(rn__grpc_calls *calls, grpc_call *accepted, const grpc_call_
     call->call = accepted;
     call->method = find_method(path);
     count_under_way(call, 1);
+    atomic_fetch_add(&calls->open, 1);
     read_headers(call, headers);
     call->deadline_us = deadline_us(details->deadline);
     call->received.happened = on_received;

@@ -17,7 +17,8 @@ struct rn__grpc_event {
 /* What all calls of a server share. */
 typedef struct rn__grpc_calls {
     const rn_service *service;
-    atomic_int count; /* of calls that exist */
+    atomic_int count; /* of calls under way: those that the end waits for */
+    atomic_int open;  /* of all that exist, idle streams too */
 } rn__grpc_calls;
 
 /* Takes a call that has just arrived; its events go to the queue whose thread this is called on. Details and headers are borrowed. */

@@ -253,7 +253,8 @@ void rn_grpc_server_destroy(rn_grpc_server *server)
     if (!server) return;
     if (!server->refusing) rn_grpc_server_refuse(server);
     grpc_server_cancel_all_calls(server->server);
-    if (server->thread_count > 0) rn_grpc_server_drain(server, INT64_MAX / 2); /* queues may be shut down when no call is left */
+    if (server->thread_count > 0) rn_grpc_server_drain(server, INT64_MAX / 2);
+    while (atomic_load(&server->calls.open) > 0) usleep(DRAIN_STEP_US); /* a stream may still ask its queue for something: libgrpc aborts if that is shut down */
     for (int32_t i = 0; i < server->loop_count; i++) {
         loop *l = &server->loops[i];
         grpc_completion_queue_shutdown(l->queue);

@@ -41,23 +41,23 @@ side_by_side="-n 3 --dist loadfile"
 
 step "End to end and against TensorFlow"
 if [ -n "$quick" ]; then
-  "$python" -m pytest -q $side_by_side tests -m "not slow and not speed and not soak"
+  "$python" -m pytest -q -rs $side_by_side tests -m "not slow and not speed and not soak"
   exit
 fi
-"$python" -m pytest -q $side_by_side tests -m "not speed and not soak"
-"$python" -m pytest -q tests -m "speed and not soak"
+"$python" -m pytest -q -rs $side_by_side tests -m "not speed and not soak"
+"$python" -m pytest -q -rs tests -m "speed and not soak"
 
 step "AddressSanitizer and UndefinedBehaviorSanitizer"
 make -s -j"$(nproc)" asan
 make -s B=build/asan SANITIZE=-fsanitize=address,undefined check
 # The emulated GPU is too slow under sanitizers to be served from: its C tests have just run.
-RN_BUILD=build/asan "$python" -m pytest -q $side_by_side tests/http tests/loader tests/oracle --ignore=tests/http/gpu_test.py \
+RN_BUILD=build/asan "$python" -m pytest -q -rs $side_by_side tests/http tests/loader tests/oracle --ignore=tests/http/gpu_test.py \
   -m "not slow and not speed and not soak"
 
 step "ThreadSanitizer"
 make -s -j"$(nproc)" tsan
 # Whatever threads share: models that come and go, connections, metrics, logs, both protocols. The rest takes the same ways.
-RN_BUILD=build/tsan "$python" -m pytest -q $side_by_side -m "not slow and not speed and not soak" tests/http/models_test.py \
-  tests/http/server_test.py tests/http/grpc_server_test.py tests/http/metrics_test.py tests/http/access_log_test.py
+RN_BUILD=build/tsan "$python" -m pytest -q -rs $side_by_side -m "not slow and not speed and not soak" tests/http/models_test.py \
+  tests/http/server_test.py tests/http/grpc_server_test.py tests/http/grpc_reflection_test.py tests/http/metrics_test.py tests/http/access_log_test.py
 
 step "All passed"
