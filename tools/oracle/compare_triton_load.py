@@ -33,13 +33,6 @@ wrk.headers["Content-Type"] = "application/json"
 wrk.body = [==[{BODY}]==]
 """
 PIPELINED = 8  # requests sent at once on a connection, so that one thread of the load generator can ask for more than it could one by one
-PIPELINE_SCRIPT = f"""init = function()
-  local calls = {{}}
-  for i = 1, {PIPELINED} do calls[i] = wrk.format("GET", nil) end
-  together = table.concat(calls)
-end
-request = function() return together end
-"""
 
 
 def write_model(path):
@@ -115,7 +108,6 @@ def main():
         write_model(work / "tiny/1/model.safetensors")
         (work / "post.lua").write_text(SCRIPT)
         (work / "body.json").write_text(BODY)
-        (work / "pipeline.lua").write_text(PIPELINE_SCRIPT)
         servers = {"resnetd": start_resnetd(arguments.build.resolve(), ports["resnetd"], "tiny", work / "tiny"),
                    "Triton": start_triton(arguments.triton.resolve(), ports["Triton"], work / "triton", "tiny", TRITON_CONFIG)}
         cases = {}
@@ -124,7 +116,6 @@ def main():
             cases[f"tiny model, wrk -t1 -c{connections}"] = lambda url, c=connections: wrk(f"{url}/v2/models/tiny/infer", c, arguments.seconds, work / "post.lua")
         cases["health, h2load --h1 -t1 -c16"] = lambda url: h2load(f"{url}/v2/health/ready", 16, arguments.seconds)
         cases["tiny model, h2load --h1 -t1 -c16"] = lambda url: h2load(f"{url}/v2/models/tiny/infer", 16, arguments.seconds, work / "body.json")
-        cases[f"health, {PIPELINED} pipelined, wrk -t1 -c16"] = lambda url: wrk(f"{url}/v2/health/ready", 16, arguments.seconds, work / "pipeline.lua")
         cases[f"health, h2load --h1 -t1 -c16 -m{PIPELINED}"] = lambda url: h2load(f"{url}/v2/health/ready", 16, arguments.seconds, pipelined=PIPELINED)
         rates = {case: {name: [] for name in servers} for case in cases}
         costs = {case: {name: [] for name in servers} for case in cases}
