@@ -157,7 +157,7 @@ static bool same_work(const rn_signature *a, const rn_signature *b)
 {
     if (a->feed != b->feed || a->op_count != b->op_count || a->output_count != b->output_count) return false;
     for (int32_t i = 0; i < a->output_count; i++) {
-        if (a->outputs[i].tensor != b->outputs[i].tensor) return false;
+        if (a->outputs[i].tensor != b->outputs[i].tensor || a->outputs[i].labels != b->outputs[i].labels) return false;
     }
     return memcmp(a->ops, b->ops, (size_t)a->op_count * sizeof *a->ops) == 0;
 }

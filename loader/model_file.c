@@ -318,7 +318,7 @@ static void unmap(void *memory, size_t bytes)
 /* A hash that follows the reading and goes on while the plan is used. */
 typedef struct {
     rn__data_hash *hash;
-    char *path, expected[SHA256_TEXT_BYTES];
+    char *path, *expected;
 } hash_check;
 
 static void drop_check(hash_check *check)
@@ -327,6 +327,7 @@ static void drop_check(hash_check *check)
     if (!check) return;
     rn__data_hash_finish(check->hash, digest);
     free(check->path);
+    free(check->expected);
     free(check);
 }
 
@@ -352,8 +353,8 @@ static rn_status finish_check(void *context, rn_error *err)
     check->hash = NULL;
     if (hashed) rn__sha256_text(digest, found);
     if (!hashed) status = RN_FAIL(err, RN_STATUS_INTERNAL, "%s: SHA-256 is not to be had from OpenSSL", check->path);
-    else if (strcmp(found, check->expected) != 0)
-        status = CORRUPT("%s: the data's SHA-256 is %s, expected %s", check->path, found, check->expected);
+    else if (!check->expected || strcmp(found, check->expected) != 0)
+        status = CORRUPT("%s: the data's SHA-256 is %s, expected %.80s", check->path, found, check->expected ? check->expected : "another");
     drop_check(check);
     return status;
 }
@@ -370,7 +371,8 @@ static rn_status build(const rn__file_bytes *file, hash_check *check, rn_plan *p
     RN_TRY_CLEANUP(status, read_model(&reader, plan, err));
     if (!check) goto cleanup;
     RN_TRY_CLEANUP(status, read_metadata(&reader, "sha256", &expected, err));
-    snprintf(check->expected, sizeof check->expected, "%s", expected);
+    check->expected = strdup(expected);
+    if (!check->expected) status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for a hash");
 cleanup:
     json_decref(reader.header);
     return status;

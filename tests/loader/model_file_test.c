@@ -306,6 +306,27 @@ static size_t edit(const fixture *f, const char *from, const char *to, uint8_t *
     return 8 + length + f->size - 8 - f->header_bytes;
 }
 
+/* A hash is the whole string: not one that begins with it, nor the beginning of it. */
+static void test_hashes_of_another_length(void **state)
+{
+    fixture *f = *state;
+    rn_error err;
+    rn_model_file_origin origin;
+    assert_int_equal(rn_model_file_read_origin(f->path, &origin, NULL), RN_STATUS_OK);
+    uint8_t *bytes = malloc(f->size + ROOM);
+    char longer[80], shorter[80];
+    snprintf(longer, sizeof longer, "%s0", origin.sha256);
+    snprintf(shorter, sizeof shorter, "%.63s", origin.sha256);
+    const char *const others[] = {longer, shorter, ""};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        const size_t size = edit(f, origin.sha256, others[i], bytes);
+        assert_int_equal(load_bytes(f, bytes, size, false, NULL), RN_STATUS_OK);
+        assert_int_equal(load_bytes(f, bytes, size, true, &err), RN_STATUS_DATA_LOSS);
+        assert_non_null(strstr(err.message, "SHA-256"));
+    }
+    free(bytes);
+}
+
 static void test_wrong_headers(void **state)
 {
     fixture *f = *state;
@@ -430,6 +451,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_loading_ahead_of_the_hash, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lengths_that_claim_too_much, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_no_model_file, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_hashes_of_another_length, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wrong_headers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_shifted_data, setup, teardown),
     };
