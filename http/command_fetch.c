@@ -179,7 +179,7 @@ static rn_status run(const options *o, rn_error *err)
     return status;
 }
 
-int rn_command_fetch(int argc, char **argv)
+int rn_command_fetch(int argc, char **argv, FILE *out)
 {
     options o;
     rn_error err;
@@ -188,7 +188,7 @@ int rn_command_fetch(int argc, char **argv)
         return EXIT_USAGE;
     }
     if (o.help) {
-        printf("%s", help_text);
+        fputs(help_text, out);
         return EXIT_SUCCESS;
     }
     rn_log_as_json(strcmp(o.flags.log_format, "json") == 0);

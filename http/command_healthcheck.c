@@ -45,7 +45,7 @@ static int ask(uint16_t port, const char *path, const char **problem)
     return code;
 }
 
-int rn_command_healthcheck(int argc, char **argv)
+int rn_command_healthcheck(int argc, char **argv, FILE *out)
 {
     rn_flags flags;
     rn_error err;
@@ -61,10 +61,10 @@ int rn_command_healthcheck(int argc, char **argv)
     snprintf(path, sizeof path, "/v2/health/%s", question);
     const int code = ask((uint16_t)flags.monitoring_port, path, &problem);
     if (code == 200)
-        printf("%s\n", question);
+        fprintf(out, "%s\n", question);
     else if (code != 0)
-        printf("not %s: the server at port %d answers %d\n", question, (int)flags.monitoring_port, code);
+        fprintf(out, "not %s: the server at port %d answers %d\n", question, (int)flags.monitoring_port, code);
     else
-        printf("not %s: port %d: %s\n", question, (int)flags.monitoring_port, problem);
+        fprintf(out, "not %s: port %d: %s\n", question, (int)flags.monitoring_port, problem);
     return code == 200 ? YES : NO;
 }

@@ -30,9 +30,9 @@ void rn_commands_print_help(FILE *stream)
     }
 }
 
-int rn_command_version(int argc, char **argv)
+int rn_command_version(int argc, char **argv, FILE *out)
 {
     (void)argc, (void)argv;
-    printf("resnetd %s (%s)\n", rn_version, rn_commit);
+    fprintf(out, "resnetd %s (%s)\n", rn_version, rn_commit);
     return 0;
 }

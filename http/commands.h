@@ -4,10 +4,10 @@
 
 #include <stdio.h>
 
-/* Gets the words behind its own, argv[0] being that; returns the exit code. */
-typedef int (*rn_command)(int argc, char **argv);
+/* Gets the words behind its own, argv[0] being that, and where its result goes; returns the exit code. */
+typedef int (*rn_command)(int argc, char **argv, FILE *out);
 
-#define RN_COMMAND(word, function, usage, help) int function(int argc, char **argv);
+#define RN_COMMAND(word, function, usage, help) int function(int argc, char **argv, FILE *out);
 #include "http/commands.def"
 #undef RN_COMMAND
 

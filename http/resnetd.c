@@ -348,7 +348,7 @@ int main(int argc, char **argv)
     mallopt(M_MMAP_THRESHOLD, LARGEST_FROM_HEAP);
     mallopt(M_TRIM_THRESHOLD, KEPT_ON_TOP);
     const rn_command command = argc > 1 ? rn_command_find(argv[1]) : NULL;
-    if (command) return command(argc - 1, argv + 1);
+    if (command) return command(argc - 1, argv + 1, stdout);
     if (rn_flags_parse(argc, argv, &flags, &err) != RN_STATUS_OK) {
         complain(&err);
         return EXIT_USAGE;
@@ -359,7 +359,7 @@ int main(int argc, char **argv)
         rn_commands_print_help(stdout);
         return EXIT_SUCCESS;
     }
-    if (flags.version) return rn_command_version(argc, argv);
+    if (flags.version) return rn_command_version(argc, argv, stdout);
     if (rn_flags_check(&flags, &err) != RN_STATUS_OK) {
         complain(&err);
         return EXIT_USAGE;
