@@ -139,7 +139,10 @@ tests: $(TESTS) $(TEST_TOOLS) $(FUZZ_REPLAYS)
 # The library path is for sanitizers, whose own dlopen does not know a program's RPATH.
 check: export LD_LIBRARY_PATH := $(EMULATED):$(LD_LIBRARY_PATH)
 check: tests
-	@printf '%s\n' $(sort $(TESTS)) | xargs -P $$(nproc) -I{} sh -c 'text=$$({} 2>&1); status=$$?; printf "== %s\n%s\n" {} "$$text"; exit $$status'
+	@rm -f $(B)/failed-tests
+	@printf '%s\n' $(sort $(TESTS)) | xargs -P $$(nproc) -I{} sh -c 'text=$$({} 2>&1); status=$$?; printf "== %s\n%s\n" {} "$$text"; \
+	    [ $$status -eq 0 ] || echo "{}: exit status $$status" >>$(B)/failed-tests'
+	@if [ -s $(B)/failed-tests ]; then echo "failed, each under its == line above:"; cat $(B)/failed-tests; exit 1; fi
 	@set -e; for t in $(FUZZ_SRC:tests/fuzz/%_fuzz.c=%); do echo "== fuzz corpus $$t"; $(B)/tests/fuzz/$${t}_fuzz tests/fuzz/corpus/$$t; done
 	@$(if $(CUDA_SKIP),echo 'SKIP $(words $(CUDA_TESTS)) test programs in tests/cuda and tests/cuda_emulation: $(CUDA_SKIP)')
 	@$(if $(CUDNN_SKIP),echo 'SKIP $(words $(CUDNN_TESTS)) test programs in tests/cuda_libraries: $(CUDNN_SKIP)')
