@@ -51,7 +51,11 @@ static rn_conv2d_args dense_args(const rn_executor *e, const rn_op *op, int32_t 
 
 rn_conv2d_args rn__cpu_conv2d_args(const rn_executor *e, const rn_op *op, int32_t rows)
 {
-    return op->kind == RN_OP_DENSE ? dense_args(e, op, rows) : conv2d_args(e, op, rows);
+    rn_conv2d_args args = op->kind == RN_OP_DENSE ? dense_args(e, op, rows) : conv2d_args(e, op, rows);
+    if (e->types.weights != RN_DTYPE_BF16 || args.x.dtype != RN_DTYPE_F32 || !rn__cpu_may_round(e, op)) return args;
+    args.chained = true;
+    args.chained = rn_conv2d_tile_for(&e->kernels, &args).run && rn_conv2d_direct_fits(&args);
+    return args;
 }
 
 typedef struct {
@@ -81,7 +85,7 @@ static void run_direct(const rn_executor *e, const rn__cpu_step *step, const rn_
 {
     const rn_conv2d_args args = rn__cpu_step_args(e, step, rows);
     job j;
-    rn_conv2d_direct_init(&j.direct, &args, &e->kernels.conv2d_tile[args.x.dtype], &step->panels, filter->packed);
+    rn_conv2d_direct_init(&j.direct, &args, rn_conv2d_tile_for(&e->kernels, &args), &step->panels, filter->packed);
     j.grid = rn__grid_make(rn__thread_pool_thread_count(e->pool), j.direct.tile_count, step->panels.count,
                            (int64_t)(step->panels.count * step->panels.bytes), MANY_TILES);
     const int32_t cells = j.grid.tile_parts * j.grid.panel_parts;

@@ -194,8 +194,8 @@ static rn_status prepare_steps(rn_executor *e, rn_error *err)
 void rn__cpu_describe(rn_executor *e, const char *remark)
 {
     const bool int8 = rn_plan_is_quantized(e->plan);
-    const char *precision = int8 ? "int8" : e->narrow == RN_DTYPE_BF16 ? "bf16" : "fp32";
-    const rn_conv2d_tile_kernel *tile = &e->kernels.conv2d_tile[int8 ? RN_DTYPE_U8 : e->narrow];
+    const char *precision = int8 ? "int8" : e->types.maps == RN_DTYPE_BF16 ? "bf16" : e->types.weights == RN_DTYPE_BF16 ? "bf16 weights" : "fp32";
+    const rn_conv2d_tile_kernel *tile = &e->kernels.conv2d_tile[int8 ? RN_DTYPE_U8 : e->types.maps];
     const int32_t threads = rn__thread_pool_thread_count(e->pool);
     const size_t parameters = e->weight_bytes ? e->weight_bytes : (size_t)rn_plan_parameter_count(e->plan) * sizeof(float);
     snprintf(e->description, sizeof e->description, "cpu %s %s, %d thread%s, %.1f MB weights, %.1f MB arena%s",
@@ -217,10 +217,10 @@ void rn__cpu_destroy(rn_executor *e)
     free(e);
 }
 
-static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_backend_options *options, rn_dtype narrow, rn_error *err)
+static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_backend_options *options, rn__cpu_types types, rn_error *err)
 {
     e->plan = plan;
-    e->narrow = narrow;
+    e->types = types;
     e->max_batch = options->max_batch;
     e->deterministic = options->deterministic;
     const int32_t threads = options->thread_count ? options->thread_count : rn__cpu_count();
@@ -246,11 +246,11 @@ static rn_status prepare_executor(rn_executor *e, const rn_plan *plan, const rn_
     return RN_STATUS_OK;
 }
 
-rn_status rn__cpu_create(const rn_plan *plan, const rn_backend_options *options, rn_dtype narrow, rn_executor **out, rn_error *err)
+rn_status rn__cpu_create(const rn_plan *plan, const rn_backend_options *options, rn__cpu_types types, rn_executor **out, rn_error *err)
 {
     rn_executor *e = calloc(1, sizeof *e);
     if (!e) return RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory for an executor");
-    const rn_status status = prepare_executor(e, plan, options, narrow, err);
+    const rn_status status = prepare_executor(e, plan, options, types, err);
     if (status == RN_STATUS_OK)
         *out = e;
     else

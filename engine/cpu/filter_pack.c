@@ -30,7 +30,7 @@ void rn__cpu_place_filter(rn_executor *e, rn__cpu_step *step, rn__cpu_filter *fi
 {
     const int32_t m = filter->winograd_m;
     const rn_conv2d_args args = rn__cpu_step_args(e, step, 1);
-    if (m == 0) step->panels = rn_conv2d_panels_layout(&args, e->kernels.conv2d_tile[args.x.dtype].lanes);
+    if (m == 0) step->panels = rn_conv2d_panels_layout(&args, rn_conv2d_tile_for(&e->kernels, &args).lanes);
     const size_t bytes = m > 0 ? rn__cpu_winograd_prepare(e, step->op, m) : (size_t)(step->panels.count * step->panels.bytes);
     const rn__cpu_filter *same = find_filter(e, step->op, m);
     filter->owned = !same;

@@ -16,7 +16,7 @@ static bool narrow(rn_executor *e, const int32_t *tensors, int count)
     bool changed = false;
     for (int i = 0; i < count; i++) {
         if (tensors[i] == RN_NONE || e->tensors[tensors[i]].dtype != RN_DTYPE_F32) continue;
-        e->tensors[tensors[i]].dtype = e->narrow;
+        e->tensors[tensors[i]].dtype = e->types.maps;
         changed = true;
     }
     return changed;
@@ -27,7 +27,7 @@ static bool widen(rn_executor *e, const int32_t *tensors, int count)
 {
     bool changed = false;
     for (int i = 0; i < count; i++) {
-        if (tensors[i] == RN_NONE || e->tensors[tensors[i]].dtype != e->narrow) continue;
+        if (tensors[i] == RN_NONE || e->tensors[tensors[i]].dtype != e->types.maps) continue;
         e->tensors[tensors[i]].dtype = RN_DTYPE_F32;
         changed = true;
     }
@@ -36,7 +36,7 @@ static bool widen(rn_executor *e, const int32_t *tensors, int count)
 
 static bool is_narrow(const rn_executor *e, int32_t tensor)
 {
-    return tensor != RN_NONE && e->tensors[tensor].dtype == e->narrow;
+    return tensor != RN_NONE && e->tensors[tensor].dtype == e->types.maps;
 }
 
 static const rn_op *writer_of(const rn_plan *plan, int32_t tensor)
@@ -57,13 +57,15 @@ static bool is_early(const rn_plan *plan, int32_t tensor, int32_t most)
     return true;
 }
 
-/* What the convolutions behind the first one read has few channels, so that its roundings do not average out, and all that follows sees
- * them: they make more than half of the error's variance on the bundled network, and these layers are a hundredth of ResNet-101's
- * multiplications. */
+bool rn__cpu_may_round(const rn_executor *e, const rn_op *op)
+{
+    return !is_early(e->plan, op->inputs[0], 1);
+}
+
 static bool reads_narrow(const rn_executor *e, const rn_op *op)
 {
     const rn_conv2d_args args = rn__cpu_conv2d_args(e, op, 1);
-    return e->kernels.conv2d_tile[e->narrow].run && rn_conv2d_direct_fits(&args) && !is_early(e->plan, op->inputs[0], 1);
+    return e->kernels.conv2d_tile[e->types.maps].run && rn_conv2d_direct_fits(&args) && rn__cpu_may_round(e, op);
 }
 
 /* Passes the wish for narrow tensors on. */
@@ -84,7 +86,7 @@ static bool spread(rn_executor *e, const rn_op *op)
 /* Whether a scale and shift from x to y is one that the kernel for narrow maps can do, whose x may be f32. */
 static bool narrows(const rn_executor *e, int32_t x, int32_t y)
 {
-    return is_narrow(e, y) && e->kernels.scale_shift[e->narrow].run && (is_narrow(e, x) || e->tensors[x].dtype == RN_DTYPE_F32);
+    return is_narrow(e, y) && e->kernels.scale_shift[e->types.maps].run && (is_narrow(e, x) || e->tensors[x].dtype == RN_DTYPE_F32);
 }
 
 /* The tensors become f32 when one of them is not narrow, or when `kernel` is false. */
@@ -110,13 +112,13 @@ static bool settle(rn_executor *e, const rn_op *op)
     case RN_OP_SCALE_SHIFT:
         return !narrows(e, tensors[0], tensors[2]) && widen(e, tensors, 3);
     case RN_OP_ADD:
-        return unify(e, e->kernels.add[e->narrow].run, tensors, 3);
+        return unify(e, e->kernels.add[e->types.maps].run, tensors, 3);
     case RN_OP_MAX_POOL:
-        return unify(e, e->kernels.max_pool[e->narrow].run, tensors, 3);
+        return unify(e, e->kernels.max_pool[e->types.maps].run, tensors, 3);
     case RN_OP_GLOBAL_AVERAGE_POOL:
-        return settle_reader(e, e->kernels.global_average_pool[e->narrow].run, tensors[0], tensors[2]);
+        return settle_reader(e, e->kernels.global_average_pool[e->types.maps].run, tensors[0], tensors[2]);
     case RN_OP_CLASS_MAP:
-        return settle_reader(e, e->kernels.class_map[e->narrow].run, tensors[0], tensors[1]);
+        return settle_reader(e, e->kernels.class_map[e->types.maps].run, tensors[0], tensors[1]);
     default:
         return widen(e, tensors, 3);
     }
@@ -126,7 +128,7 @@ void rn__cpu_choose_types(rn_executor *e)
 {
     const rn_plan *plan = e->plan;
     for (int32_t t = 0; t < plan->tensor_count; t++) e->tensors[t].dtype = plan->tensors[t].dtype;
-    if (e->narrow == RN_DTYPE_F32) return;
+    if (e->types.maps == RN_DTYPE_F32) return;
     for (int32_t o = 0; o < plan->op_count; o++) {
         const rn_op *op = &plan->ops[o];
         if (op->kind == RN_OP_CONV2D && reads_narrow(e, op)) narrow(e, op->inputs, 1);

@@ -42,22 +42,23 @@ static int32_t cost_of_byte(void)
     return strncmp(rn_cpu_model(), "AMD", 3) == 0 ? COST_OF_BYTE_AMD : COST_OF_BYTE;
 }
 
-/* `weights` weights, each of which is multiplied `times` times. */
-static int64_t product_cost(const rn_conv2d_args *a, int64_t weights, int64_t times)
+/* `weights` weights of a type, each of which is multiplied `times` times. */
+static int64_t product_cost(int64_t weights, rn_dtype dtype, int64_t times)
 {
-    const int64_t loads = cost_of_byte() * (int64_t)rn_dtype_bytes(a->x.dtype);
+    const int64_t loads = cost_of_byte() * (int64_t)rn_dtype_bytes(dtype);
     return weights * (times > loads ? times : loads);
 }
 
 static int64_t direct_cost(const rn_conv2d_args *a)
 {
-    return product_cost(a, (int64_t)a->r * a->s * a->c * a->k, (int64_t)a->n * a->p * a->q);
+    return product_cost((int64_t)a->r * a->s * a->c * a->k, a->chained ? RN_DTYPE_BF16 : a->x.dtype, (int64_t)a->n * a->p * a->q);
 }
 
 static int64_t winograd_cost(const rn_conv2d_args *a, int32_t m)
 {
     const int64_t points = (int64_t)(m + 2) * (m + 2), tiles = (int64_t)a->n * ((a->p + m - 1) / m) * ((a->q + m - 1) / m);
-    return product_cost(a, points * a->c * a->k, tiles) + COST_OF_POINT * points * tiles * (a->c + a->k);
+    const rn_dtype dtype = a->chained && rn_conv2d_winograd_bears_bf16(m) ? RN_DTYPE_BF16 : a->x.dtype;
+    return product_cost(points * a->c * a->k, dtype, tiles) + COST_OF_POINT * points * tiles * (a->c + a->k);
 }
 
 static bool one_type(const rn_executor *e, const rn_op *op)
@@ -78,8 +79,7 @@ static int32_t best_tile(const rn_conv2d_args *args, int64_t *least)
     *least = direct_cost(args);
     for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
         const int64_t cost = winograd_cost(args, tiles[i]);
-        /* The points of larger tiles cancel too much to be rounded to bf16: 1.3e-2 of the result. */
-        if (cost >= *least || (args->x.dtype != RN_DTYPE_F32 && tiles[i] > 2)) continue;
+        if (cost >= *least || (args->x.dtype != RN_DTYPE_F32 && !rn_conv2d_winograd_bears_bf16(tiles[i]))) continue;
         *least = cost;
         best = tiles[i];
     }

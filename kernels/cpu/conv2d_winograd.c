@@ -5,10 +5,16 @@
  */
 #include "kernels/cpu/conv2d_winograd.h"
 
+#include <string.h>
+
+#include "kernels/cpu/conv2d_direct.h"
+#include "kernels/cpu/weight_rounding.h"
+
 enum {
     LINE_BYTES = 64,
     BLOCK_BYTES = 256 << 10, LARGE_BLOCK_BYTES = 4 << 20, /* of V */
-    GROUP_PANELS = 4
+    GROUP_PANELS = 4,
+    MOST_POINTS = 49, MOST_LANES = 32, PART_CHANNELS = 4
 };
 
 static int32_t min(int32_t a, int32_t b)
@@ -44,20 +50,27 @@ bool rn_conv2d_winograd_fits(const rn_conv2d_args *a)
            a->k % RN_WINOGRAD_CHANNELS == 0;
 }
 
+bool rn_conv2d_winograd_bears_bf16(int32_t m)
+{
+    return m == 2;
+}
+
 void rn_conv2d_winograd_init(rn_conv2d_winograd *w, const rn_conv2d_args *args, int32_t m, const rn_cpu_kernels *kernels, const void *packed)
 {
     const rn_dtype dtype = args->x.dtype;
     *w = (rn_conv2d_winograd){.args = *args, .packed = packed, .m = m, .points = (m + 2) * (m + 2)};
-    w->tile = &kernels->conv2d_tile[dtype];
+    w->args.chained = args->chained && rn_conv2d_winograd_bears_bf16(m);
+    w->tile = rn_conv2d_tile_for(kernels, &w->args);
     w->input = &kernels->winograd_input[dtype];
     w->output = &kernels->winograd_output[dtype];
-    w->filter = &kernels->winograd_filter[dtype];
-    const int32_t lanes = w->tile->lanes;
+    w->filter = &kernels->winograd_filter[RN_DTYPE_F32];
+    const int32_t lanes = w->tile.lanes;
     w->tiles_h = ceil_div(args->p, m);
     w->tiles_w = ceil_div(args->q, m);
     w->tile_count = args->n * w->tiles_h * w->tiles_w;
     w->panel_count = ceil_div(args->k, lanes);
-    w->slice_bytes = (int64_t)args->c / rn_step_channels(dtype) * lanes * RN_STEP_BYTES;
+    w->lead = w->args.chained ? LINE_BYTES : 0;
+    w->slice_bytes = w->lead + (int64_t)args->c / rn_conv2d_step_channels(&w->args) * lanes * RN_STEP_BYTES;
     w->panel_bytes = w->points * w->slice_bytes;
     w->v_row = odd_lines(args->c, dtype);
     /* Every block reads the whole filter again, and every group of panels the whole block. A block that the second cache level holds is best as
@@ -66,7 +79,7 @@ void rn_conv2d_winograd_init(rn_conv2d_winograd *w, const rn_conv2d_args *args, 
      * 4 MiB, 1.7 with 8 MiB; 28x28x128 with m = 4: 2.0 ms with 1 MiB, 2.5 with 4 MiB. Zen 4 (family 25, model 17), effective GFLOP/s of one core, m = 4,
      * batch 8: 56x56x64 with 256 KiB 287, with 1 MiB 251; 28x28x128 340 and 336; 7x7x512 with 1 MiB 261, with 4 MiB 316. */
     const int64_t block_bytes = w->panel_count * w->panel_bytes > LARGE_BLOCK_BYTES ? LARGE_BLOCK_BYTES : BLOCK_BYTES;
-    w->block = max((int32_t)(block_bytes / ((int64_t)rn_dtype_bytes(dtype) * w->points * w->v_row)), w->tile->rows);
+    w->block = max((int32_t)(block_bytes / ((int64_t)rn_dtype_bytes(dtype) * w->points * w->v_row)), w->tile.rows);
     w->block = min(w->block, w->tile_count);
     w->group = min(GROUP_PANELS, w->panel_count);
     w->v_plane = odd_lines(w->block * w->v_row, dtype);
@@ -80,12 +93,38 @@ size_t rn_conv2d_winograd_scratch_bytes(const rn_conv2d_winograd *w)
 
 /* ---- filter ---- */
 
+/* The points of PART_CHANNELS input channels at a time, as f32, and then as bf16: each point goes on where it had ended. */
+static void pack_bf16(const rn_conv2d_winograd *w, const rn_winograd_filter_args *panel)
+{
+    const int32_t lanes = panel->lanes;
+    float points[MOST_POINTS * PART_CHANNELS * MOST_LANES] __attribute__((aligned(LINE_BYTES))); /* [points][PART_CHANNELS][lanes] */
+    float lost[MOST_POINTS][MOST_LANES] = {{0}};
+    rn_winograd_filter_args part = *panel;
+    part.panel = points;
+    for (int32_t point = 0; point < w->points; point++) memset((char *)panel->panel + point * w->slice_bytes, 0, (size_t)w->lead);
+    for (int32_t c = 0; c < panel->c; c += PART_CHANNELS) {
+        part.c_begin = c;
+        part.c_end = c + PART_CHANNELS;
+        w->filter->run(&part);
+        for (int32_t point = 0; point < w->points; point++) {
+            const float *weights = points + point * PART_CHANNELS * lanes;
+            rn_bf16 *to = (rn_bf16 *)((char *)panel->panel + point * w->slice_bytes + w->lead) + c * lanes;
+            for (int32_t i = 0; i < PART_CHANNELS * lanes; i++) {
+                const int32_t channel = i / (2 * lanes) * 2 + i % 2, lane = i / 2 % lanes;
+                to[i] = rn_round_weight(weights[channel * lanes + lane], w->args.chained, w->args.chained ? to[i - 1] : 0, &lost[point][lane]);
+            }
+        }
+    }
+}
+
 void rn_conv2d_winograd_pack_panels(const rn_conv2d_winograd *w, int32_t begin, int32_t end, void *to)
 {
     const rn_conv2d_args *a = &w->args;
     for (int32_t panel = begin; panel < end; panel++) {
-        w->filter->run(&(rn_winograd_filter_args){.filter = a->filter, .m = w->m, .c = a->c, .k = a->k, .k_begin = panel * w->tile->lanes,
-                                                  .lanes = w->tile->lanes, .panel = (char *)to + panel * w->panel_bytes});
+        const rn_winograd_filter_args args = {.filter = a->filter, .m = w->m, .c = a->c, .k = a->k, .c_end = a->c, .k_begin = panel * w->tile.lanes,
+                                              .lanes = w->tile.lanes, .panel = (float *)((char *)to + panel * w->panel_bytes)};
+        if (a->chained || a->x.dtype == RN_DTYPE_BF16) pack_bf16(w, &args);
+        else w->filter->run(&args);
     }
 }
 
@@ -108,14 +147,14 @@ static const char *filter_slice(const rn_conv2d_winograd *w, int32_t panel_begin
  * multiplied, the next one is prefetched; while the first panel is, what it will read of V at the next point. */
 static void multiply(const rn_conv2d_winograd *w, const char *v, float *p, int32_t tiles, int32_t panel_begin, int32_t panels)
 {
-    const rn_conv2d_tile_kernel *kernel = w->tile;
+    const rn_conv2d_tile_kernel *kernel = &w->tile;
     const int32_t parts = ceil_div(tiles, kernel->rows), half = kernel->rows / 2;
     const int64_t size = (int64_t)rn_dtype_bytes(w->args.x.dtype), p_row = (int64_t)panels * kernel->lanes;
     rn_conv2d_tile_args t = {
         .a_pixel = w->v_row,
         .tap_rows = 1,
         .tap_columns = 1,
-        .steps = w->args.c / rn_step_channels(w->args.x.dtype),
+        .steps = w->args.c / rn_conv2d_step_channels(&w->args),
         .channels = kernel->lanes,
         .y_dtype = RN_DTYPE_F32,
         .y_pixel = p_row,
@@ -124,7 +163,7 @@ static void multiply(const rn_conv2d_winograd *w, const char *v, float *p, int32
     for (int32_t at = 0; at < w->points * panels; at++) {
         const int32_t point = at / panels, panel = at % panels;
         const char *ahead = filter_slice(w, panel_begin, panels, at + 1);
-        t.panel = filter_slice(w, panel_begin, panels, at);
+        t.panel = filter_slice(w, panel_begin, panels, at) + w->lead;
         for (int32_t part = 0; part < parts; part++) {
             const int32_t begin = cut(tiles, part, parts), end = cut(tiles, part + 1, parts);
             const char *a = v + (point * w->v_plane + begin * w->v_row) * size;
@@ -145,7 +184,7 @@ static void multiply(const rn_conv2d_winograd *w, const char *v, float *p, int32
 
 void rn_conv2d_winograd_run(const rn_conv2d_winograd *w, int32_t tile_begin, int32_t tile_end, int32_t panel_begin, int32_t panel_end, void *scratch)
 {
-    const int32_t lanes = w->tile->lanes;
+    const int32_t lanes = w->tile.lanes;
     char *v = scratch;
     float *p = (float *)(v + w->points * w->v_plane * (int64_t)rn_dtype_bytes(w->args.x.dtype));
     const int32_t count = tile_end - tile_begin, blocks = ceil_div(count, w->block);

@@ -12,6 +12,8 @@
  * The filter is transformed in double precision and packed once, in the order in which it is read:
  *
  *     panel 0: [n * n][steps][lanes][channels of a step]    panel 1: ...
+ *
+ * Of chained bf16, every point of a panel is one chain that a line of zeros precedes.
  */
 #ifndef RN_KERNELS_CPU_CONV2D_WINOGRAD_H
 #define RN_KERNELS_CPU_CONV2D_WINOGRAD_H
@@ -25,10 +27,14 @@ enum { RN_WINOGRAD_CHANNELS = 16 }; /* input and output channels come in multipl
 /* Whether the convolution has the form that this method needs. All its maps have one type. */
 bool rn_conv2d_winograd_fits(const rn_conv2d_args *args);
 
+/* Whether the points of such tiles, or of the filter alone, may be rounded to bf16: those of larger ones cancel too much, 1.3e-2 of the result. Chained
+ * weights are f32 after all where they may not. */
+bool rn_conv2d_winograd_bears_bf16(int32_t m);
+
 /* A convolution with output tiles of m x m: 2 x 2, 4 x 4 or 5 x 5. Input maps need no zeros around them. */
 typedef struct rn_conv2d_winograd {
     rn_conv2d_args args;
-    const rn_conv2d_tile_kernel *tile;
+    rn_conv2d_tile_kernel tile;
     const rn_winograd_input_kernel *input;
     const rn_winograd_output_kernel *output;
     const rn_winograd_filter_kernel *filter;
@@ -36,7 +42,7 @@ typedef struct rn_conv2d_winograd {
     int32_t m, points;              /* points = (m + 2) * (m + 2) */
     int32_t tiles_h, tiles_w, tile_count; /* of one picture each way; of the batch */
     int32_t panel_count;
-    int64_t slice_bytes, panel_bytes; /* of the filter: one point of a panel, all points */
+    int64_t lead, slice_bytes, panel_bytes; /* of the filter: what precedes the weights of one point of a panel, that point in all, all points */
     int32_t block, group;           /* tiles and panels that go through the steps together */
     int64_t v_row, v_plane, p_plane; /* elements between tiles and points */
 } rn_conv2d_winograd;

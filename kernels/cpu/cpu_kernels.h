@@ -39,6 +39,7 @@ typedef struct rn_conv2d_args {
     rn_map y, y2;           /* [n,p,q,k]; one of them may be missing. y, or y2 where there is no y, may be the residual; no other two maps overlap.
                              * Residual, y and y2 may have other types than x and than each other, as rn_conv2d_tile_args says */
     const float *filter;    /* [r,s,c/groups,k] dense; not used where x is u8 */
+    bool chained;           /* x is f32, and the filter is packed as chained bf16 (kernels/base/bf16.h) */
     const float *bias;      /* [k] or NULL: zero */
     const float *scale2, *shift2; /* [k], needed with y2 */
     int32_t n, h, w, c, p, q, k;
@@ -59,7 +60,8 @@ typedef struct rn_conv2d_args {
 /* The inner block of a convolution seen as a matrix product whose rows are output pixels: at most `rows` pixels x `lanes` output channels, where
  * rows and lanes are the kernel's tile. The first rows / 2 pixels are those at a0, the others those at a1: two bases, because two rows of a
  * picture that is rows / 2 pixels wide make one tile. Summation runs over tap_rows x tap_columns x steps in this order. A step is four bytes of
- * a pixel, one f32, two bf16 or four u8 channels, and as many weights of every output channel: RN_STEP_BYTES. */
+ * weights for every output channel, RN_STEP_BYTES, and as many channels of a pixel: one f32, two bf16 or four u8, or two f32 where the weights are
+ * chained bf16. */
 typedef struct rn_conv2d_tile_args {
     const void *a0, *a1;        /* first channel that pixel 0, pixel rows / 2 reads; a1 is unused with fewer pixels */
     int64_t a_pixel;            /* from what one pixel reads to what the next one reads */
@@ -67,7 +69,8 @@ typedef struct rn_conv2d_tile_args {
     int32_t tap_rows, tap_columns, steps;
     int32_t pixels;             /* 1 .. rows */
     int32_t channels;           /* 1 .. lanes: output channels that exist; the others are computed and dropped */
-    const void *panel;          /* [tap_rows][tap_columns][steps][lanes][channels of a step], in the type of a0, 64-byte aligned */
+    const void *panel;          /* [tap_rows][tap_columns][steps][lanes][channels of a step], in the type of a0, 64-byte aligned. One chain, or a part of
+                                 * one, where the weights are chained: the two bytes before it are what comes before */
     const float *bias;          /* [channels] or NULL */
     const float *scale2, *shift2; /* [channels] */
     const void *residual0, *residual1; /* of pixel 0 and pixel rows / 2, or NULL */
@@ -84,13 +87,14 @@ typedef struct rn_conv2d_tile_args {
     const void *residual_next, *y_next, *z_next; /* residual and outputs of the next tile, or NULL: prefetched, as many pixels as this one has */
     bool relu;
 } rn_conv2d_tile_args;
+typedef rn_conv2d_tile_args rn_conv2d_tile_chained_args;
 
 enum { RN_STEP_BYTES = 4 };
 
 /* Input channels of one step. */
-static inline int32_t rn_step_channels(rn_dtype x)
+static inline int32_t rn_conv2d_step_channels(const rn_conv2d_args *args)
 {
-    return RN_STEP_BYTES / (int32_t)rn_dtype_bytes(x);
+    return RN_STEP_BYTES / (int32_t)rn_dtype_bytes(args->chained ? RN_DTYPE_BF16 : args->x.dtype);
 }
 
 /* One side of a Winograd convolution (conv2d_winograd.h): the input transform writes `points` from conv->x, the output transform reads them and
@@ -106,13 +110,14 @@ typedef struct rn_winograd_args {
 } rn_winograd_args;
 typedef rn_winograd_args rn_winograd_input_args, rn_winograd_output_args;
 
-/* The filter's side of it: the points of all input channels and of the output channels of one panel. They are computed in double precision and
+/* The filter's side of it: the points of input channels and of the output channels of one panel. They are computed in double precision and
  * rounded once, by the same operations in the same order in every kernel, so that all of them give the same bits. */
 typedef struct rn_winograd_filter_args {
     const float *filter;        /* [3][3][c][k] dense */
     int32_t m, c, k;            /* multiples of 16 */
+    int32_t c_begin, c_end;     /* these input channels */
     int32_t k_begin, lanes;     /* the panel's output channels start here; lanes is a multiple of 16, and channels beyond k are zeros */
-    void *panel;                /* [points][c / channels of a step][lanes][channels of a step] of the type of x, 64-byte aligned; all of it is written */
+    float *panel;               /* [points][c_end - c_begin][lanes], 64-byte aligned; all of it is written */
 } rn_winograd_filter_args;
 
 /* y = relu?(x * scale + shift), rounded after the product and after the sum. */
@@ -207,6 +212,7 @@ typedef struct rn_top_k_args {
 #define RN_CPU_SLOT_LIST(X)                                                                                                                \
     X(conv2d)                                                                                                                              \
     X(conv2d_tile)                                                                                                                         \
+    X(conv2d_tile_chained)                                                                                                                 \
     X(winograd_input)                                                                                                                      \
     X(winograd_output)                                                                                                                     \
     X(winograd_filter)                                                                                                                     \

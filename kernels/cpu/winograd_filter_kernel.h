@@ -34,12 +34,12 @@ INLINE void filter(const int m, const rn_winograd_filter_args *a)
 {
     const int n = m + 2;
     const int32_t lanes = a->lanes < a->k - a->k_begin ? a->lanes : a->k - a->k_begin;
-    const int64_t plane = (int64_t)a->c * a->lanes;
+    const int64_t plane = (int64_t)(a->c_end - a->c_begin) * a->lanes;
     double g[RN_WINOGRAD_MAX_POINTS][3];
     rn_winograd_filter_matrix(m, g);
-    for (int32_t c = 0; c < a->c; c++) {
+    for (int32_t c = a->c_begin; c < a->c_end; c++) {
         const float *from = a->filter + (int64_t)c * a->k + a->k_begin;
-        float *to = (float *)a->panel + (int64_t)c * a->lanes;
+        float *to = a->panel + (int64_t)(c - a->c_begin) * a->lanes;
         for (int32_t k = 0; k < lanes; k += DOUBLES) transform(n, g, from + k, (int64_t)a->c * a->k, to + k, plane);
         for (int32_t k = lanes; k < a->lanes; k += DOUBLES) {
             for (int i = 0; i < n * n; i++) store_floats(to + k + i * plane, splat_double(0));

@@ -63,7 +63,7 @@ static void check(const shape *s, double *worst_share)
     void *packed = aligned_alloc(64, (size_t)(panels.count * panels.bytes + 63) / 64 * 64);
     rn_conv2d_panels_pack(&args, &panels, packed);
     rn_conv2d_direct d;
-    rn_conv2d_direct_init(&d, &args, &kernel, &panels, packed);
+    rn_conv2d_direct_init(&d, &args, kernel, &panels, packed);
     rn_conv2d_direct_run(&d, 0, d.tile_count, 0, panels.count);
 
     double worst = 0, largest = 0;

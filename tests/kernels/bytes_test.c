@@ -179,7 +179,7 @@ static void run_direct(const problem *t, const rn_conv2d_tile_kernel *kernel)
     void *packed = aligned_alloc(64, ((size_t)panels.count * (size_t)panels.bytes + 63) / 64 * 64);
     rn_conv2d_panels_pack(&args, &panels, packed);
     rn_conv2d_direct d;
-    rn_conv2d_direct_init(&d, &args, kernel, &panels, packed);
+    rn_conv2d_direct_init(&d, &args, *kernel, &panels, packed);
     const int32_t tile = d.tile_count / 2, panel = panels.count / 2;
     rn_conv2d_direct_run(&d, 0, tile, 0, panels.count);
     rn_conv2d_direct_run(&d, tile, d.tile_count, 0, panel);

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/base/bf16.h"
 #include "kernels/cpu/conv2d_direct.h"
 #include "kernels/cpu/conv2d_winograd.h"
 #include "tests/support/layer_shapes.h"
@@ -29,13 +30,14 @@ static int skipped;
 typedef struct {
     rn_cpu_kernels table;
     rn_dtype x, residual, y, z;
+    bool chained;
 } variant;
-static variant variants[16];
+static variant variants[20];
 static int variant_count;
 
-static const rn_conv2d_tile_kernel *tile_of(const variant *v)
+static rn_conv2d_tile_kernel tile_of(const variant *v)
 {
-    return &v->table.conv2d_tile[v->x];
+    return rn_conv2d_tile_for(&v->table, &(rn_conv2d_args){.x = {.dtype = v->x}, .chained = v->chained});
 }
 
 static bool one_type(const variant *v)
@@ -47,21 +49,22 @@ static bool one_type(const variant *v)
 static const char *name_of(const variant *v)
 {
     static char name[128];
-    if (one_type(v)) return tile_of(v)->name;
-    snprintf(name, sizeof name, "%s, residual %s to %s, %s", tile_of(v)->name, rn_dtype_name(v->residual), rn_dtype_name(v->y), rn_dtype_name(v->z));
+    if (one_type(v)) return tile_of(v).name;
+    snprintf(name, sizeof name, "%s, residual %s to %s, %s", tile_of(v).name, rn_dtype_name(v->residual), rn_dtype_name(v->y), rn_dtype_name(v->z));
     return name;
 }
 
-static void collect(rn_isa isa, rn_dtype x, rn_dtype residual, rn_dtype y, rn_dtype z, const char *symbol)
+static void collect(rn_isa isa, rn_dtype x, bool chained, rn_dtype residual, rn_dtype y, rn_dtype z, const char *symbol)
 {
     variant *v = &variants[variant_count++];
     assert_in_range(variant_count, 1, sizeof variants / sizeof *variants);
     rn_cpu_kernels_select(isa, &v->table);
     v->x = x;
+    v->chained = chained;
     v->residual = residual;
     v->y = y;
     v->z = z;
-    assert_string_equal(tile_of(v)->name, symbol);
+    assert_string_equal(tile_of(v).name, symbol);
     assert_non_null(v->table.winograd_input[x].run);
     assert_non_null(v->table.winograd_output[x].run);
 }
@@ -74,17 +77,18 @@ static int collect_kernels(void **state)
     if (RN_ISA_##needs > rn_cpu_best_isa()) {                                                                                              \
         printf("SKIP %s: this processor lacks %s\n", #symbol, rn_isa_name(RN_ISA_##needs));                                                \
         skipped++;                                                                                                                         \
-    } else if (strcmp(#slot, "conv2d_tile") == 0 && RN_DTYPE_##dtype != RN_DTYPE_U8) { /* bytes_test.c has those */                        \
+    } else if (strncmp(#slot, "conv2d_tile", 11) == 0 && RN_DTYPE_##dtype != RN_DTYPE_U8) { /* bytes_test.c has those */                   \
         const rn_dtype f = RN_DTYPE_F32, b = RN_DTYPE_BF16, own = RN_DTYPE_##dtype;                                                        \
-        collect(RN_ISA_##needs, own, own, own, own, #symbol);                                                                              \
+        const bool chained = strcmp(#slot, "conv2d_tile_chained") == 0;                                                                    \
+        collect(RN_ISA_##needs, own, chained, own, own, own, #symbol);                                                                     \
         if (own == b) {                                                                                                                    \
-            collect(RN_ISA_##needs, b, f, f, f, #symbol);                                                                                  \
-            collect(RN_ISA_##needs, b, f, f, b, #symbol);                                                                                  \
-            collect(RN_ISA_##needs, b, b, f, b, #symbol);                                                                                  \
+            collect(RN_ISA_##needs, b, chained, f, f, f, #symbol);                                                                         \
+            collect(RN_ISA_##needs, b, chained, f, f, b, #symbol);                                                                         \
+            collect(RN_ISA_##needs, b, chained, b, f, b, #symbol);                                                                         \
         }                                                                                                                                  \
         if (own == f && RN_ISA_##needs == RN_ISA_AVX512) {                                                                                 \
-            collect(RN_ISA_##needs, f, b, b, b, #symbol);                                                                                  \
-            collect(RN_ISA_##needs, f, f, b, f, #symbol);                                                                                  \
+            collect(RN_ISA_##needs, f, chained, b, b, b, #symbol);                                                                         \
+            collect(RN_ISA_##needs, f, chained, f, b, f, #symbol);                                                                         \
         }                                                                                                                                  \
     }
 #include "kernels/cpu/cpu_kernels.def"
@@ -103,6 +107,28 @@ typedef struct {
     int32_t samples[MAX_SAMPLES];
     int sample_count;
 } problem;
+
+/* Makes the filter what the panels hold of it, which packing it again does not change. The panels are read as conv2d_direct.h describes them. */
+static void round_chained(const rn_conv2d_args *a, int32_t lanes, float *filter)
+{
+    const rn_conv2d_panels panels = rn_conv2d_panels_layout(a, lanes);
+    const int32_t inputs = a->c / a->groups, outputs = a->k / a->groups, channels = panels.steps * 2;
+    char *packed = aligned_alloc(64, (size_t)(panels.count * panels.bytes));
+    assert_non_null(packed);
+    rn_conv2d_panels_pack(a, &panels, packed);
+    for (int32_t k = 0; k < a->k; k++) {
+        const int32_t panel = k / lanes, group = panel * lanes / outputs, first = group * inputs < a->c - channels ? group * inputs : a->c - channels;
+        const rn_bf16 *chain = (const rn_bf16 *)(packed + panel * panels.bytes + panels.lead);
+        for (int32_t i = 0; i < a->r * a->s * inputs; i++) {
+            const int32_t channel = k / outputs * inputs + i % inputs - first, step = i / inputs * panels.steps + channel / 2;
+            const rn_bf16 *at = chain + (step * lanes + k % lanes) * 2 + channel % 2;
+            const float value = rn_bf16_chained_to_f32(at[0], at[-1]);
+            assert_true(fabsf(value - filter[i * a->k + k]) <= 0x1p-8f * (fabsf(value) + 1)); /* its own rounding, and a part of what others lost */
+            filter[i * a->k + k] = value;
+        }
+    }
+    free(packed);
+}
 
 /* flags as in the shapes file. spare: elements between pixels. all_rows: compare everything, not a sample of the rows. */
 static problem create_problem(const variant *v, const rn_layer_shape *s, int32_t n, int32_t spare, bool all_rows)
@@ -135,6 +161,8 @@ static problem create_problem(const variant *v, const rn_layer_shape *s, int32_t
         .n = n, .h = s->h, .w = s->w, .c = s->c, .p = p, .q = q, .k = s->k, .r = s->r, .s = s->s, .stride_h = s->stride, .stride_w = s->stride,
         .pad_top = s->pad_top, .pad_left = s->pad_left, .groups = s->groups, .relu = rn_layer_shape_has(s, 'r'),
     };
+    t.args.chained = v->chained && rn_conv2d_direct_fits(&(rn_conv2d_args){.c = s->c, .groups = s->groups, .chained = true});
+    if (t.args.chained) round_chained(&t.args, tile_of(v).lanes, t.filter);
     const int32_t rows = n * p, picked[MAX_SAMPLES] = {0, rows / 3, rows / 2, rows - 1};
     memcpy(t.samples, picked, sizeof picked);
     t.sample_count = all_rows ? 0 : MAX_SAMPLES;
@@ -162,10 +190,11 @@ static void destroy_problem(problem *t)
 }
 
 /* The whole convolution by one micro-kernel, in two parts each way as two threads would. */
-static void run_direct(const problem *t, const rn_conv2d_tile_kernel *kernel)
+static void run_direct(const problem *t, const rn_cpu_kernels *kernels)
 {
     assert_true(rn_conv2d_direct_fits(&t->args));
-    const rn_conv2d_panels panels = rn_conv2d_panels_layout(&t->args, kernel->lanes);
+    const rn_conv2d_tile_kernel kernel = rn_conv2d_tile_for(kernels, &t->args);
+    const rn_conv2d_panels panels = rn_conv2d_panels_layout(&t->args, kernel.lanes);
     void *packed = aligned_alloc(64, ((size_t)(panels.count * panels.bytes) + 63) / 64 * 64);
     rn_conv2d_panels_pack(&t->args, &panels, packed);
     rn_conv2d_direct d;
@@ -205,12 +234,13 @@ static double f32_allowance(const rn_conv2d_args *a, int32_t m, double largest)
     return FLT_EPSILON * (sqrt((double)a->r * a->s * a->c / a->groups) + 4) * largest * (m == 5 ? 4 : 1);
 }
 
-/* bf16 outputs are rounded once more, by up to 2^-8 of themselves. Under Winograd the points of inputs and filter are rounded to bf16 too: the
- * products of an output are each wrong by some 2^-9, independently of each other, which adds up to what one more rounding of the largest may be. */
+/* bf16 outputs are rounded once more, by up to 2^-8 of themselves. Under Winograd points are rounded to bf16 too, those of inputs and filter or of the
+ * filter alone: all products of an output are then wrong independently of each other, and with the output that adds up to what two roundings of the
+ * largest may be. */
 static double allowance(const problem *t, int32_t m, double largest)
 {
     const bool rounded = (t->args.y.data && t->args.y.dtype == RN_DTYPE_BF16) || (t->args.y2.data && t->args.y2.dtype == RN_DTYPE_BF16);
-    const int roundings = rounded + (t->winograd && t->x_dtype == RN_DTYPE_BF16);
+    const int roundings = t->winograd && (t->x_dtype == RN_DTYPE_BF16 || t->args.chained) ? 2 : rounded;
     return f32_allowance(&t->args, m, largest) + 0x1p-8 * roundings * largest;
 }
 
@@ -252,7 +282,7 @@ static void every_layer_shape(void **state)
             problem t = create_problem(&variants[i], &s, 1, s.c == 1024 ? 16 : 0, false);
             verdict v = {0};
             if (rn_conv2d_direct_fits(&t.args)) {
-                run_direct(&t, tile_of(&variants[i]));
+                run_direct(&t, &variants[i].table);
                 check(&t, 0, &v);
                 rn_test_report(name_of(&variants[i]), what, v.error, v.allowance);
             } else {
@@ -275,10 +305,10 @@ static void sizes_around_the_tile(void **state)
         int32_t r, stride, top, left, bottom, right;
     } windows[] = {{1, 1, 0, 0, 0, 0}, {3, 1, 1, 1, 1, 1}, {3, 2, 0, 0, 1, 1}, {3, 2, 1, 1, 1, 1}, {1, 2, 0, 0, 0, 0}, {5, 1, 2, 2, 2, 2}};
     for (int i = 0; i < variant_count; i++) {
-        const rn_conv2d_tile_kernel *kernel = tile_of(&variants[i]);
-        const int32_t step = rn_step_channels(variants[i].x);
-        const int32_t widths[] = {1, 2, kernel->rows / 2, kernel->rows - 1, kernel->rows, kernel->rows + 1};
-        const int32_t outputs[] = {1, kernel->lanes / 2, kernel->lanes - 1, kernel->lanes, kernel->lanes + 1, 2 * kernel->lanes + 3};
+        const rn_conv2d_tile_kernel kernel = tile_of(&variants[i]);
+        const int32_t step = rn_conv2d_step_channels(&(rn_conv2d_args){.x = {.dtype = variants[i].x}, .chained = variants[i].chained});
+        const int32_t widths[] = {1, 2, kernel.rows / 2, kernel.rows - 1, kernel.rows, kernel.rows + 1};
+        const int32_t outputs[] = {1, kernel.lanes / 2, kernel.lanes - 1, kernel.lanes, kernel.lanes + 1, 2 * kernel.lanes + 3};
         verdict v = {0};
         int count = 0;
         for (size_t w = 0; w < sizeof windows / sizeof *windows; w++) {
@@ -290,7 +320,7 @@ static void sizes_around_the_tile(void **state)
                     strcpy(s.flags, epilogues[count % 9]);
                     if (rn_layer_shape_p(&s) < 1 || rn_layer_shape_q(&s) < 1) continue;
                     problem t = create_problem(&variants[i], &s, 1 + count % 3, count % 5, true);
-                    run_direct(&t, kernel);
+                    run_direct(&t, &variants[i].table);
                     check(&t, 0, &v);
                     destroy_problem(&t);
                 }
@@ -300,10 +330,10 @@ static void sizes_around_the_tile(void **state)
     }
 }
 
-/* The transforms write the type that they read, and in bf16 only the small tile is exact enough to be used. */
+/* The transforms write the type that they read; in bf16 only some tiles are used. */
 static bool winograd_serves(const variant *v, int32_t m)
 {
-    return one_type(v) && (m == 2 || v->x == RN_DTYPE_F32);
+    return one_type(v) && (rn_conv2d_winograd_bears_bf16(m) || (v->x == RN_DTYPE_F32 && !v->chained));
 }
 
 static void winograd_layer_shapes(void **state)
@@ -374,13 +404,13 @@ static void groups(void **state)
     (void)state;
     static const int32_t cases[][3] = {{8, 8, 2}, {32, 32, 32}, {96, 96, 2}, {12, 24, 3}, {64, 64, 16}, {6, 9, 3}, {80, 120, 5}}; /* c, k, groups */
     for (int i = 0; i < variant_count; i++) {
-        const int32_t step = rn_step_channels(variants[i].x);
+        const int32_t step = rn_conv2d_step_channels(&(rn_conv2d_args){.x = {.dtype = variants[i].x}, .chained = variants[i].chained});
         verdict v = {0};
         for (size_t j = 0; j < sizeof cases / sizeof *cases; j++) {
             rn_layer_shape s = {.flags = "bar", .h = 9, .w = 9, .c = cases[j][0] * step, .k = cases[j][1], .r = 3, .s = 3, .stride = 1, .pad_top = 1,
                                 .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .groups = cases[j][2]};
             problem t = create_problem(&variants[i], &s, 2, 0, true);
-            run_direct(&t, tile_of(&variants[i]));
+            run_direct(&t, &variants[i].table);
             check(&t, 0, &v);
             destroy_problem(&t);
         }
@@ -397,7 +427,7 @@ static void nan_passes_through(void **state)
                             .pad_right = 1, .groups = 1};
         problem t = create_problem(&variants[i], &s, 1, 0, true);
         rn_test_map_set(&t.typed_x, 0, 1, 1, 2, NAN);
-        run_direct(&t, tile_of(&variants[i]));
+        run_direct(&t, &variants[i].table);
         for (int32_t y = 0; y < 5; y++) {
             for (int32_t x = 0; x < 5; x++) assert_int_equal(isnan(rn_test_map_get(&t.got, 0, y, x, 4)) != 0, y <= 2 && x <= 2);
         }

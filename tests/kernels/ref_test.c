@@ -6,12 +6,14 @@
 /* cmocka needs the four above. */
 #include <cmocka.h>
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kernels/base/bf16.h"
 #include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/weight_rounding.h"
 
 static rn_map dense(float *data, int32_t h, int32_t w, int32_t c)
 {
@@ -110,6 +112,56 @@ static void scale_shift_and_add(void **state)
     assert_floats(y, (float[]){2, 0, NAN, 8}, 4);
 }
 
+/* Each value of a chain is the nearest of all floats whose lower half is the bf16 before it; zero becomes 2^-64, and what is not finite NaN. */
+static void chained_bf16_rounds_to_nearest(void **state)
+{
+    (void)state;
+    uint32_t random = 5;
+    for (int i = 0; i < 1000000; i++) {
+        random = random * 1664525u + 1013904223u;
+        const rn_bf16 before = (rn_bf16)(random >> 16);
+        random = random * 1664525u + 1013904223u;
+        const float value = ldexpf((float)(int32_t)random * 0x1p-31f, i % 180 - 60), got = rn_bf16_chained_to_f32(rn_bf16_chained_from_f32(value, before), before);
+        if (fabsf(value) >= 0x1p-63f) {
+            const float ulp = ldexpf(1, ilogbf(fmaxf(fabsf(value), fabsf(got))) - 7);
+            assert_true(fabsf(got - value) <= ulp / 2 * (1 + 0x1p-15f));
+        } else {
+            assert_true(fabsf(got) >= 0x1p-64f && fabsf(got) <= 0x1p-62f && signbit(got) == signbit(value));
+        }
+    }
+    for (uint32_t before = 0; before < 0x10000; before += 0x333) {
+        assert_true(rn_bf16_chained_to_f32(rn_bf16_chained_from_f32(0, (rn_bf16)before), (rn_bf16)before) < 0x1p-63f);
+        assert_true(isfinite(rn_bf16_chained_to_f32(rn_bf16_chained_from_f32(FLT_MAX, (rn_bf16)before), (rn_bf16)before)));
+        assert_true(isnan(rn_bf16_chained_to_f32(rn_bf16_chained_from_f32(INFINITY, (rn_bf16)before), (rn_bf16)before)));
+        assert_true(isnan(rn_bf16_chained_to_f32(rn_bf16_chained_from_f32(NAN, (rn_bf16)before), (rn_bf16)before)));
+    }
+}
+
+/* A thousand equal weights that no bf16 is near: rounded one by one they lose a thousand times the same, in sequence next to nothing. A zero between them
+ * stays zero, and a NaN spoils no weight after it. */
+static void roundings_of_weights_make_up_for_each_other(void **state)
+{
+    (void)state;
+    const float weight = 0.0100342f;
+    for (int chained = 0; chained < 2; chained++) {
+        float lost = 0;
+        double sum = 0;
+        rn_bf16 last = 0;
+        for (int i = 0; i < 1000; i++) {
+            const rn_bf16 rounded = rn_round_weight(weight, chained, last, &lost);
+            sum += (double)(chained ? rn_bf16_chained_to_f32(rounded, last) : rn_bf16_to_f32(rounded));
+            assert_true(fabs(rn_bf16_to_f32(rounded) - weight) <= weight * 0x1p-7f);
+            last = rounded;
+        }
+        assert_true(fabs(sum - 1000 * (double)weight) <= 8 * (double)weight * 0x1p-7);
+        assert_true(chained || fabs(1000 * (double)rn_bf16_to_f32(rn_bf16_from_f32(weight)) - 1000 * (double)weight) > 0.01);
+        const float before = lost;
+        assert_int_equal(rn_round_weight(0, chained, last, &lost), chained ? rn_bf16_chained_from_f32(0, last) : 0);
+        assert_true(lost == before);
+        assert_true(isnan(rn_bf16_to_f32(rn_round_weight(NAN, chained, last, &lost))) && lost == 0);
+    }
+}
+
 static rn_bf16 round_bits(uint32_t bits)
 {
     float value;
@@ -195,6 +247,8 @@ int main(void)
         cmocka_unit_test(max_pool_borders),      cmocka_unit_test(averages_and_products),      cmocka_unit_test(scale_shift_and_add),
         cmocka_unit_test(softmax_is_stable),     cmocka_unit_test(top_k_orders_ties_and_nan),  cmocka_unit_test(top_k_equals_a_stable_sort),
         cmocka_unit_test(bf16_rounds_to_nearest_even),
+        cmocka_unit_test(chained_bf16_rounds_to_nearest),
+        cmocka_unit_test(roundings_of_weights_make_up_for_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

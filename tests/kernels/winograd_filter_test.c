@@ -66,7 +66,7 @@ static void same_bits_as_the_reference(void **state)
             filter[2 * c * k + 5] = INFINITY;
             memset(expected, 0xa5, bytes + 64);
             memset(got, 0xa5, bytes + 64);
-            rn_winograd_filter_args args = {.filter = filter, .m = m, .c = c, .k = k, .k_begin = shapes[at / 3].k_begin, .lanes = lanes, .panel = expected};
+            rn_winograd_filter_args args = {.filter = filter, .m = m, .c = c, .k = k, .c_end = c, .k_begin = shapes[at / 3].k_begin, .lanes = lanes, .panel = expected};
             rn_winograd_filter_f32__ref(&args);
             args.panel = got;
             kernels[i].run(&args);
@@ -94,7 +94,7 @@ static void points_of_the_formula(void **state)
     rn_test_fill(filter, 9 * 16 * 16, SEED);
     for (int t = 0; t < 3; t++) {
         const int32_t n = tiles[t] + 2;
-        rn_winograd_filter_f32__ref(&(rn_winograd_filter_args){.filter = filter, .m = tiles[t], .c = 16, .k = 16, .lanes = 16, .panel = panel});
+        rn_winograd_filter_f32__ref(&(rn_winograd_filter_args){.filter = filter, .m = tiles[t], .c = 16, .k = 16, .c_end = 16, .lanes = 16, .panel = panel});
         for (int32_t at = 0; at < n * n * 256; at++) {
             const int32_t point = at / 256, weight = at % 256;
             double row[3], column[3];

@@ -7,6 +7,8 @@
 
 #include "tools/bench/failure.h"
 
+#define LAYER "layer" /* the name of the operation that is measured */
+
 static int32_t new_weights(rn_plan *plan, int32_t rank, const int32_t *dims, float centre, float spread)
 {
     rn_error err = {0};
@@ -138,7 +140,25 @@ static rn_tensor_spec spec(const rn_plan *plan, int32_t tensor, const char *name
     return s;
 }
 
-rn_plan *bench_layer_plan(const rn_layer_shape *s)
+/* A 1x1 convolution of pairs of channels, of x [h,w,c]; its output. */
+static int32_t add_pairs(rn_plan *plan, int32_t x, int32_t h, int32_t w, int32_t c)
+{
+    rn_error err = {0};
+    rn_op op = {.name = "neighbour", .inputs = {x, RN_NONE}, .outputs = {RN_NONE, RN_NONE}};
+    const rn_layer_shape s = {.h = h, .w = w, .c = c, .k = c, .r = 1, .s = 1, .stride = 1, .groups = c / 2};
+    set_conv2d(plan, &s, &op);
+    bench_check(rn_plan_add_op(plan, &op, NULL, &err), &err);
+    return op.outputs[0];
+}
+
+const rn_op *bench_layer_op(const rn_plan *plan)
+{
+    const rn_op *op = plan->ops;
+    while (strcmp(op->name, LAYER) != 0) op++;
+    return op;
+}
+
+rn_plan *bench_layer_plan(const rn_layer_shape *s, bool neighbours)
 {
     rn_error err = {0};
     rn_plan *plan = rn_plan_create();
@@ -146,22 +166,30 @@ rn_plan *bench_layer_plan(const rn_layer_shape *s)
     int i = 0;
     while (i < OPERATION_COUNT && strcmp(operations[i].name, s->op) != 0) i++;
     if (i == OPERATION_COUNT) bench_fail("%s is no operation that a shapes file may name", s->op);
-    const int32_t x = new_tensor(plan, "x", operations[i].input, s->h, s->w, s->c);
-    rn_op op = {.name = "layer", .inputs = {x, RN_NONE}, .outputs = {RN_NONE, RN_NONE}};
+    const int32_t feed = new_tensor(plan, "x", operations[i].input, s->h, s->w, s->c);
+    int32_t x = feed;
+    for (int before = 0; neighbours && before < 2; before++) x = add_pairs(plan, x, s->h, s->w, s->c);
+    rn_op op = {.name = LAYER, .inputs = {x, RN_NONE}, .outputs = {RN_NONE, RN_NONE}};
     if (rn_layer_shape_has(s, 'a')) {
         rn_layer_shape plain = *s;
         rn_op residual = op;
         strcpy(plain.flags, "-");
+        strcpy(residual.name, "residual");
         set_conv2d(plan, &plain, &residual);
         bench_check(rn_plan_add_op(plan, &residual, NULL, &err), &err);
         op.inputs[1] = residual.outputs[0];
     }
     operations[i].set(plan, s, &op);
-    rn_signature signature = {.name = "layer", .input = spec(plan, x, "x")};
-    for (int j = 0; j < 2; j++) {
-        if (op.outputs[j] != RN_NONE) signature.outputs[signature.output_count++] = spec(plan, op.outputs[j], j ? "second" : "first");
-    }
     bench_check(rn_plan_add_op(plan, &op, NULL, &err), &err);
+    rn_signature signature = {.name = "layer", .input = spec(plan, feed, "x")};
+    for (int j = 0; j < 2; j++) {
+        int32_t output = op.outputs[j];
+        if (output == RN_NONE) continue;
+        const rn_plan_tensor y = plan->tensors[output];
+        if (neighbours && y.dtype == RN_DTYPE_F32) output = add_pairs(plan, output, y.h, y.w, y.c);
+        signature.outputs[signature.output_count++] = spec(plan, output, j ? "second" : "first");
+    }
+    if (neighbours) signature.outputs[signature.output_count++] = spec(plan, add_pairs(plan, x, s->h, s->w, s->c), "beside");
     bench_check(rn_plan_add_signature(plan, &signature, NULL, &err), &err);
     bench_check(rn_plan_finish(plan, &err), &err);
     return plan;

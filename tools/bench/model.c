@@ -120,7 +120,7 @@ static void bench_batch(const rn_plan *plan, const bench_options *o, int32_t row
     if (choice.count > 1) bench_fail("--device=%s: one device at a time", o->device);
     const rn_backend_options options = {.max_batch = rows,
                                         .thread_count = o->threads,
-                                        .isa = rn_isa_name(o->isa),
+                                        .isa = o->isa == (rn_isa)BENCH_ISA_BEST ? NULL : rn_isa_name(o->isa),
                                         .deterministic = o->deterministic,
                                         .precision = o->precision,
                                         .device = choice.devices[0],

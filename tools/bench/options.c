@@ -69,8 +69,8 @@ static bench_list list_of_numbers(const option_line *option, const char *text)
 
 static rn_isa instruction_set(const option_line *option, const char *text)
 {
-    rn_isa isa = rn_cpu_best_isa();
-    if (strcmp(text, "best") == 0) return isa;
+    rn_isa isa;
+    if (strcmp(text, "best") == 0) return (rn_isa)BENCH_ISA_BEST;
     if (!rn_isa_by_name(text, &isa)) refuse("--%s: expected one of%s, found \"%s\"", option->name, rn_isa_names, text);
     if (isa > rn_cpu_best_isa()) refuse("--%s: this processor has %s, not %s", option->name, rn_isa_name(rn_cpu_best_isa()), text);
     return isa;

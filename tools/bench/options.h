@@ -9,6 +9,7 @@
 #include "kernels/base/cpu_features.h"
 
 enum { BENCH_MAX_LIST = 16, BENCH_EXIT_USAGE = 2 };
+enum { BENCH_ISA_BEST = RN_ISA_COUNT }; /* none was named */
 
 typedef struct bench_list {
     int32_t count;

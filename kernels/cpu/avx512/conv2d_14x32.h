@@ -3,11 +3,13 @@
  *
  *     RN_TILE_KERNEL                           the kernel's symbol
  *     element                                  an input channel
- *     broadcast(from)                          the four bytes of a step of one pixel, in every lane
- *     multiply_add(sum, x, weights)            sum + the products of one step
+ *     PARTS                                    of a step: so many multiply-adds, each with the next four bytes of a pixel
+ *     load_weights(from, part)                 weights of sixteen output channels; from: where the step's are
+ *     broadcast(from)                          four bytes of one pixel, in every lane
+ *     multiply_add(sum, x, weights)            sum + the products of one part
  *     store_bf16(to, mask, v)                  16 floats as bf16, rounded to nearest even
  *
- * 28 accumulators, two vectors of weights and one or two broadcast inputs fill the 32 registers. A step costs 28 multiply-adds and 16 loads,
+ * 28 accumulators, two vectors of weights and one or two broadcast inputs fill the 32 registers. A part costs 28 multiply-adds and 16 loads,
  * so that a core with two of each a cycle is bound by the multiply-adds, and the weights stream at 128 bytes in 14 cycles, which the second
  * cache level can feed. 14 divides 56, 28, 14 and two rows of 7: the pictures of a ResNet at 224 leave no thin tile at an edge.
  *
@@ -19,7 +21,7 @@
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/tile_prefetch.h"
 
-enum { ROWS = 14, HALF = ROWS / 2, LANES = 32, VECTOR = 16 };
+enum { ROWS = 14, HALF = ROWS / 2, LANES = 32, VECTOR = 16, PART_BYTES = 4, PIXEL_STEP_BYTES = PARTS * PART_BYTES };
 
 #include "kernels/cpu/avx512/tile_epilogue.h"
 
@@ -27,15 +29,18 @@ enum { ROWS = 14, HALF = ROWS / 2, LANES = 32, VECTOR = 16 };
 INLINE void multiply(const int pixels, __m512 acc[ROWS][2], const char *a0, const char *a1, const ptrdiff_t l, const char *panel, int count)
 {
     const ptrdiff_t l3 = 3 * l, l5 = 5 * l;
-    for (const char *stop = a0 + RN_STEP_BYTES * count; a0 != stop; a0 += RN_STEP_BYTES, a1 += RN_STEP_BYTES, panel += LANES * RN_STEP_BYTES) {
-        const __m512 lo = _mm512_load_ps(panel), hi = _mm512_load_ps(panel + VECTOR * RN_STEP_BYTES);
+    for (const char *stop = a0 + PIXEL_STEP_BYTES * count; a0 != stop; a0 += PIXEL_STEP_BYTES, a1 += PIXEL_STEP_BYTES, panel += LANES * RN_STEP_BYTES) {
+#pragma GCC unroll 2
+        for (int part = 0; part < PARTS; part++) {
+            const __m512 lo = load_weights(panel, part), hi = load_weights(panel + VECTOR * RN_STEP_BYTES, part);
 #pragma GCC unroll 14
-        for (int i = 0; i < pixels; i++) {
-            const int j = i % HALF;
-            const ptrdiff_t offset = j == 0 ? 0 : j == 1 ? l : j == 2 ? 2 * l : j == 3 ? l3 : j == 4 ? 4 * l : j == 5 ? l5 : 2 * l3;
-            const __m512 x = broadcast((i < HALF ? a0 : a1) + offset);
-            acc[i][0] = multiply_add(acc[i][0], x, lo);
-            acc[i][1] = multiply_add(acc[i][1], x, hi);
+            for (int i = 0; i < pixels; i++) {
+                const int j = i % HALF;
+                const ptrdiff_t offset = j == 0 ? 0 : j == 1 ? l : j == 2 ? 2 * l : j == 3 ? l3 : j == 4 ? 4 * l : j == 5 ? l5 : 2 * l3;
+                const __m512 x = broadcast((i < HALF ? a0 : a1) + offset + part * PART_BYTES);
+                acc[i][0] = multiply_add(acc[i][0], x, lo);
+                acc[i][1] = multiply_add(acc[i][1], x, hi);
+            }
         }
     }
 }
@@ -64,8 +69,8 @@ INLINE void tile(const int pixels, const rn_conv2d_tile_args *t)
                 count = t->steps - step < RN_PREFETCH_CHUNK ? t->steps - step : RN_PREFETCH_CHUNK;
                 rn_tile_prefetch_chunk(&prefetch, count);
                 multiply(pixels, acc, a0, a1, l, panel, count);
-                a0 += count * RN_STEP_BYTES;
-                a1 += count * RN_STEP_BYTES;
+                a0 += count * PIXEL_STEP_BYTES;
+                a1 += count * PIXEL_STEP_BYTES;
                 panel += count * LANES * RN_STEP_BYTES;
             }
         }

@@ -1,27 +1,12 @@
-/* The inner block of fp32 convolutions for AVX-512. Outputs may be bf16, without instructions for that: the first layer of a network in bf16
- * reads f32 and runs here. */
-#include <immintrin.h>
+/* The inner block of fp32 convolutions for AVX-512. The first layer of a network in bf16 reads f32 and runs here too. */
+#include "kernels/cpu/avx512/float_tile.h"
 
-typedef float element;
+enum { PARTS = 1 };
 
-static inline __attribute__((always_inline)) __m512 broadcast(const char *from)
+static inline __attribute__((always_inline)) __m512 load_weights(const char *from, int part)
 {
-    return _mm512_set1_ps(*(const float *)from);
-}
-
-static inline __attribute__((always_inline)) __m512 multiply_add(__m512 sum, __m512 x, __m512 weights)
-{
-    return _mm512_fmadd_ps(x, weights, sum);
-}
-
-/* As rn_bf16_from_f32 does it. */
-static inline void store_bf16(void *to, __mmask16 mask, __m512 value)
-{
-    const __m512i bits = _mm512_castps_si512(value), odd = _mm512_and_epi32(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
-    const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
-    const __m512i result = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
-    _mm256_mask_storeu_epi16(to, mask, _mm512_cvtepi32_epi16(_mm512_srli_epi32(result, 16)));
+    (void)part;
+    return _mm512_load_ps(from);
 }
 
 #define RN_TILE_KERNEL rn_conv2d_f32__avx512_14x32

@@ -4,6 +4,13 @@
 #include "kernels/base/bf16.h"
 
 typedef rn_bf16 element;
+enum { PARTS = 1 };
+
+static inline __attribute__((always_inline)) __m512 load_weights(const char *from, int part)
+{
+    (void)part;
+    return _mm512_load_ps(from);
+}
 
 static inline __attribute__((always_inline)) __m512 broadcast(const char *from)
 {
