@@ -12,7 +12,7 @@
 
 enum {
     LINE_BYTES = 64,
-    BLOCK_BYTES = 256 << 10, LARGE_BLOCK_BYTES = 4 << 20, /* of V */
+    LARGE_BYTES = 4 << 20, /* of a filter that the second cache level does not hold, and then of V */
     GROUP_PANELS = 4,
     MOST_POINTS = 49, MOST_LANES = 32, PART_CHANNELS = 4
 };
@@ -74,11 +74,13 @@ void rn_conv2d_winograd_init(rn_conv2d_winograd *w, const rn_conv2d_args *args, 
     w->panel_bytes = w->points * w->slice_bytes;
     w->v_row = odd_lines(args->c, dtype);
     /* Every block reads the whole filter again, and every group of panels the whole block. A block that the second cache level holds is best as
-     * long as the filter comes from there too. A larger filter comes from memory, and then it is V that had better come from the third level:
-     * Xeon (family 6, model 207), 14x14x256 with m = 5, batch 8, best of many runs on two cores: 2.5 ms a layer with blocks of 1 MiB, 1.8 with
-     * 4 MiB, 1.7 with 8 MiB; 28x28x128 with m = 4: 2.0 ms with 1 MiB, 2.5 with 4 MiB. Zen 4 (family 25, model 17), effective GFLOP/s of one core, m = 4,
-     * batch 8: 56x56x64 with 256 KiB 287, with 1 MiB 251; 28x28x128 340 and 336; 7x7x512 with 1 MiB 261, with 4 MiB 316. */
-    const int64_t block_bytes = w->panel_count * w->panel_bytes > LARGE_BLOCK_BYTES ? LARGE_BLOCK_BYTES : BLOCK_BYTES;
+     * long as the filter comes from there too: a quarter of it. A larger filter comes from memory, and then it is V that had better come from the third
+     * level. Xeon (family 6, model 207, 2 MiB), two cores: 14x14x256, batch 8, m = 5, best of many runs: 2.5 ms a layer with blocks of 1 MiB, 1.8 with
+     * 4 MiB, 1.7 with 8 MiB; 28x28x128 with m = 4: 2.0 ms with 1 MiB, 2.5 with 4 MiB; all of ResNet-101, fp32, batch 1, where 14x14x256 with m = 2 has
+     * a filter of 4 MiB: best 44.9 ms when each of its blocks read 256 KiB, 41.1 when it is one block, and 40.2 with 512 KiB for what is smaller. Zen 4
+     * (family 25, model 17, 1 MiB), effective GFLOP/s of one core, m = 4, batch 8: 56x56x64 with 256 KiB 287, with 1 MiB 251; 28x28x128 340 and 336;
+     * 7x7x512 with 1 MiB 261, with 4 MiB 316. */
+    const int64_t block_bytes = w->panel_count * w->panel_bytes >= LARGE_BYTES ? LARGE_BYTES : kernels->l2_bytes / 4;
     w->block = max((int32_t)(block_bytes / ((int64_t)rn_dtype_bytes(dtype) * w->points * w->v_row)), w->tile.rows);
     w->block = min(w->block, w->tile_count);
     w->group = min(GROUP_PANELS, w->panel_count);

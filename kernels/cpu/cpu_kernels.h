@@ -241,6 +241,7 @@ typedef struct rn_cpu_kernels {
 #define RN_CPU_SLOT_FIELD(slot) rn_##slot##_kernel slot[RN_DTYPE_COUNT];
     RN_CPU_SLOT_LIST(RN_CPU_SLOT_FIELD)
 #undef RN_CPU_SLOT_FIELD
+    int64_t l2_bytes;       /* a core's second cache level, which the loops around the kernels cut their blocks for */
 } rn_cpu_kernels;
 
 /* Fills the table with the best kernels that need no more than `isa`, which the caller knows this machine to have. */
