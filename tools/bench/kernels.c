@@ -154,7 +154,7 @@ static double measure(const setting *s, bench_runner *r)
 
 static void bench_shape(const setting *s, const entry *e, const rn_layer_shape *shape)
 {
-    rn_plan *plan = bench_layer_plan(shape, e->dtype == RN_DTYPE_BF16 && shape->c % 2 == 0);
+    rn_plan *plan = bench_layer_plan(shape, (e->dtype == RN_DTYPE_BF16 || is_chained(e)) && shape->c % 2 == 0);
     bench_runner r, oracle;
     rn_backend backend = rn_cpu_backend;
     rn_backend_options options = {.max_batch = s->batch, .thread_count = s->threads, .isa = rn_isa_name(e->isa)};
