@@ -194,7 +194,7 @@ static rn_status prepare_steps(rn_executor *e, rn_error *err)
 void rn__cpu_describe(rn_executor *e, const char *remark)
 {
     const bool int8 = rn_plan_is_quantized(e->plan);
-    const char *precision = int8 ? "int8" : e->types.maps == RN_DTYPE_BF16 ? "bf16" : e->types.weights == RN_DTYPE_BF16 ? "bf16 weights" : "fp32";
+    const char *precision = int8 ? "int8" : e->types.weights == RN_DTYPE_F32 ? "fp32" : e->types.maps == RN_DTYPE_BF16 ? "bf16" : "bf16, maps in f32";
     const rn_conv2d_tile_kernel *tile = &e->kernels.conv2d_tile[int8 ? RN_DTYPE_U8 : e->types.maps];
     const int32_t threads = rn__thread_pool_thread_count(e->pool);
     const size_t parameters = e->weight_bytes ? e->weight_bytes : (size_t)rn_plan_parameter_count(e->plan) * sizeof(float);

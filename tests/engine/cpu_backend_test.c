@@ -382,7 +382,7 @@ typedef struct {
     rn_isa needs;
 } bf16_way;
 static const bf16_way bf16_ways[] = {
-    {"avx512", "cpu avx512 bf16 weights,", RN_ISA_AVX512}, {"avx512_bf16", "cpu avx512_bf16 bf16,", RN_ISA_AVX512_BF16}, {NULL, NULL, RN_ISA_AVX512}};
+    {"avx512", "cpu avx512 bf16, maps in f32,", RN_ISA_AVX512}, {"avx512_bf16", "cpu avx512_bf16 bf16,", RN_ISA_AVX512_BF16}, {NULL, NULL, RN_ISA_AVX512}};
 enum { BF16_WAYS = sizeof bf16_ways / sizeof *bf16_ways };
 
 /* False, and a counted SKIP, where this processor cannot. */

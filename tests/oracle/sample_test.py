@@ -102,16 +102,20 @@ def test_fashion_mnist(url):
     assert len(ours) == count
 
 
-@pytest.mark.skipif("avx512bw" not in pathlib.Path("/proc/cpuinfo").read_text(), reason="this processor has no AVX-512")
-def test_fashion_mnist_in_bf16(url, start_server):
-    """bf16 names the class that fp32 names, but for one picture in a thousand. RN_PICTURES=10000 as above; the default is 500 pictures."""
+@pytest.mark.parametrize("isa, flag, device", [("avx512", "avx512bw", "cpu avx512 bf16, maps in f32"), ("avx512_bf16", "avx512_bf16", "cpu avx512_bf16 bf16")])
+def test_fashion_mnist_in_bf16(url, start_server, isa, flag, device):
+    """bf16, of weights alone and of maps too, names the class that fp32 names, but for one picture in a thousand. RN_PICTURES=10000 as above; the
+    default is 500 pictures."""
     from fashion_mnist import test_set
+
+    if flag not in pathlib.Path("/proc/cpuinfo").read_text():
+        pytest.skip(f"this processor has no {flag}")
 
     count = int(os.environ.get("RN_PICTURES", "500"))
     pictures, _ = test_set()
     files = [encode_png(picture) for picture in pictures[:count]]
-    server = start_server(SAVED_MODEL, "--precision=bf16", name="fashion")
-    server.wait_for(r"(cpu \w+ bf16)")
+    server = start_server(SAVED_MODEL, "--precision=bf16", f"--isa={isa}", name="fashion")
+    server.wait_for(f"({device}, )")
     wide, narrow = classify(url, files), classify(server.url, files)
     differ = sum(a["labels"][0] != b["labels"][0] for a, b in zip(wide, narrow, strict=True))
     worst = max(np.abs(np.subtract(a["probabilities"], b["probabilities"])).max() for a, b in zip(wide, narrow))
