@@ -66,5 +66,5 @@ size_t rn__cpu_class_weight_elements(const rn_executor *e)
         const int32_t channels = op == RN_NONE ? 0 : e->plan->tensors[e->plan->ops[op].inputs[0]].c;
         if (channels > most) most = channels;
     }
-    return (size_t)most * (size_t)e->max_batch;
+    return (size_t)most * (size_t)e->pass_rows;
 }

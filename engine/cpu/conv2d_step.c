@@ -106,7 +106,7 @@ void rn__cpu_need_scratch(rn_executor *e, size_t bytes)
 
 int32_t rn__cpu_class_count(const rn_executor *e)
 {
-    return e->max_batch < RN__CPU_LARGE_BATCH ? 1 : RN__CPU_BATCH_CLASSES;
+    return e->pass_rows < RN__CPU_LARGE_BATCH ? 1 : RN__CPU_BATCH_CLASSES;
 }
 
 int32_t rn__cpu_class_tile(const rn_executor *e, const rn_op *op, int32_t batch_class)

@@ -37,7 +37,7 @@ struct rn__cpu_step {
     void (*run)(const rn_executor *executor, const rn__cpu_step *step, int32_t rows);
 
     /* Convolution and dense layer by micro-kernels. */
-    rn__cpu_filter filters[RN__CPU_BATCH_CLASSES]; /* the second only where max_batch is large */
+    rn__cpu_filter filters[RN__CPU_BATCH_CLASSES]; /* the second only where passes are large */
     bool ran_large;             /* at least once with the second */
     rn_conv2d_panels panels;    /* of the direct filter */
     rn__cpu_rescale rescale;    /* of a convolution on bytes */
@@ -50,7 +50,8 @@ typedef struct rn__cpu_types {
 
 struct rn_executor {
     const rn_plan *plan;
-    int32_t max_batch;
+    int32_t max_batch, pass_rows; /* of a run; that run together, in the arena */
+    rn_batch_part *pieces;      /* [pass_rows] of the callers' parts: those of a pass */
     rn__cpu_types types;
     rn_cpu_kernels kernels;
     bool deterministic;         /* no method that depends on the batch */
@@ -60,7 +61,7 @@ struct rn_executor {
     rn__host_memory packed;     /* all packed filters, of weight_bytes */
     rn__host_memory arena;      /* all tensors, by lifetimes */
     rn__host_memory scratch;    /* [thread_count][scratch_bytes] */
-    rn__host_memory class_weights; /* float [max_batch][c] of the classes that are being explained; empty without explanations */
+    rn__host_memory class_weights; /* float [pass_rows][c] of the classes that are being explained; empty without explanations */
     size_t arena_bytes, scratch_bytes, weight_bytes;
     char description[256];
     rn_cpu_observer *observer;  /* or NULL */

@@ -96,7 +96,7 @@ int32_t rn__cpu_winograd_tile(const rn_executor *e, const rn_op *op, int32_t row
     if (!one_type(e, op) || !e->kernels.winograd_input[x].run || !rn_conv2d_winograd_fits(&args)) return 0;
     int64_t least, least_large;
     const int32_t best = best_tile(&args, &least);
-    if (rows >= RN__CPU_LARGE_BATCH || e->max_batch < RN__CPU_LARGE_BATCH) return best;
+    if (rows >= RN__CPU_LARGE_BATCH || e->pass_rows < RN__CPU_LARGE_BATCH) return best;
     /* Where small batches lose next to nothing with the tile of the large ones, a second copy of the weights is not worth packing. */
     const rn_conv2d_args large = rn__cpu_conv2d_args(e, op, 2 * RN__CPU_LARGE_BATCH);
     const int32_t shared = best_tile(&large, &least_large);
@@ -140,7 +140,7 @@ void rn__cpu_winograd_run(const rn_executor *e, const rn__cpu_step *step, const 
 
 rn_conv2d_winograd rn__cpu_winograd_without_filter(const rn_executor *e, const rn_op *op, int32_t m)
 {
-    const rn_conv2d_args args = rn__cpu_conv2d_args(e, op, e->max_batch);
+    const rn_conv2d_args args = rn__cpu_conv2d_args(e, op, e->pass_rows);
     rn_conv2d_winograd w;
     rn_conv2d_winograd_init(&w, &args, m, &e->kernels, NULL);
     return w;
