@@ -52,9 +52,7 @@ static rn_conv2d_args dense_args(const rn_executor *e, const rn_op *op, int32_t 
 rn_conv2d_args rn__cpu_conv2d_args(const rn_executor *e, const rn_op *op, int32_t rows)
 {
     rn_conv2d_args args = op->kind == RN_OP_DENSE ? dense_args(e, op, rows) : conv2d_args(e, op, rows);
-    if (e->types.weights != RN_DTYPE_BF16 || args.x.dtype != RN_DTYPE_F32 || !rn__cpu_may_round(e, op)) return args;
-    args.chained = true;
-    args.chained = rn_conv2d_tile_for(&e->kernels, &args).run && rn_conv2d_direct_fits(&args);
+    args.chained = e->chained[op - e->plan->ops];
     return args;
 }
 

@@ -1,7 +1,7 @@
 /* Runs a plan on the host.
  *
  * Preparing a plan decides everything that does not depend on the batch: how each tensor lies in memory, how each operation runs, packed
- * weights, one arena for the rows of a pass. A run then takes the batch pass by pass: it copies the callers' rows into the arena, walks the signature's
+ * weights, one arena for the rows of a pass. A run takes the batch pass by pass: it copies the callers' rows into the arena, walks the signature's
  * operations, each of which occupies all threads, and copies the outputs out; it allocates nothing. Every row's result is computed by the same operations in the
  * same order whatever else is in the batch, but for Winograd tiles, which are chosen for small and for large batches.
  */
@@ -157,7 +157,8 @@ static rn_status allocate_arena(rn_executor *e, rn_error *err)
     int32_t(*gaps)[2] = calloc(count, sizeof *gaps), *replaces = calloc(count, sizeof *replaces);
     size_t *bytes = calloc(count, sizeof *bytes), *offsets = calloc(count, sizeof *offsets);
     e->tensors = calloc(count, sizeof *e->tensors);
-    if (!gaps || !replaces || !bytes || !offsets || !e->tensors) {
+    e->chained = calloc((size_t)e->plan->op_count + 1, sizeof *e->chained);
+    if (!gaps || !replaces || !bytes || !offsets || !e->tensors || !e->chained) {
         status = RN_FAIL(err, RN_STATUS_OUT_OF_MEMORY, "no memory to lay out %d tensors", e->plan->tensor_count);
         goto cleanup;
     }
@@ -225,6 +226,7 @@ void rn__cpu_destroy(rn_executor *e)
     free(e->pieces);
     free(e->steps);
     free(e->tensors);
+    free(e->chained);
     free(e);
 }
 

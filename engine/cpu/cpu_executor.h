@@ -53,6 +53,7 @@ struct rn_executor {
     int32_t max_batch, pass_rows; /* of a run; that run together, in the arena */
     rn_batch_part *pieces;      /* [pass_rows] of the callers' parts: those of a pass */
     rn__cpu_types types;
+    bool *chained;              /* [plan->op_count]: whether the operation's weights are chained bf16 */
     rn_cpu_kernels kernels;
     bool deterministic;         /* no method that depends on the batch */
     rn__thread_pool *pool;
@@ -83,12 +84,8 @@ rn_status rn__cpu_bf16_is_faster(const rn_cpu_kernels *kernels, bool *out, rn_er
 /* The backend's prepare: decides on the precision (precision.c). */
 rn_status rn__cpu_prepare(const rn_plan *plan, const rn_backend_options *options, rn_executor **out, rn_error *err);
 
-/* Sets the type of every tensor. Needs the kernel table. */
+/* Sets the type of every tensor and which weights are chained. Needs the kernel table. */
 void rn__cpu_choose_types(rn_executor *executor);
-/* Whether what a convolution reads, maps or weights, may be rounded to bf16. What the first ones read has few channels, so that its roundings do not
- * average out, and all that follows sees them: they make more than half of the error's variance on the bundled network, and these layers are a hundredth
- * of ResNet-101's multiplications. */
-bool rn__cpu_may_round(const rn_executor *executor, const rn_op *op);
 
 /* Each sets step->run, raises executor->weight_bytes by what it wants packed and executor->scratch_bytes to what one thread needs. The first three
  * serve convolutions and dense layers, int8 those whose filter is I8, OpenBLAS machines without a micro-kernel. */
