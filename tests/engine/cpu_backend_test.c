@@ -440,6 +440,7 @@ static void bf16_matches_the_reference(void **state)
     for (size_t i = 0; i < BF16_WAYS * (sizeof networks / sizeof *networks); i++) {
         const network *net = &networks[i / BF16_WAYS];
         const bf16_way *way = &bf16_ways[i % BF16_WAYS];
+        if (i / BF16_WAYS > 0 && !way->isa) continue; /* one of the others again: one network shows it */
         if (!have_bf16("networks in bf16", way)) continue;
         rn_plan *plan;
         rn_error err = {0};
