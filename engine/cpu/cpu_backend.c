@@ -2,8 +2,8 @@
  *
  * Preparing a plan decides everything that does not depend on the batch: how each tensor lies in memory, how each operation runs, packed
  * weights, one arena for the rows of a pass. A run takes the batch pass by pass: it copies the callers' rows into the arena, walks the signature's
- * operations, each of which occupies all threads, and copies the outputs out; it allocates nothing. Every row's result is computed by the same operations in the
- * same order whatever else is in the batch, but for Winograd tiles, which are chosen for small and for large batches.
+ * operations, each of which occupies all threads, and copies the outputs out; it allocates nothing. Every row's result is computed by the same
+ * operations in the same order whatever else is in the batch, but for Winograd tiles, which are chosen for small and for large batches.
  */
 #include "engine/cpu/cpu_backend.h"
 
