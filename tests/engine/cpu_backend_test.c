@@ -308,6 +308,30 @@ static void deterministic_results_do_not_depend_on_the_batch(void **state)
     }
 }
 
+/* More rows than a pass has, in one part, which is cut. */
+static void parts_are_cut_into_passes(void **state)
+{
+    (void)state;
+    const rn_backend *cpu;
+    rn_executor *executor;
+    rn_error err = {0};
+    rn_plan *plan;
+    assert_int_equal(rn_synthetic_resnet(&networks[0].options, &plan, &err), RN_STATUS_OK);
+    problem p = make_problem(plan, DETERMINISTIC_ROWS);
+    assert_int_equal(rn_backend_select("cpu", &cpu, &err), RN_STATUS_OK);
+    assert_int_equal(cpu->prepare(plan, &(rn_backend_options){.max_batch = DETERMINISTIC_ROWS, .thread_count = 1}, &executor, &err), RN_STATUS_OK);
+    rn_batch_part part = {.rows = DETERMINISTIC_ROWS, .input = p.input};
+    for (int32_t o = 0; o < p.signature->output_count; o++) part.outputs[o] = calloc(DETERMINISTIC_ROWS, row_bytes(&p, o));
+    assert_int_equal(cpu->run(executor, p.signature, &part, 1, &err), RN_STATUS_OK);
+    for (int32_t o = 0; o < p.signature->output_count; o++) {
+        assert_true(worst_error(&p, o, DETERMINISTIC_ROWS, part.outputs[o]) <= TOLERANCE);
+        free(part.outputs[o]);
+    }
+    cpu->destroy(executor);
+    free_problem(&p);
+    rn_plan_destroy(plan);
+}
+
 /* The published networks whole, as they are served: the machine's best kernels, one picture and a batch of copies of it, which take other
  * tiles; and deterministic, which is closer to the reference. */
 static double run_full_size(const problem *p, const rn_plan *plan, int32_t rows, bool deterministic, char description[256])
@@ -530,6 +554,7 @@ int main(void)
         cmocka_unit_test(networks_match_the_reference),
         cmocka_unit_test(borders_are_zeros_in_every_batch),
         cmocka_unit_test(deterministic_results_do_not_depend_on_the_batch),
+        cmocka_unit_test(parts_are_cut_into_passes),
         cmocka_unit_test(full_size_networks),
         cmocka_unit_test(bf16_matches_the_reference),
         cmocka_unit_test(the_self_test_decides),

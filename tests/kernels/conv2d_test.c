@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/base/bf16.h"
 #include "kernels/cpu/conv2d_direct.h"
 #include "kernels/cpu/conv2d_winograd.h"
+#include "kernels/cpu/weight_rounding.h"
 #include "tests/support/layer_shapes.h"
 #include "tests/support/test_map.h"
 
@@ -399,6 +399,46 @@ static void winograd_sizes(void **state)
     }
 }
 
+/* The points of a chained filter are those of the f32 filter, each rounded behind the one that is read before it. Points that bear no bf16 stay f32. */
+static void chained_points(void **state)
+{
+    (void)state;
+    enum { C = 32, K = 48 };
+    float filter[9 * C * K];
+    rn_test_fill(filter, 9 * C * K, SEED);
+    for (int i = 0; i < variant_count; i++) {
+        if (!variants[i].chained || !one_type(&variants[i])) continue;
+        const rn_conv2d_args args = {.x = {.dtype = RN_DTYPE_F32}, .filter = filter, .n = 1, .h = 4, .w = 4, .c = C, .p = 4, .q = 4, .k = K, .r = 3, .s = 3,
+                                     .stride_h = 1, .stride_w = 1, .pad_top = 1, .pad_left = 1, .groups = 1, .chained = true};
+        rn_conv2d_args plain = args;
+        plain.chained = false;
+        rn_conv2d_winograd chained, f32, large;
+        rn_conv2d_winograd_init(&large, &args, 4, &variants[i].table, NULL);
+        assert_false(large.args.chained);
+        rn_conv2d_winograd_init(&chained, &args, 2, &variants[i].table, NULL);
+        rn_conv2d_winograd_init(&f32, &plain, 2, &variants[i].table, NULL);
+        char *got = aligned_alloc(64, (size_t)(chained.panel_count * chained.panel_bytes));
+        char *points = aligned_alloc(64, (size_t)(f32.panel_count * f32.panel_bytes));
+        assert_true(got && points);
+        memset(got, 0xff, (size_t)(chained.panel_count * chained.panel_bytes));
+        rn_conv2d_winograd_pack(&chained, got);
+        rn_conv2d_winograd_pack(&f32, points);
+        const int32_t lanes = chained.tile.lanes;
+        for (int32_t slice = 0; slice < chained.panel_count * chained.points; slice++) {
+            const rn_bf16 *at = (const rn_bf16 *)(got + slice * chained.slice_bytes + chained.lead);
+            const float *point = (const float *)(points + slice * f32.slice_bytes);
+            float lost[64] = {0};
+            assert_int_equal(at[-1], 0);
+            for (int32_t j = 0; j < C * lanes; j++, at++) {
+                const int32_t channel = j / (2 * lanes) * 2 + j % 2, lane = j / 2 % lanes;
+                assert_int_equal(*at, rn_round_weight(point[channel * lanes + lane], true, at[-1], &lost[lane]));
+            }
+        }
+        free(got);
+        free(points);
+    }
+}
+
 static void groups(void **state)
 {
     (void)state;
@@ -442,6 +482,7 @@ int main(void)
         cmocka_unit_test(sizes_around_the_tile),
         cmocka_unit_test(winograd_layer_shapes),
         cmocka_unit_test(winograd_sizes),
+        cmocka_unit_test(chained_points),
         cmocka_unit_test(groups),
         cmocka_unit_test(nan_passes_through),
     };
