@@ -4,6 +4,7 @@ import base64
 import concurrent.futures
 import json
 import subprocess
+import threading
 import time
 
 import numpy as np
@@ -128,11 +129,14 @@ def test_r30_r32_words_for_states(models):
     body = json.dumps({"instances": [np.zeros((64, 64, 3), int).tolist()] * 100})
     for _ in range(ATTEMPTS):
         with concurrent.futures.ThreadPoolExecutor(CALLERS) as pool:
-            callers = [pool.submit(call_while_there, models, "versions/versions/8:predict", body) for _ in range(CALLERS)]
+            answered = threading.Barrier(CALLERS + 1, timeout=PATIENCE_S)
+            callers = [pool.submit(call_while_there, models, "versions/versions/8:predict", body, answered) for _ in range(CALLERS)]
+            answered.wait()
             wait_until(lambda: is_waiting(models))
             (models.base / "versions/8").unlink()
             watch(lambda now: now.get(8) == "END")
-            assert all(answered for answered in [caller.result() for caller in callers])
+            for caller in callers:
+                caller.result()
         if "UNLOADING" in seen:
             break
         (models.base / "versions/8").symlink_to(MODEL / "1")
@@ -141,14 +145,12 @@ def test_r30_r32_words_for_states(models):
     assert (8, "END", "OK") in states(models, "versions") and states(models, "versions/versions/8") == [(8, "END", "OK")]
 
 
-def call_while_there(server, target, body):
-    """How many calls were answered before the first that finds no such version."""
-    for answered in range(10000):
-        answer = post(server, target, body)
-        if answer.status_code == 404:
-            return answered
+def call_while_there(server, target, body, answered):
+    """Calls that are answered until one finds no such version; the first is reported to the barrier."""
+    assert post(server, target, body).status_code == 200
+    answered.wait()
+    while (answer := post(server, target, body)).status_code != 404:
         assert answer.status_code == 200, answer.text
-    raise AssertionError("the version never went")
 
 
 def wait_until(holds):
