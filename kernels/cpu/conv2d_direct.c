@@ -175,7 +175,7 @@ static void filter_rows(const rn_conv2d_args *a, int32_t row, int32_t *begin, in
     *end = a->x_zero ? a->r : max(*begin, min(a->r, a->h - top));
 }
 
-/* Elements from a map's first one to what pixel 0 of a tile has there, and to the first pixel after half a tile. */
+/* Bytes from a map's first element to what pixel 0 of a tile has there, and to the first pixel after half a tile. */
 typedef struct {
     int64_t first, second;
 } tile_offsets;
@@ -183,15 +183,17 @@ typedef struct {
 /* Where a tile reads and writes, whatever the panel. */
 typedef struct {
     tile_offsets x, residual, y, y2;
-    int64_t x_new;              /* what it is the first to read: the pixels of its last filter row */
-    int32_t pixels, tap_begin, tap_rows;
+    int64_t x_new;              /* bytes to what it is the first to read: the pixels of its last filter row */
+    int64_t weights;            /* bytes to the first filter row that it needs */
+    int32_t pixels, tap_rows;
 } tile_place;
 
 /* `pixels` output pixels of row `row` from column q on, or rows `row` and `row1` whole. */
 static tile_offsets output_offsets(const rn_conv2d_direct *d, const rn_map *map, int32_t row, int32_t row1, int32_t q)
 {
-    const int64_t first = output_offset(&d->args, map, row, q);
-    return (tile_offsets){first, d->row_tiles ? first + d->kernel.rows / 2 * map->pixel : output_offset(&d->args, map, row1, 0)};
+    if (!map->data) return (tile_offsets){0, 0};
+    const int64_t size = (int64_t)rn_dtype_bytes(map->dtype), first = output_offset(&d->args, map, row, q);
+    return (tile_offsets){first * size, (d->row_tiles ? first + d->kernel.rows / 2 * map->pixel : output_offset(&d->args, map, row1, 0)) * size};
 }
 
 static tile_place place_tile(const rn_conv2d_direct *d, int32_t tile)
@@ -212,44 +214,59 @@ static tile_place place_tile(const rn_conv2d_direct *d, int32_t tile)
     filter_rows(a, row1, &begin1, &end1);
     begin = min(begin, begin1);
     end = max(end, end1);
-    const int64_t x = begin * a->x.row, first = x + input_offset(a, row, q);
+    const int64_t size = (int64_t)rn_dtype_bytes(a->x.dtype), x = begin * a->x.row, first = x + input_offset(a, row, q);
+    const int64_t second = d->row_tiles ? first + (int64_t)(d->kernel.rows / 2) * a->stride_w * a->x.pixel : x + input_offset(a, row1, 0);
     const int32_t new_row = min(row % a->p * a->stride_h - a->pad_top + a->r - 1, a->h - 1);
     return (tile_place){
-        .x = {first, d->row_tiles ? first + (int64_t)(d->kernel.rows / 2) * a->stride_w * a->x.pixel : x + input_offset(a, row1, 0)},
+        .x = {first * size, second * size},
         .residual = output_offsets(d, &a->residual, row, row1, q),
         .y = output_offsets(d, &a->y, row, row1, q),
         .y2 = output_offsets(d, &a->y2, row, row1, q),
-        .x_new = row / a->p * a->x.image + new_row * a->x.row + (int64_t)q * a->stride_w * a->x.pixel,
+        .x_new = (row / a->p * a->x.image + new_row * a->x.row + (int64_t)q * a->stride_w * a->x.pixel) * size,
+        .weights = (int64_t)begin * a->s * d->panels.steps * d->panels.lanes * RN_STEP_BYTES,
         .pixels = pixels,
-        .tap_begin = begin,
         .tap_rows = end - begin,
     };
 }
 
-static void *find(const rn_map *map, int64_t offset)
+/* The first channel of a panel, in each map that there is. */
+typedef struct {
+    char *x, *residual, *y, *y2;
+} panel_maps;
+
+static char *find(const rn_map *map, int64_t channel)
 {
-    return map->data ? rn_map_at(map, offset) : NULL;
+    return map->data ? rn_map_at(map, channel) : NULL;
 }
 
-/* What differs between the tiles of a panel. `next` (NULL: none) is the tile after this one, `next_k` its first output channel. */
-static void set_tile(const rn_conv2d_direct *d, rn_conv2d_tile_args *t, const tile_place *place, int32_t panel, const tile_place *next, int32_t next_k)
+static panel_maps find_maps(const rn_conv2d_direct *d, int32_t panel)
 {
     const rn_conv2d_args *a = &d->args;
-    const int64_t x = panel_channel(a, &d->panels, panel), k = panel * d->panels.lanes;
-    t->a0 = rn_map_at(&a->x, x + place->x.first);
-    t->a1 = rn_map_at(&a->x, x + place->x.second);
-    t->residual0 = find(&a->residual, k + place->residual.first);
-    t->residual1 = find(&a->residual, k + place->residual.second);
-    t->y0 = find(&a->y, k + place->y.first);
-    t->y1 = find(&a->y, k + place->y.second);
-    t->z0 = find(&a->y2, k + place->y2.first);
-    t->z1 = find(&a->y2, k + place->y2.second);
-    t->panel = d->packed + panel * d->panels.bytes + d->panels.lead + (int64_t)place->tap_begin * a->s * d->panels.steps * d->panels.lanes * RN_STEP_BYTES;
+    const int32_t k = panel * d->panels.lanes;
+    return (panel_maps){find(&a->x, panel_channel(a, &d->panels, panel)), find(&a->residual, k), find(&a->y, k), find(&a->y2, k)};
+}
+
+static void set_tile(rn_conv2d_tile_args *t, const panel_maps *maps, const char *weights, const tile_place *place)
+{
+    t->a0 = maps->x + place->x.first;
+    t->a1 = maps->x + place->x.second;
+    t->residual0 = maps->residual + place->residual.first;
+    t->residual1 = maps->residual + place->residual.second;
+    t->y0 = maps->y + place->y.first;
+    t->y1 = maps->y + place->y.second;
+    t->z0 = maps->y2 + place->y2.first;
+    t->z1 = maps->y2 + place->y2.second;
+    t->panel = weights + place->weights;
     t->tap_rows = place->tap_rows;
     t->pixels = place->pixels;
-    t->y_next = next ? find(&a->y, next_k + next->y.first) : NULL;
-    t->z_next = next ? find(&a->y2, next_k + next->y2.first) : NULL;
-    t->residual_next = next ? find(&a->residual, next_k + next->residual.first) : NULL;
+}
+
+/* The tile that comes after this one. */
+static void set_next(rn_conv2d_tile_args *t, const panel_maps *maps, const tile_place *next)
+{
+    t->residual_next = maps->residual + next->residual.first;
+    t->y_next = maps->y + next->y.first;
+    t->z_next = maps->y2 + next->y2.first;
     if (t->residual_next == t->y_next || t->residual_next == t->z_next) t->residual_next = NULL; /* the output lies upon it */
 }
 
@@ -259,6 +276,9 @@ static void run_panel(const rn_conv2d_direct *d, const tile_place *places, int32
 {
     const rn_conv2d_args *a = &d->args;
     const int32_t k = panel * d->panels.lanes;
+    const panel_maps maps = find_maps(d, panel);
+    const char *weights = d->packed + panel * d->panels.bytes, *weights_after = last_panel ? weights : weights + d->panels.bytes;
+    const int64_t weights_share = d->panels.bytes / tiles;
     rn_conv2d_tile_args t = {
         .a_pixel = a->stride_w * a->x.pixel,
         .a_tap_row = a->x.row,
@@ -278,18 +298,25 @@ static void run_panel(const rn_conv2d_direct *d, const tile_place *places, int32
         .y_pixel = a->y.pixel,
         .z_pixel = a->y2.pixel,
         .relu = a->relu,
+        .ahead_bytes = last_panel ? 0 : ceil_div(d->panels.lanes * RN_STEP_BYTES, tiles),
     };
-    const char *weights_after = d->packed + (panel + (last_panel ? 0 : 1)) * d->panels.bytes;
-    t.ahead_bytes = last_panel ? 0 : ceil_div(d->panels.lanes * RN_STEP_BYTES, tiles);
     const int32_t new_bytes = d->kernel.rows * (int32_t)(t.a_pixel * (int64_t)rn_dtype_bytes(a->x.dtype));
+    const int32_t new_step_bytes = ceil_div(new_bytes, a->r * t.tap_columns * t.steps);
     for (int32_t i = 0; i < tiles; i++) {
         const bool last = i + 1 == tiles;
         const tile_place *new = !first_panel ? NULL : last ? after : &places[i + 1];
-        const tile_place *next = !last ? &places[i + 1] : last_panel ? NULL : places;
-        set_tile(d, &t, &places[i], panel, next, last ? k + d->panels.lanes : k);
-        t.ahead = weights_after + d->panels.bytes * i / tiles;
-        t.inputs_ahead = new ? rn_map_at(&a->x, new->x_new) : NULL;
-        t.inputs_ahead_bytes = new ? ceil_div(new_bytes, max(1, a->r * t.tap_columns * t.steps)) : 0;
+        set_tile(&t, &maps, weights + d->panels.lead, &places[i]);
+        if (!last) {
+            set_next(&t, &maps, &places[i + 1]);
+        } else if (!last_panel) {
+            const panel_maps next = find_maps(d, panel + 1);
+            set_next(&t, &next, places);
+        } else {
+            t.residual_next = t.y_next = t.z_next = NULL;
+        }
+        t.ahead = weights_after + weights_share * i;
+        t.inputs_ahead = new ? (char *)a->x.data + new->x_new : NULL;
+        t.inputs_ahead_bytes = new ? new_step_bytes : 0;
         d->kernel.run(&t);
     }
 }
