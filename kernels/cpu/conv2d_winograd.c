@@ -13,6 +13,8 @@
 enum {
     LINE_BYTES = 64,
     LARGE_BYTES = 4 << 20, /* of a filter that the second cache level does not hold, and then of V */
+    SMALL_BYTES = 1 << 20, /* of a V that is not cut */
+    LEAST_BYTES = 256 << 10,
     GROUP_PANELS = 4,
     MOST_POINTS = 49, MOST_LANES = 32, PART_CHANNELS = 4
 };
@@ -79,10 +81,12 @@ void rn_conv2d_winograd_init(rn_conv2d_winograd *w, const rn_conv2d_args *args, 
      * 4 MiB, 1.7 with 8 MiB; 28x28x128 with m = 4: 2.0 ms with 1 MiB, 2.5 with 4 MiB; all of ResNet-101, fp32, batch 1, where 14x14x256 with m = 2 has
      * a filter of 4 MiB: best 44.9 ms when each of its blocks read 256 KiB, 41.1 when it is one block, and 40.2 with 512 KiB for what is smaller. Zen 4
      * (family 25, model 17, 1 MiB), effective GFLOP/s of one core, m = 4, batch 8: 56x56x64 with 256 KiB 287, with 1 MiB 251; 28x28x128 340 and 336;
-     * 7x7x512 with 1 MiB 261, with 4 MiB 316. */
-    const int64_t block_bytes = w->panel_count * w->panel_bytes >= LARGE_BYTES ? LARGE_BYTES : kernels->l2_bytes / 4;
-    w->block = max((int32_t)(block_bytes / ((int64_t)rn_dtype_bytes(dtype) * w->points * w->v_row)), w->tile.rows);
-    w->block = min(w->block, w->tile_count);
+     * 7x7x512 with 1 MiB 261, with 4 MiB 316. Zen 3 (family 25, model 1, 512 KiB), two cores: 28x28x128, m = 4: batch 1, 1.04 ms a layer with 128 KiB, 0.79
+     * with 256 KiB, 0.70 with one block of 0.9 MiB; batch 8, 6.3, 5.9 and 6.9 (3.6 MiB). */
+    const int64_t tile_bytes = (int64_t)rn_dtype_bytes(dtype) * w->points * w->v_row;
+    const bool large_filter = w->panel_count * w->panel_bytes >= LARGE_BYTES, small_batch = w->tile_count * tile_bytes <= SMALL_BYTES;
+    const int64_t block_bytes = large_filter ? LARGE_BYTES : small_batch ? SMALL_BYTES : max((int32_t)kernels->l2_bytes / 4, LEAST_BYTES);
+    w->block = min(max((int32_t)(block_bytes / tile_bytes), w->tile.rows), w->tile_count);
     w->group = min(GROUP_PANELS, w->panel_count);
     w->v_plane = odd_lines(w->block * w->v_row, dtype);
     w->p_plane = odd_lines((int64_t)w->block * w->group * lanes, RN_DTYPE_F32);
@@ -150,8 +154,8 @@ static const char *filter_slice(const rn_conv2d_winograd *w, int32_t panel_begin
 static void multiply(const rn_conv2d_winograd *w, const char *v, float *p, int32_t tiles, int32_t panel_begin, int32_t panels)
 {
     const rn_conv2d_tile_kernel *kernel = &w->tile;
-    const int32_t parts = ceil_div(tiles, kernel->rows), half = kernel->rows / 2;
-    const int64_t size = (int64_t)rn_dtype_bytes(w->args.x.dtype), p_row = (int64_t)panels * kernel->lanes;
+    const int32_t parts = ceil_div(tiles, kernel->rows), half = kernel->rows / 2, most = ceil_div(tiles, parts), large_parts = tiles - (most - 1) * parts;
+    const int64_t size = (int64_t)rn_dtype_bytes(w->args.x.dtype), p_row = (int64_t)panels * kernel->lanes, slice_share = w->slice_bytes / parts;
     rn_conv2d_tile_args t = {
         .a_pixel = w->v_row,
         .tap_rows = 1,
@@ -162,24 +166,26 @@ static void multiply(const rn_conv2d_winograd *w, const char *v, float *p, int32
         .y_pixel = p_row,
         .ahead_bytes = ceil_div(kernel->lanes * RN_STEP_BYTES, parts),
     };
+    const int32_t next_step_bytes = ceil_div((int32_t)(most * w->v_row * size), t.steps);
     for (int32_t at = 0; at < w->points * panels; at++) {
         const int32_t point = at / panels, panel = at % panels;
-        const char *ahead = filter_slice(w, panel_begin, panels, at + 1);
+        const char *a = v + point * w->v_plane * size;
+        float *y = p + point * w->p_plane + panel * kernel->lanes;
         t.panel = filter_slice(w, panel_begin, panels, at) + w->lead;
+        t.ahead = filter_slice(w, panel_begin, panels, at + 1);
+        t.inputs_ahead_bytes = panel == 0 && point + 1 < w->points ? next_step_bytes : 0;
         for (int32_t part = 0; part < parts; part++) {
-            const int32_t begin = cut(tiles, part, parts), end = cut(tiles, part + 1, parts);
-            const char *a = v + (point * w->v_plane + begin * w->v_row) * size;
-            float *y = p + point * w->p_plane + begin * p_row + panel * kernel->lanes;
+            t.pixels = part < large_parts ? most : most - 1;
             t.a0 = a;
             t.a1 = a + half * w->v_row * size;
             t.y0 = y;
             t.y1 = y + half * p_row;
-            t.pixels = end - begin;
-            t.ahead = ahead + w->slice_bytes * part / parts;
             t.inputs_ahead = a + w->v_plane * size;
-            t.inputs_ahead_bytes = panel == 0 && point + 1 < w->points ? ceil_div((int32_t)((end - begin) * w->v_row * size), t.steps) : 0;
             t.y_next = y; /* nobody else has asked for it */
             kernel->run(&t);
+            t.ahead += slice_share;
+            a += t.pixels * w->v_row * size;
+            y += t.pixels * p_row;
         }
     }
 }
