@@ -1,4 +1,4 @@
-/* What a convolution tile asks the memory for while it multiplies, for the x86 micro-kernels.
+/* What a convolution tile asks the memory for while it multiplies, for the AVX-512 micro-kernels.
  *
  * The lines of the next tile's residual and outputs, which its epilogue wants in the first cache level: to ask for all of them at once would fill the
  * core's miss buffers and stall the multiplication, so that they are spread over the chunks of steps, a few pixels each. And, for the second level, the

@@ -118,7 +118,7 @@ INLINE void tile(const int pixels, const rn_conv2d_tile_args *t)
                 inputs_ahead += inputs_ahead_bytes;
 #pragma GCC unroll 2
                 for (int i = 0; i < STEPS; i++) {
-                    __asm__("" : "+r"(a0), "+r"(a1)); /* or gcc keeps the addresses of both steps, and accumulators in memory */
+                    __asm__("" : "+r"(a0), "+r"(a1)); /* or gcc spends registers on the addresses of both steps */
                     multiply(pixels, acc, a0 + i * size, a1 + i * size, l, panel + i * LANES);
                 }
             }
