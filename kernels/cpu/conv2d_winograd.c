@@ -57,6 +57,19 @@ bool rn_conv2d_winograd_bears_bf16(int32_t m)
     return m == 2;
 }
 
+/* Of V. */
+static int64_t tile_bytes(const rn_conv2d_winograd *w)
+{
+    return (int64_t)rn_dtype_bytes(w->args.x.dtype) * w->points * w->v_row;
+}
+
+static void set_block(rn_conv2d_winograd *w, int32_t tiles)
+{
+    w->block = tiles;
+    w->v_plane = odd_lines(tiles * w->v_row, w->args.x.dtype);
+    w->p_plane = odd_lines((int64_t)tiles * w->group * w->tile.lanes, RN_DTYPE_F32);
+}
+
 void rn_conv2d_winograd_init(rn_conv2d_winograd *w, const rn_conv2d_args *args, int32_t m, const rn_cpu_kernels *kernels, const void *packed)
 {
     const rn_dtype dtype = args->x.dtype;
@@ -83,18 +96,17 @@ void rn_conv2d_winograd_init(rn_conv2d_winograd *w, const rn_conv2d_args *args, 
      * (family 25, model 17, 1 MiB), effective GFLOP/s of one core, m = 4, batch 8: 56x56x64 with 256 KiB 287, with 1 MiB 251; 28x28x128 340 and 336;
      * 7x7x512 with 1 MiB 261, with 4 MiB 316. Zen 3 (family 25, model 1, 512 KiB), two cores: 28x28x128, m = 4: batch 1, 1.04 ms a layer with 128 KiB, 0.79
      * with 256 KiB, 0.70 with one block of 0.9 MiB; batch 8, 6.3, 5.9 and 6.9 (3.6 MiB). */
-    const int64_t tile_bytes = (int64_t)rn_dtype_bytes(dtype) * w->points * w->v_row;
-    const bool large_filter = w->panel_count * w->panel_bytes >= LARGE_BYTES, small_batch = w->tile_count * tile_bytes <= SMALL_BYTES;
+    const bool large_filter = w->panel_count * w->panel_bytes >= LARGE_BYTES, small_batch = w->tile_count * tile_bytes(w) <= SMALL_BYTES;
     const int64_t block_bytes = large_filter ? LARGE_BYTES : small_batch ? SMALL_BYTES : max((int32_t)kernels->l2_bytes / 4, LEAST_BYTES);
-    w->block = min(max((int32_t)(block_bytes / tile_bytes), w->tile.rows), w->tile_count);
     w->group = min(GROUP_PANELS, w->panel_count);
-    w->v_plane = odd_lines(w->block * w->v_row, dtype);
-    w->p_plane = odd_lines((int64_t)w->block * w->group * lanes, RN_DTYPE_F32);
+    set_block(w, min(max((int32_t)(block_bytes / tile_bytes(w)), w->tile.rows), w->tile_count));
 }
 
 size_t rn_conv2d_winograd_scratch_bytes(const rn_conv2d_winograd *w)
 {
-    return (size_t)w->points * ((size_t)w->v_plane * rn_dtype_bytes(w->args.x.dtype) + (size_t)w->p_plane * sizeof(float));
+    rn_conv2d_winograd widest = *w;
+    set_block(&widest, max(w->block, min(w->tile_count, (int32_t)(SMALL_BYTES / tile_bytes(w))))); /* of fewer pictures, which are not cut */
+    return (size_t)w->points * ((size_t)widest.v_plane * rn_dtype_bytes(w->args.x.dtype) + (size_t)widest.p_plane * sizeof(float));
 }
 
 /* ---- filter ---- */

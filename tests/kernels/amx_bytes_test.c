@@ -4,6 +4,7 @@
 /* After the stand-ins: its symbol takes the place of the library's. */
 #include "kernels/cpu/amx/conv2d_u8_28x32.c"
 
+#define RN_TEST_NEEDS RN_ISA_AVX512_BF16
 #define RN_TEST_TILE_KERNEL                                                         \
     (rn_conv2d_tile_kernel)                                                         \
     {                                                                               \

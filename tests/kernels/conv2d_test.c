@@ -399,6 +399,31 @@ static void winograd_sizes(void **state)
     }
 }
 
+/* Scratch for a batch holds what every smaller one makes of it, though few pictures go through in one block and many in several. */
+static void scratch_is_for_fewer_pictures(void **state)
+{
+    (void)state;
+    static const struct {
+        int32_t side, channels;
+    } layers[] = {{56, 16}, {56, 64}, {28, 128}, {14, 256}, {7, 512}};
+    for (int32_t i = 0; i < variant_count * TILES * (int32_t)(sizeof layers / sizeof *layers); i++) {
+        const variant *v = &variants[i % variant_count];
+        const int32_t m = winograd_tiles[i / variant_count % TILES], side = layers[i / variant_count / TILES].side;
+        const int32_t channels = layers[i / variant_count / TILES].channels;
+        if (!winograd_serves(v, m)) continue;
+        rn_conv2d_args args = {.x = {.dtype = v->x}, .h = side, .w = side, .c = channels, .p = side, .q = side, .k = channels, .r = 3, .s = 3,
+                               .stride_h = 1, .stride_w = 1, .pad_top = 1, .pad_left = 1, .groups = 1};
+        size_t largest = 0;
+        for (args.n = 1; args.n <= 32; args.n++) {
+            rn_conv2d_winograd w;
+            rn_conv2d_winograd_init(&w, &args, m, &v->table, NULL);
+            const size_t needed = (size_t)w.points * ((size_t)w.v_plane * rn_dtype_bytes(v->x) + (size_t)w.p_plane * sizeof(float));
+            if (needed > largest) largest = needed;
+            assert_true(rn_conv2d_winograd_scratch_bytes(&w) >= largest);
+        }
+    }
+}
+
 /* The points of a chained filter are those of the f32 filter, each rounded behind the one that is read before it. Points that bear no bf16 stay f32. */
 static void chained_points(void **state)
 {
@@ -482,6 +507,7 @@ int main(void)
         cmocka_unit_test(sizes_around_the_tile),
         cmocka_unit_test(winograd_layer_shapes),
         cmocka_unit_test(winograd_sizes),
+        cmocka_unit_test(scratch_is_for_fewer_pictures),
         cmocka_unit_test(chained_points),
         cmocka_unit_test(groups),
         cmocka_unit_test(nan_passes_through),
