@@ -15,6 +15,7 @@ import sys
 import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # without it, the default on processors with AVX2 alone, TensorFlow has no NCHW on a CPU
 import keras
 import numpy as np
 import tensorflow as tf
