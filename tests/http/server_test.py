@@ -1,4 +1,5 @@
 """The server as a server: connections, concurrency, limits, clients that go away, draining."""
+import concurrent.futures
 import contextlib
 import http.client
 import json
@@ -167,29 +168,29 @@ def test_broken_chunks_are_answered_in_json(server):
 
 
 def test_overload(start_server):
-    """A queue for four rows and clients that keep it full: everybody gets an answer, some of them 503 with Retry-After."""
+    """A queue for four rows and clients that keep it full, one and four rows at a time: everybody gets an answer, some of them 503 with Retry-After."""
     server = start_server(MODEL, "--max_batch_size=1", "--max_queue_rows=4")
     seen = threading.Event()
-    answers = []
 
-    def client():
+    def client(rows):
+        body = json.dumps({"instances": [pixels()] * rows})
         with contextlib.closing(Connection(server.port)) as connection:
+            answers = []
             while not seen.is_set():
-                answers.append(connection.call("POST", PREDICT, PIXELS))
+                answers.append(connection.call("POST", PREDICT, body.encode()))
+            return answers
 
-    threads = [threading.Thread(target=client) for _ in range(16)]
-    for thread in threads:
-        thread.start()
-    try:
-        deadline = time.monotonic() + PATIENCE_S
-        for path in (PREDICT, "/v2/models/fashion/infer"):  # refused without a look at the body, which costs more than the refusal
-            while (code := requests.post(server.url + path, data=b"{").status_code) != 503 and time.monotonic() < deadline:
-                assert code == 400
-            assert code == 503
-    finally:
-        seen.set()
-        for thread in threads:
-            thread.join()
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        clients = [pool.submit(client, rows) for rows in [1, 4] * 8]
+        try:
+            deadline = time.monotonic() + PATIENCE_S
+            for path in (PREDICT, "/v2/models/fashion/infer"):  # refused without a look at the body, which costs more than the refusal
+                while (code := requests.post(server.url + path, data=b"{").status_code) != 503 and time.monotonic() < deadline:
+                    assert code == 400
+                assert code == 503
+        finally:
+            seen.set()
+    answers = [answer for client in clients for answer in client.result()]
     assert {code for code, _, _ in answers} == {200, 503}
     for code, headers, body in answers:
         if code == 503:
