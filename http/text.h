@@ -11,7 +11,7 @@ typedef struct rn_text {
     size_t bytes;
 } rn_text;
 
-/* printf("%.*s", RN_TEXT_ARG(text)) */
+/* The two arguments of a "%.*s". */
 #define RN_TEXT_ARG(text) (int)(text).bytes, (text).at
 
 static inline rn_text rn_text_of(const char *string)
