@@ -257,14 +257,17 @@ def test_http_2_streams_that_are_reset(server):
 
 def watched_sockets(process):
     """How many sockets each epoll instance of the process watches."""
-    home = pathlib.Path(f"/proc/{process.pid}")
-    sockets = {fd.name for fd in home.glob("fd/*") if os.readlink(fd).startswith("socket:")}
-    counts = []
-    for fd in home.glob("fd/*"):
-        if os.readlink(fd) == "anon_inode:[eventpoll]":
-            watched = re.findall(r"^tfd:\s*(\d+)", (home / "fdinfo" / fd.name).read_text(), re.M)
-            counts.append(sum(number in sockets for number in watched))
-    return counts
+    home, sockets, watched = pathlib.Path(f"/proc/{process.pid}"), set(), []
+    for number in os.listdir(home / "fd"):
+        try:
+            target = os.readlink(home / "fd" / number)
+            if target.startswith("socket:"):
+                sockets.add(number)
+            elif target == "anon_inode:[eventpoll]":
+                watched.append(re.findall(r"^tfd:\s*(\d+)", (home / "fdinfo" / number).read_text(), re.M))
+        except FileNotFoundError:  # closed since it was listed
+            continue
+    return [sum(number in sockets for number in numbers) for numbers in watched]
 
 
 def test_loops_share_connections(start_server):
