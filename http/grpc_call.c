@@ -3,8 +3,9 @@
  * Three things are asked of libgrpc for a call: its message, word of its end, and the sending of an answer. Each is reported once on the
  * loop's thread, in any order, and the last report frees the call.
  *
- * A stream asks for the next message when the answer to the one before has been sent, and ends when the client has no more. All of that
- * happens on its loop. It may stay open for days while nobody asks: it is not counted as a call under way, and does not hold up the end. */
+ * A stream asks for the next message when the answer to the one before has been sent, and ends when the client has no more. A watch takes
+ * one message; whenever its last answer has been sent, it is among its loop's watchers, until the client is gone. All of that happens on
+ * the loop. Both may stay open for days while nothing happens: they are not counted as calls under way, and do not hold up the end. */
 #include "http/grpc_call.h"
 
 #include <assert.h>
@@ -25,23 +26,28 @@ struct rn__grpc_method {
     void (*handler)(rn__grpc_call *call);
     rn_method counted_as;
     rn_runs_on runs_on;
-    bool is_stream;
+    enum { UNARY, STREAM, WATCH } kind;
 };
 
 #define RN_GRPC(path, request, handler, counted_as, runs_on) void handler(rn__grpc_call *call);
 #define RN_GRPC_STREAM(path, request, handler, counted_as) void handler(rn__grpc_call *call);
+#define RN_GRPC_WATCH(path, request, handler, counted_as) void handler(rn__grpc_call *call);
 #include "http/grpc_list.def"
 #undef RN_GRPC
 #undef RN_GRPC_STREAM
+#undef RN_GRPC_WATCH
 
 static const rn__grpc_method methods[] = {
 #define RN_GRPC(path, request, handler, counted_as, where) \
-    {path, &request##__descriptor, handler, RN_METHOD_##counted_as, RN_RUNS_ON_##where, false},
+    {path, &request##__descriptor, handler, RN_METHOD_##counted_as, RN_RUNS_ON_##where, UNARY},
 #define RN_GRPC_STREAM(path, request, handler, counted_as) \
-    {path, &request##__descriptor, handler, RN_METHOD_##counted_as, RN_RUNS_ON_LOOP, true},
+    {path, &request##__descriptor, handler, RN_METHOD_##counted_as, RN_RUNS_ON_LOOP, STREAM},
+#define RN_GRPC_WATCH(path, request, handler, counted_as) \
+    {path, &request##__descriptor, handler, RN_METHOD_##counted_as, RN_RUNS_ON_LOOP, WATCH},
 #include "http/grpc_list.def"
 #undef RN_GRPC
 #undef RN_GRPC_STREAM
+#undef RN_GRPC_WATCH
 };
 
 enum {
@@ -60,9 +66,14 @@ static void start(rn__grpc_call *call, const grpc_op *ops, size_t count, rn__grp
 
 /* ---- the end ---- */
 
+static bool stays_open(const rn__grpc_call *call)
+{
+    return call->method && call->method->kind != UNARY;
+}
+
 static void count_under_way(const rn__grpc_call *call, int32_t change)
 {
-    if (call->method && call->method->is_stream) return;
+    if (stays_open(call)) return;
     atomic_fetch_add(&call->calls->count, change);
     rn_gauge_add(&call->service->metrics->in_flight[RN_PROTOCOL_GRPC], change);
 }
@@ -77,34 +88,6 @@ static void one_event_less(rn__grpc_call *call)
     rn__grpc_calls *calls = call->calls;
     free(call);
     atomic_fetch_sub(&calls->open, 1);
-}
-
-static void receive_message(rn__grpc_call *call)
-{
-    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
-    op.data.recv_message.recv_message = &call->message;
-    start(call, &op, 1, &call->received);
-    call->events_left++;
-}
-
-static void on_answered(rn__grpc_event *event, bool ok)
-{
-    (void)ok;
-    rn__grpc_call *call = CALL_OF(event, answered);
-    if (!atomic_load(&call->has_ended)) {
-        grpc_byte_buffer_destroy(call->answer);
-        call->answer = NULL;
-        receive_message(call);
-    }
-    one_event_less(call);
-}
-
-static void on_closed(rn__grpc_event *event, bool ok)
-{
-    (void)ok;
-    rn__grpc_call *call = CALL_OF(event, closed);
-    if (call->client_gone) atomic_store_explicit(&call->cancelled, true, memory_order_relaxed);
-    one_event_less(call);
 }
 
 /* ---- the answer, from any thread ---- */
@@ -152,10 +135,10 @@ static void send_answer(rn__grpc_call *call, int32_t code, rn_text text)
     grpc_slice_unref(details);
 }
 
-/* One answer of a stream. */
+/* One answer of a stream or a watch. */
 static void send_part(rn__grpc_call *call)
 {
-    drop_request(call);
+    if (call->method->kind == STREAM) drop_request(call);
     grpc_op ops[2] = {{.op = GRPC_OP_SEND_MESSAGE}, {.op = GRPC_OP_SEND_INITIAL_METADATA}};
     ops[0].data.send_message.send_message = call->answer;
     const size_t op_count = call->has_begun ? 1 : 2;
@@ -167,7 +150,7 @@ void rn__grpc_answer(rn__grpc_call *call, const ProtobufCMessage *message)
 {
     call->answer = rn__grpc_pack(message);
     if (call->write_begin_us) call->timings.write = rn_clock_us() - call->write_begin_us;
-    if (call->method->is_stream)
+    if (stays_open(call))
         send_part(call);
     else
         send_answer(call, rn_status_grpc_code(RN_STATUS_OK), rn_text_of(""));
@@ -186,6 +169,81 @@ void rn__grpc_fail(rn__grpc_call *call, const rn_error *err)
         bytes = MAX_TEXT_BYTES + strlen(mark);
     }
     send_answer(call, rn_status_grpc_code(err->status), (rn_text){text, bytes});
+}
+
+/* ---- a watch ---- */
+
+static void join_watchers(rn__grpc_call *call)
+{
+    call->link = &call->watchers->first;
+    call->next = call->watchers->first;
+    if (call->next) call->next->link = &call->next;
+    *call->link = call;
+}
+
+static void leave_watchers(rn__grpc_call *call)
+{
+    *call->link = call->next;
+    if (call->next) call->next->link = call->link;
+    call->link = NULL;
+}
+
+void rn__grpc_look(const rn__grpc_watchers *watchers)
+{
+    for (rn__grpc_call *call = watchers->first, *next; call; call = next) {
+        next = call->next;
+        call->method->handler(call);
+        if (!call->answer) continue;
+        call->events_left++;
+        leave_watchers(call);
+    }
+}
+
+/* Its client is gone. */
+static void end_watch(rn__grpc_call *call)
+{
+    call->begin_us = rn_clock_us(); /* for how long it has listened is no latency */
+    call->events_left++;
+    send_answer(call, GRPC_STATUS_CANCELLED, rn_text_of(""));
+}
+
+/* ---- what libgrpc reports ---- */
+
+static void receive_message(rn__grpc_call *call)
+{
+    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
+    op.data.recv_message.recv_message = &call->message;
+    start(call, &op, 1, &call->received);
+    call->events_left++;
+}
+
+static void on_answered(rn__grpc_event *event, bool ok)
+{
+    (void)ok;
+    rn__grpc_call *call = CALL_OF(event, answered);
+    if (!atomic_load(&call->has_ended)) {
+        grpc_byte_buffer_destroy(call->answer);
+        call->answer = NULL;
+        if (call->method->kind == STREAM)
+            receive_message(call);
+        else if (call->cancelled)
+            end_watch(call);
+        else
+            join_watchers(call);
+    }
+    one_event_less(call);
+}
+
+static void on_closed(rn__grpc_event *event, bool ok)
+{
+    (void)ok;
+    rn__grpc_call *call = CALL_OF(event, closed);
+    if (call->client_gone) atomic_store_explicit(&call->cancelled, true, memory_order_relaxed);
+    if (call->link) {
+        leave_watchers(call);
+        end_watch(call);
+    }
+    one_event_less(call);
 }
 
 /* ---- the beginning ---- */
@@ -225,7 +283,7 @@ static void on_received(rn__grpc_event *event, bool ok)
     if (call->message) {
         call->request_bytes = grpc_byte_buffer_length(call->message);
         hand_over(call);
-    } else if (call->method->is_stream) {
+    } else if (stays_open(call)) {
         send_answer(call, rn_status_grpc_code(RN_STATUS_OK), rn_text_of(""));
     } else {
         rn_error err;
@@ -276,7 +334,8 @@ static void read_headers(rn__grpc_call *call, const grpc_metadata_array *headers
                                 copy_header(headers, "x-request-id", call->request_id, sizeof call->request_id));
 }
 
-void rn__grpc_begin(rn__grpc_calls *calls, grpc_call *accepted, const grpc_call_details *details, const grpc_metadata_array *headers)
+void rn__grpc_begin(rn__grpc_calls *calls, rn__grpc_watchers *watchers, grpc_call *accepted, const grpc_call_details *details,
+                    const grpc_metadata_array *headers)
 {
     rn__grpc_call *call = calloc(1, sizeof *call);
     if (!call) {
@@ -285,6 +344,7 @@ void rn__grpc_begin(rn__grpc_calls *calls, grpc_call *accepted, const grpc_call_
     }
     const rn_text path = {(const char *)GRPC_SLICE_START_PTR(details->method), GRPC_SLICE_LENGTH(details->method)};
     call->calls = calls;
+    call->watchers = watchers;
     call->service = calls->service;
     call->begin_us = rn_clock_us();
     call->timings = RN_TIMINGS_NONE;

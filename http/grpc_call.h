@@ -2,7 +2,8 @@
  *
  * A handler is called once for each call, on a loop (it must not block then) or on a worker, as grpc_list.def says. Somebody, on any
  * thread, then calls one of the two functions that answer, exactly once; the call and its request are gone afterwards. The handler of a
- * stream is called once for each message, on the loop, and has answered when it returns; a failure ends the stream.
+ * stream is called once for each message, on the loop, and has answered when it returns; a failure ends the stream. The handler of a watch
+ * is called for the one message, and again several times a second while the client listens: it answers at first, then when there is news.
  */
 #ifndef RN_HTTP_GRPC_CALL_H
 #define RN_HTTP_GRPC_CALL_H
@@ -13,7 +14,6 @@
 #include "http/exchange.h"
 #include "http/grpc_private.h"
 
-typedef struct rn__grpc_call rn__grpc_call;
 typedef struct rn__grpc_method rn__grpc_method;
 
 struct rn__grpc_call {
@@ -22,6 +22,7 @@ struct rn__grpc_call {
     int64_t deadline_us;             /* the client's, by rn_clock_us(); 0: none */
     atomic_bool cancelled;           /* the client does not want the answer any more: it is gone, or its deadline is over */
     int64_t begin_us;                /* when the message had been read */
+    int32_t told;                    /* for the handler of a watch: what it has answered last; 0: nothing yet */
 
     /* For metrics, written by handlers. */
     rn_timings timings;
@@ -39,7 +40,9 @@ struct rn__grpc_call {
     char traceparent[RN_TRACEPARENT_BYTES], request_id[RN_REQUEST_ID_BYTES];
     rn_trace trace; /* borrows from both */
     rn__grpc_event received, answered, closed;
-    int32_t events_left; /* that are still to come; only the loop's thread counts */
+    rn__grpc_watchers *watchers; /* of its loop */
+    rn__grpc_call *next, **link; /* among them; NULL: not there */
+    int32_t events_left;         /* that are still to come; only the loop's thread counts */
     int client_gone;
     bool has_begun;        /* headers have been sent */
     atomic_bool has_ended; /* the status has been sent: read on the loop, written by whoever answers */

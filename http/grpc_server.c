@@ -12,6 +12,7 @@
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
 #include <grpc/support/log.h>
+#include <grpc/support/time.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -26,6 +27,7 @@ enum {
     MAX_METADATA_BYTES = 16 << 10,
     KEEPALIVE_MS = 60 * 1000,  /* a client that has been silent for so long is asked whether it is there */
     PING_PAUSE_MS = 10 * 1000, /* clients that ask more often, three times, are sent away: keep-alives of 10 s and more are common */
+    LOOK_MS = 100,             /* so much later at most do watchers hear of news */
     DRAIN_STEP_US = 5 * 1000,
     /* While draining, libgrpc gives a silent connection 20 s to take notice. One that has had no call for so long is closed. */
     IDLE_GRACE_US = 1000 * 1000,
@@ -35,6 +37,8 @@ typedef struct {
     rn_grpc_server *owner;
     grpc_completion_queue *queue;
     pthread_t thread;
+    rn__grpc_watchers watchers;
+    gpr_timespec next_look; /* for their news */
     /* The slot for the next call. */
     rn__grpc_event arrived;
     grpc_call *call;
@@ -69,7 +73,7 @@ static void open_slot(loop *l)
 static void on_arrived(rn__grpc_event *event, bool ok)
 {
     loop *l = (loop *)((char *)event - offsetof(loop, arrived));
-    if (ok) rn__grpc_begin(&l->owner->calls, l->call, &l->details, &l->metadata);
+    if (ok) rn__grpc_begin(&l->owner->calls, &l->watchers, l->call, &l->details, &l->metadata);
     grpc_call_details_destroy(&l->details);
     grpc_metadata_array_destroy(&l->metadata);
     if (ok) open_slot(l);
@@ -82,14 +86,26 @@ static void on_stopped(rn__grpc_event *event, bool ok)
     atomic_store(&server->has_stopped, true);
 }
 
+static void look_for_news(loop *l)
+{
+    const gpr_timespec now = gpr_now(GPR_CLOCK_MONOTONIC);
+    if (gpr_time_cmp(now, l->next_look) < 0) return;
+    rn__grpc_look(&l->watchers);
+    l->next_look = gpr_time_add(now, gpr_time_from_millis(LOOK_MS, GPR_TIMESPAN));
+}
+
 static void *run_loop(void *argument)
 {
-    const loop *l = argument;
+    loop *l = argument;
     for (;;) {
-        const grpc_event happening = grpc_completion_queue_next(l->queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+        const gpr_timespec until = l->watchers.first ? l->next_look : gpr_inf_future(GPR_CLOCK_MONOTONIC);
+        const grpc_event happening = grpc_completion_queue_next(l->queue, until, NULL);
         if (happening.type == GRPC_QUEUE_SHUTDOWN) return NULL;
-        rn__grpc_event *event = happening.tag;
-        event->happened(event, happening.success);
+        if (happening.type == GRPC_OP_COMPLETE) {
+            rn__grpc_event *event = happening.tag;
+            event->happened(event, happening.success);
+        }
+        if (l->watchers.first) look_for_news(l);
     }
 }
 
@@ -131,7 +147,8 @@ static rn_status explain_port(uint16_t port, rn_error *err)
 static void make_certificate_config(void *context, const char *certificate, const char *key, const char *client_ca)
 {
     const grpc_ssl_pem_key_cert_pair pair = {.private_key = key, .cert_chain = certificate};
-    *(grpc_ssl_server_certificate_config **)context = grpc_ssl_server_certificate_config_create(client_ca ? client_ca : certificate, &pair, 1);
+    *(grpc_ssl_server_certificate_config **)context =
+        grpc_ssl_server_certificate_config_create(client_ca ? client_ca : certificate, &pair, 1);
 }
 
 /* libgrpc asks at every handshake. */
@@ -147,8 +164,9 @@ static grpc_ssl_certificate_config_reload_status reload_certificates(void *user_
 static grpc_server_credentials *create_credentials(rn_grpc_server *server)
 {
     if (!server->tls) return grpc_insecure_server_credentials_create();
-    const grpc_ssl_client_certificate_request_type asks =
-        rn_tls_asks_clients(server->tls) ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE;
+    const grpc_ssl_client_certificate_request_type asks = rn_tls_asks_clients(server->tls)
+                                                              ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+                                                              : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE;
     return grpc_ssl_server_credentials_create_with_options(
         grpc_ssl_server_credentials_create_options_using_config_fetcher(asks, reload_certificates, server));
 }
@@ -180,6 +198,7 @@ static void init_loop(rn_grpc_server *server, loop *l)
 {
     l->owner = server;
     l->arrived.happened = on_arrived;
+    l->next_look = gpr_now(GPR_CLOCK_MONOTONIC);
     l->queue = grpc_completion_queue_create_for_next(NULL);
     grpc_server_register_completion_queue(server->server, l->queue, NULL);
 }
@@ -254,7 +273,8 @@ void rn_grpc_server_destroy(rn_grpc_server *server)
     if (!server->refusing) rn_grpc_server_refuse(server);
     grpc_server_cancel_all_calls(server->server);
     if (server->thread_count > 0) rn_grpc_server_drain(server, INT64_MAX / 2);
-    while (atomic_load(&server->calls.open) > 0) usleep(DRAIN_STEP_US); /* a stream may still ask its queue for something: libgrpc aborts if that is shut down */
+    while (atomic_load(&server->calls.open) > 0)
+        usleep(DRAIN_STEP_US); /* a stream may still ask its queue for something: libgrpc aborts if that is shut down */
     for (int32_t i = 0; i < server->loop_count; i++) {
         loop *l = &server->loops[i];
         grpc_completion_queue_shutdown(l->queue);

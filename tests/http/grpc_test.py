@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import requests
 import tensorflow as tf
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import (classification_pb2, get_model_metadata_pb2, get_model_status_pb2, inference_pb2, model_management_pb2,
                                      model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc, regression_pb2)
@@ -396,31 +395,12 @@ def test_reload_that_is_refused(models):
     fails(models.HandleReloadConfigRequest, message, Code.INVALID_ARGUMENT, "model m: base_path is missing")
 
 
-# ---- health ----
-
-@pytest.mark.parametrize("service", ["", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService", "PredictionService",
-                                     "ModelService"])
-def test_health(channel, service):
-    response = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service))
-    assert response.status == health_pb2.HealthCheckResponse.SERVING
-
-
-def test_health_of_what_is_not_there(channel):
-    fails(health_pb2_grpc.HealthStub(channel).Check, health_pb2.HealthCheckRequest(service="x"), Code.NOT_FOUND, "unknown service x")
-
-
 # ---- what is no good call ----
 
 @pytest.mark.parametrize("method", ["/tensorflow.serving.PredictionService/Nope", "/tensorflow.serving.SessionService/SessionRun", "/x", "/"])
 def test_unknown_method(raw, method):
     with pytest.raises(grpc.RpcError) as caught:
         raw(method, b"")
-    assert caught.value.code() == Code.UNIMPLEMENTED
-
-
-def test_health_watch_is_not_offered(channel):
-    with pytest.raises(grpc.RpcError) as caught:
-        list(health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=60))
     assert caught.value.code() == Code.UNIMPLEMENTED
 
 
