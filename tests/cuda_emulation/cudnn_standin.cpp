@@ -221,6 +221,16 @@ struct Execution {
     }
 };
 
+/* [k][r][s][c] to [r][s][c][k]: the outputs of a pixel are summed side by side. */
+std::vector<float> output_channels_inside(const std::vector<float> &filter, const Tensor &w)
+{
+    int64_t outputs = w.dims[0], taps = w.elements() / outputs;
+    std::vector<float> turned(filter.size());
+    for (int64_t k = 0; k < outputs; k++)
+        for (int64_t i = 0; i < taps; i++) turned[i * outputs + k] = filter[k * taps + i];
+    return turned;
+}
+
 void convolve(const Descriptor &op, Execution &execution)
 {
     Tensor x(op.child(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X));
@@ -232,25 +242,24 @@ void convolve(const Descriptor &op, Execution &execution)
     int64_t pad_h = conv.get<int64_t>(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, 0);
     int64_t pad_w = conv.get<int64_t>(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, 1);
     const float *input = execution.read(x).data();
-    const float *weights = execution.read(w).data();
-    int64_t channels = x.dims[1], depth = w.dims[1], group_outputs = w.dims[0] / (channels / depth), height = x.dims[2], width = x.dims[3];
+    std::vector<float> filter = output_channels_inside(execution.read(w), w);
+    int64_t channels = x.dims[1], outputs = y.dims[1], depth = w.dims[1], groups = channels / depth, group_outputs = outputs / groups;
+    int64_t height = x.dims[2], width = x.dims[3];
     std::vector<float> result(y.elements());
-    float *output = result.data();
+    float *sums = result.data();
     for (int64_t n = 0; n < y.dims[0]; n++)
         for (int64_t oy = 0; oy < y.dims[2]; oy++)
-            for (int64_t ox = 0; ox < y.dims[3]; ox++)
-                for (int64_t k = 0; k < y.dims[1]; k++) {
-                    float sum = 0;
-                    for (int64_t r = 0; r < w.dims[2]; r++)
-                        for (int64_t s = 0; s < w.dims[3]; s++) {
-                            int64_t iy = oy * stride_h + r - pad_h, ix = ox * stride_w + s - pad_w;
-                            if (iy < 0 || iy >= height || ix < 0 || ix >= width) continue;
-                            const float *a = input + ((n * height + iy) * width + ix) * channels + k / group_outputs * depth;
-                            const float *b = weights + ((k * w.dims[2] + r) * w.dims[3] + s) * depth;
-                            sum += rn_emulation::dot(a, b, depth);
-                        }
-                    *output++ = sum;
-                }
+            for (int64_t ox = 0; ox < y.dims[3]; ox++, sums += outputs)
+                for (int64_t r = 0; r < w.dims[2]; r++)
+                    for (int64_t s = 0; s < w.dims[3]; s++) {
+                        int64_t iy = oy * stride_h + r - pad_h, ix = ox * stride_w + s - pad_w;
+                        if (iy < 0 || iy >= height || ix < 0 || ix >= width) continue;
+                        const float *pixel = input + ((n * height + iy) * width + ix) * channels;
+                        const float *tap = filter.data() + (r * w.dims[3] + s) * depth * outputs;
+                        for (int64_t g = 0; g < groups; g++)
+                            rn_emulation::add_products(sums + g * group_outputs, group_outputs, pixel + g * depth, depth,
+                                                       tap + g * group_outputs, outputs);
+                    }
     execution.write(y, std::move(result));
 }
 

@@ -33,8 +33,12 @@ inline void write_element(Type type, void *to, size_t i, float value)
     }
 }
 
-/* Sum of products in eight lanes, which the compiler turns into vectors: a chain of additions would be most of the tests' time. */
-inline float dot(const float *a, const float *b, int64_t count)
+/* Most of the tests' time passes in the two loops below: they are compiled for speed, and without sanitizers, in every build. Callers have
+ * checked the ranges. */
+#define RN_EMULATION_HOT __attribute__((no_sanitize("address", "undefined"), optimize("O3")))
+
+/* Sum of products, in eight lanes so that the compiler makes vectors of them. */
+RN_EMULATION_HOT inline float dot(const float *a, const float *b, int64_t count)
 {
     float lanes[8] = {}, sum = 0;
     int64_t i = 0;
@@ -43,6 +47,13 @@ inline float dot(const float *a, const float *b, int64_t count)
     for (; i < count; i++) sum += a[i] * b[i];
     for (float lane : lanes) sum += lane;
     return sum;
+}
+
+/* sums[j] += x[i] * rows[i * stride + j] for i < depth and j < count. */
+RN_EMULATION_HOT inline void add_products(float *__restrict sums, int64_t count, const float *x, int64_t depth, const float *rows, int64_t stride)
+{
+    for (int64_t i = 0; i < depth; i++)
+        for (int64_t j = 0; j < count; j++) sums[j] += x[i] * rows[i * stride + j];
 }
 
 } // namespace rn_emulation

@@ -27,7 +27,7 @@ static void *fresh(size_t bytes)
 double rn_test_explain(const rn_backend *backend, int32_t version, const char *precision, const char *isa)
 {
     const rn_synthetic_options network = {
-        .version = version, .blocks = {1, 1, 1, 1}, .width = 12, .groups = 1, .side = 96, .classes = CLASSES, .seed = 5};
+        .version = version, .blocks = {1, 1, 1, 1}, .width = 12, .groups = 1, .side = 64, .classes = CLASSES, .seed = 5};
     const rn_backend_options options = {.max_batch = ROWS, .thread_count = 2, .precision = precision, .isa = isa};
     rn_plan *plan;
     rn_executor *executor;
