@@ -77,7 +77,7 @@ def test_models_come_and_go(start_server):
 
 def test_drain(start_server):
     """Listeners hear of it while calls are still served, and do not hold up the end."""
-    server = start_server(MODEL, "--drain_delay=1")
+    server = start_server(MODEL, "--drain_delay=3")
     with connect(server) as channel, connect(server) as another:
         streams = [watch(channel, service) for service in SERVICES] + [watch(channel, "x"), watch(another)]
         assert [next(stream).status for stream in streams] == [SERVING] * len(SERVICES) + [SERVICE_UNKNOWN, SERVING]
