@@ -1,4 +1,4 @@
-/* Time for deadlines and measurements: microseconds since an arbitrary moment, never set back. Any thread. */
+/* Time for deadlines and measurements, since an arbitrary moment, never set back. Any thread. */
 #ifndef RN_ENGINE_CLOCK_H
 #define RN_ENGINE_CLOCK_H
 
@@ -11,6 +11,14 @@ static inline int64_t rn_clock_us(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* For what takes less than microseconds tell. */
+static inline double rn_clock_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 /* A moment of this clock as pthread_cond_timedwait takes it, and a condition that waits by this clock. */

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "engine/clock.h"
 #include "engine/quantize.h"
 #include "kernels/base/version.h"
 #include "loader/model_file.h"
@@ -127,13 +127,6 @@ static void clear_bar(const progress_bar *bar)
 
 /* ---- convert ---- */
 
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 /* `path` and its parents, as far as they are missing. A failure shows when the file is written. */
 static void make_folders(const char *path)
 {
@@ -188,7 +181,7 @@ static rn_status round_filters(rn_plan **plan, const char *in, const options *op
 
 static rn_status convert(const char *in, const char *out, const options *options, const rn_progress *progress, rn_error *err)
 {
-    const double start = seconds_now();
+    const double start = rn_clock_seconds();
     char path[4096];
     struct stat info;
     rn_plan *plan = NULL, *written = NULL;
@@ -206,7 +199,7 @@ static rn_status convert(const char *in, const char *out, const options *options
     RN_TRY_CLEANUP(status, rn_model_file_load(path, true, &written, err));
     RN_TRY_CLEANUP(status, rn_copy_warmup(in, path, err));
     printf("%s: %s, %d signature%s, %.1f MB, %.2f s\n", path, written->architecture, written->signature_count,
-           written->signature_count == 1 ? "" : "s", stat(path, &info) == 0 ? (double)info.st_size / 1e6 : 0.0, seconds_now() - start);
+           written->signature_count == 1 ? "" : "s", stat(path, &info) == 0 ? (double)info.st_size / 1e6 : 0.0, rn_clock_seconds() - start);
 
 cleanup:
     rn_plan_destroy(plan);

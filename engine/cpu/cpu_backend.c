@@ -9,8 +9,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "engine/clock.h"
 #include "engine/cpu/cpu_count.h"
 #include "engine/cpu/cpu_executor.h"
 #include "engine/passes.h"
@@ -276,24 +276,17 @@ rn_status rn__cpu_create(const rn_plan *plan, const rn_backend_options *options,
 
 /* ---- run ---- */
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void run_steps(rn_executor *e, const rn_signature *signature, int32_t rows)
 {
     for (int32_t i = 0; i < signature->op_count; i++) {
         rn__cpu_step *step = &e->steps[signature->ops[i]];
-        const double start = e->observer ? now() : 0;
+        const double start = e->observer ? rn_clock_seconds() : 0;
         step->run(e, step, rows);
         step->ran_large |= rows >= RN__CPU_LARGE_BATCH;
         for (int j = 0; j < 2; j++) {
             if (step->op->outputs[j] != RN_NONE) rn__cpu_tensor_clear_gaps(&e->tensors[step->op->outputs[j]], rows);
         }
-        if (e->observer) e->observer(e->observer_context, signature->ops[i], now() - start);
+        if (e->observer) e->observer(e->observer_context, signature->ops[i], rn_clock_seconds() - start);
     }
 }
 

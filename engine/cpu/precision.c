@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "engine/clock.h"
 #include "engine/cpu/cpu_executor.h"
 #include "engine/quantize.h"
 
@@ -28,13 +28,6 @@ typedef struct {
     double error;           /* largest relative L2 distance of an output */
     double seconds[2];      /* fastest run of a row: reduced, fp32 */
 } comparison;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Noise in the first row, waves of growing length in the others. */
 static float test_value(const rn_plan_tensor *tensor, int32_t row, int64_t i)
@@ -69,9 +62,9 @@ static void compare_output(const float *reduced, const float *full, int64_t coun
 
 static rn_status run_row(rn_executor *e, const rn_signature *signature, const rn_batch_part *part, double *fastest, rn_error *err)
 {
-    const double start = now();
+    const double start = rn_clock_seconds();
     RN_TRY(rn__cpu_run(e, signature, part, 1, err));
-    *fastest = fmin(*fastest, now() - start);
+    *fastest = fmin(*fastest, rn_clock_seconds() - start);
     return RN_STATUS_OK;
 }
 

@@ -13,10 +13,11 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <time.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+
+#include "engine/clock.h"
 
 /* Longer than any step of a network that runs on one thread alone, and short against a request. */
 enum { SPIN_US = 200, CACHE_LINE = 64 };
@@ -55,13 +56,6 @@ static void relax(void)
 #endif
 }
 
-static int64_t now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
 /* Takes and does parts of run `run` until none is left. */
 static void work(rn__thread_pool *pool, uint64_t run, int32_t thread)
 {
@@ -88,13 +82,13 @@ static void sleep_until_changed(rn__thread_pool *pool, uint64_t run)
 
 static void wait_for_run(rn__thread_pool *pool, uint64_t run)
 {
-    const int64_t deadline = now_us() + SPIN_US;
+    const int64_t deadline = rn_clock_us() + SPIN_US;
     do {
         for (int i = 0; i < 32; i++) {
             if (atomic_load_explicit(&pool->ticket, memory_order_acquire) >> 32 != run) return;
             relax();
         }
-    } while (now_us() < deadline);
+    } while (rn_clock_us() < deadline);
     sleep_until_changed(pool, run);
 }
 

@@ -3,8 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "engine/clock.h"
 #include "engine/cpu/cpu_executor.h"
 
 enum { CHANNELS = 128, MOST_ROWS = 32, MOST_LANES = 32, LINE_BYTES = 64, ROUNDS = 20 }; /* a round takes some 3 us, and the fastest one counts */
@@ -13,13 +13,6 @@ typedef struct {
     char lead[LINE_BYTES];
     float panel[CHANNELS * MOST_LANES], pixels[MOST_ROWS * CHANNELS], sums[MOST_ROWS * MOST_LANES];
 } scratch;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Of one product. */
 static double tile_seconds(const rn_conv2d_tile_kernel *kernel, const rn_conv2d_args *args, scratch *s)
@@ -30,9 +23,9 @@ static double tile_seconds(const rn_conv2d_tile_kernel *kernel, const rn_conv2d_
         .tap_rows = 1, .tap_columns = 1, .steps = CHANNELS / rn_conv2d_step_channels(args), .pixels = kernel->rows, .channels = kernel->lanes,
         .panel = s->panel, .y0 = s->sums, .y1 = s->sums + half * kernel->lanes, .y_dtype = RN_DTYPE_F32, .y_pixel = kernel->lanes,
     };
-    const double start = now();
+    const double start = rn_clock_seconds();
     kernel->run(&tile);
-    return (now() - start) / ((double)kernel->rows * kernel->lanes * CHANNELS);
+    return (rn_clock_seconds() - start) / ((double)kernel->rows * kernel->lanes * CHANNELS);
 }
 
 rn_status rn__cpu_bf16_is_faster(const rn_cpu_kernels *kernels, bool *out, rn_error *err)
