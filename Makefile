@@ -25,6 +25,16 @@ ISA_FLAGS_avx512_vnni := $(ISA_FLAGS_avx512) -mavx512vnni
 ISA_FLAGS_avx512_bf16 := $(ISA_FLAGS_avx512) -mavx512bf16
 ISA_FLAGS_amx := $(ISA_FLAGS_avx512_bf16) -mamx-tile -mamx-bf16 -mamx-int8
 
+# `make emulated`: AVX-512 kernels over stand-ins, and a processor that seems to have all of AVX-512.
+ifdef STANDIN
+STANDIN_FLAGS := -mavx2 -mfma -Wno-psabi -include $(STANDIN)
+ISA_FLAGS_amx := $(STANDIN_FLAGS) -mamx-tile -mamx-bf16 -mamx-int8
+ISA_FLAGS_avx512 := $(STANDIN_FLAGS)
+ISA_FLAGS_avx512_vnni := $(STANDIN_FLAGS)
+ISA_FLAGS_avx512_bf16 := $(STANDIN_FLAGS)
+$(B)/obj/kernels/base/cpu_features.o: ISA_FLAGS := $(STANDIN_FLAGS)
+endif
+
 # -ffp-contract=off: results that must equal TensorFlow's to the bit may not get fused multiply-adds that nobody wrote; kernels write theirs.
 CFLAGS += -std=c17 $(OPT) -g -Wall -Wextra -Wpointer-arith -Werror -ffp-contract=off -fno-math-errno -fvisibility=hidden $(SANITIZE)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) openblas $(HTTP_PKG) 2>/dev/null)
@@ -124,7 +134,7 @@ comma := ,
 CUDA_FOUND := $(if $(PLUGIN_SKIP),no plug-in$(comma) $(PLUGIN_SKIP),\
     plug-in for $(SM:%=sm_%) (SM="$(SM)")$(comma) toolkit $(CUDA_HOME)$(comma) cuDNN $(CUDNN_HOME))
 
-.PHONY: all check tests asan tsan clean help format detected
+.PHONY: all check tests run-tests asan tsan emulated clean help format detected
 .SECONDARY:
 all: detected $(PROGRAMS) $(LINKS) $(if $(PLUGIN_SKIP),,$(PLUGIN))
 
@@ -137,12 +147,13 @@ detected:
 
 tests: $(TESTS) $(TEST_TOOLS) $(FUZZ_REPLAYS)
 # The library path is for sanitizers, whose own dlopen does not know a program's RPATH.
-check: export LD_LIBRARY_PATH := $(EMULATED):$(LD_LIBRARY_PATH)
-check: tests
+run-tests: export LD_LIBRARY_PATH := $(EMULATED):$(LD_LIBRARY_PATH)
+run-tests: $(TESTS)
 	@rm -f $(B)/failed-tests
 	@printf '%s\n' $(sort $(TESTS)) | xargs -P $$(nproc) -I{} sh -c 'text=$$({} 2>&1); status=$$?; printf "== %s\n%s\n" {} "$$text"; \
 	    [ $$status -eq 0 ] || echo "{}: exit status $$status" >>$(B)/failed-tests'
 	@if [ -s $(B)/failed-tests ]; then echo "failed, each under its == line above:"; cat $(B)/failed-tests; exit 1; fi
+check: tests run-tests
 	@set -e; for t in $(FUZZ_SRC:tests/fuzz/%_fuzz.c=%); do echo "== fuzz corpus $$t"; $(B)/tests/fuzz/$${t}_fuzz tests/fuzz/corpus/$$t; done
 	@$(if $(CUDA_SKIP),echo 'SKIP $(words $(CUDA_TESTS)) test programs in tests/cuda and tests/cuda_emulation: $(CUDA_SKIP)')
 	@$(if $(CUDNN_SKIP),echo 'SKIP $(words $(CUDNN_TESTS)) test programs in tests/cuda_libraries: $(CUDNN_SKIP)')
@@ -151,6 +162,12 @@ asan:
 	$(MAKE) B=$(B)/asan OPT="-O1" SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" all tests
 tsan:
 	$(MAKE) B=$(B)/tsan OPT="-O1" SANITIZE="-fsanitize=thread -fno-omit-frame-pointer" all tests
+
+# Tests of everything that kernels of another instruction set change.
+ISA_TESTS := $(patsubst %,tests/kernels/%_test,amx amx_bytes bytes conv2d image_kernels pointwise text_kernels winograd_filter) \
+    $(patsubst %,tests/engine/%_test,cpu_backend explain quantize)
+emulated:
+	$(MAKE) B=$(B)/emulated OPT=-O1 STANDIN=tests/support/avx512_standin.h TESTS='$(ISA_TESTS:%=$(B)/emulated/%)' run-tests
 
 fuzz:
 	$(MAKE) B=$(B)/fuzz CC=clang OPT="-O1" SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" fuzzers
@@ -182,6 +199,7 @@ help:
 	@echo "make check      C unit tests"
 	@echo "make cuda       the GPU plug-in alone; says what is missing for it"
 	@echo "make asan|tsan  programs and tests with sanitizers, in $(B)/asan, $(B)/tsan"
+	@echo "make emulated   C tests of what has AVX-512 kernels, over stand-ins, on a processor that has only AVX2"
 	@echo "make fuzz       libFuzzer programs in $(B)/fuzz, one for each tests/fuzz/*_fuzz.c (clang)"
 	@echo "make install    programs and plug-in to DESTDIR PREFIX/bin and PREFIX/lib (PREFIX=$(PREFIX));   make deb  a Debian package"
 	@echo "make format     clang-format over all sources;   make clean"

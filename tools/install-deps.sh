@@ -6,7 +6,7 @@ set -eu
 
 BUILD="gcc make libc6-dev pkg-config libh2o-evloop-dev libgrpc-dev libprotobuf-c-dev protobuf-c-compiler libopenblas-dev libjpeg-dev libpng-dev libgif-dev
 libwebp-dev libjansson-dev libssl-dev zlib1g-dev libcurl4-openssl-dev libexpat1-dev curl ca-certificates"
-TEST="git dpkg-dev mmdebstrap openssl libcmocka-dev python3 python3-venv dataset-fashion-mnist bubblewrap shellcheck binutils
+TEST="git dpkg-dev mmdebstrap openssl libcmocka-dev libsimde-dev python3 python3-venv dataset-fashion-mnist bubblewrap shellcheck binutils
 chromium fonts-dejavu-core zsh"
 
 case ${1:-build} in

@@ -2,7 +2,7 @@
 # All tests: C units, every kernel against its reference, the picture front end and whole networks against TensorFlow, the server end to end, the same
 # under sanitizers. Installs what it needs: Debian packages, and TensorFlow in a virtual environment under build/.
 #
-# usage: sh tools/test.sh [--quick]      --quick leaves out the sanitizer builds and the full-size networks
+# usage: sh tools/test.sh [--quick]      --quick leaves out sanitizers, stand-ins for AVX-512 and full-size networks
 # Minutes of load are not part of it: build/venv/bin/python -m pytest -q -s -m soak tests
 set -eu
 cd "$(dirname "$0")/.."
@@ -35,6 +35,11 @@ make -s -j"$(nproc)" all tests
 
 step "C units and kernels"
 make -s check
+
+if [ -z "$quick" ] && grep -q ' avx2 ' /proc/cpuinfo && ! grep -q ' avx512_bf16 ' /proc/cpuinfo; then
+  step "AVX-512 kernels, over stand-ins: this processor lacks some of it"
+  make -s -j"$(nproc)" emulated
+fi
 
 # Test files run side by side: most of the time a test waits for its server. What measures time runs alone.
 side_by_side="-n 3 --dist loadfile"
