@@ -13,8 +13,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "engine/clock.h"
-
 enum {
     CONNECT_MS = 10000,
     MOST_WAIT_MS = 1000,
@@ -66,7 +64,9 @@ void rn__http_wait(rn__http_client *client, int64_t most_ms)
 
 int64_t rn__http_now_ms(void)
 {
-    return rn_clock_us() / 1000;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 void rn__http_pause(rn__http_client *client, int64_t delay_ms)
