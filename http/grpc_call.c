@@ -126,7 +126,7 @@ static void send_answer(rn__grpc_call *call, int32_t code, rn_text text)
     size_t op_count = 1;
     ops[0].data.send_status_from_server.status = (grpc_status_code)code;
     ops[0].data.send_status_from_server.status_details = &details;
-    if (!call->has_begun) ops[op_count++].op = GRPC_OP_SEND_INITIAL_METADATA;
+    if (!atomic_load(&call->has_begun)) ops[op_count++].op = GRPC_OP_SEND_INITIAL_METADATA;
     if (call->answer) {
         ops[op_count].op = GRPC_OP_SEND_MESSAGE;
         ops[op_count++].data.send_message.send_message = call->answer;
@@ -141,8 +141,8 @@ static void send_part(rn__grpc_call *call)
     if (call->method->kind == STREAM) drop_request(call);
     grpc_op ops[2] = {{.op = GRPC_OP_SEND_MESSAGE}, {.op = GRPC_OP_SEND_INITIAL_METADATA}};
     ops[0].data.send_message.send_message = call->answer;
-    const size_t op_count = call->has_begun ? 1 : 2;
-    call->has_begun = true; /* now: the next message may be on its way as soon as this one is */
+    const size_t op_count = atomic_load(&call->has_begun) ? 1 : 2;
+    atomic_store(&call->has_begun, true); /* now: the next message may be on its way as soon as this one is */
     start(call, ops, op_count, &call->answered);
 }
 
@@ -221,7 +221,8 @@ static void on_answered(rn__grpc_event *event, bool ok)
 {
     (void)ok;
     rn__grpc_call *call = CALL_OF(event, answered);
-    if (!atomic_load(&call->has_ended)) {
+    const bool was_part = atomic_load(&call->has_begun) && !atomic_load(&call->has_ended);
+    if (was_part) {
         grpc_byte_buffer_destroy(call->answer);
         call->answer = NULL;
         if (call->method->kind == STREAM)

@@ -44,8 +44,8 @@ struct rn__grpc_call {
     rn__grpc_call *next, **link; /* among them; NULL: not there */
     int32_t events_left;         /* that are still to come; only the loop's thread counts */
     int client_gone;
-    bool has_begun;        /* headers have been sent */
-    atomic_bool has_ended; /* the status has been sent: read on the loop, written by whoever answers */
+    /* Headers, and the status, have been sent. Written by whoever answers, read on the loop: what he has written before is seen there. */
+    atomic_bool has_begun, has_ended;
 };
 
 /* OK with `message`, which is encoded before this returns. */
