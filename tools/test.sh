@@ -63,6 +63,7 @@ step "ThreadSanitizer"
 make -s -j"$(nproc)" tsan
 # Whatever threads share: models that come and go, connections, metrics, logs, both protocols. The rest takes the same ways.
 RN_BUILD=build/tsan "$python" -m pytest -q -rs $side_by_side -m "not slow and not speed and not soak" tests/http/models_test.py \
-  tests/http/server_test.py tests/http/grpc_server_test.py tests/http/grpc_health_test.py tests/http/grpc_reflection_test.py tests/http/metrics_test.py tests/http/access_log_test.py
+  tests/http/server_test.py tests/http/grpc_server_test.py tests/http/grpc_health_test.py \
+  tests/http/grpc_reflection_test.py tests/http/metrics_test.py tests/http/access_log_test.py
 
 step "All passed"

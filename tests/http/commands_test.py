@@ -106,10 +106,11 @@ def test_state_of_a_process(start_server):
     assert requests.get(f"{server.url}/v2/health/ready").status_code == 200
     alive &= set(os.listdir(f"/proc/{server.process.pid}/task"))  # some of those that it began with have ended
     deadline = time.monotonic() + 30
-    while not alive <= (told := set(re.findall(r"state: thread (\d+), ", server.log))) and time.monotonic() < deadline:
+    while not alive <= set(re.findall(r"state: thread (\d+), ", server.log)) and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.2)
-    stacks = re.split(r"resnetd: state: thread \d+, .*\n", server.log)[1:]
-    assert alive <= told and "does not answer" not in server.log
-    assert all(re.search(r"\[0x[0-9a-f]+\]", stack) for stack in stacks)
+    parts = re.split(r"resnetd: state: thread (\d+), .*\n", server.log)
+    stacks = dict(zip(parts[1::2], parts[2::2]))
+    assert alive <= stacks.keys() and len(stacks) == len(parts) // 2 and "does not answer" not in server.log  # each once
+    assert all(re.search(r"\[0x[0-9a-f]+\]", stacks[thread]) for thread in alive)
     assert server.stop() == 0

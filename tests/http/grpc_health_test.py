@@ -1,6 +1,7 @@
 """grpc.health.v1.Health: what is asked once, and what is listened to."""
 import signal
 import threading
+import time
 
 import grpc
 import pytest
@@ -9,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from client import MODEL
 from grpc_server_test import connect, pixel_request, predict
+from metrics_test import Page
 
 Code = grpc.StatusCode
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = (health_pb2.HealthCheckResponse.ServingStatus.Value(name)
@@ -88,6 +90,25 @@ def test_drain(start_server):
         ends = [told(stream) for stream in streams]
     assert all(len(end) == 1 for end in ends[:-1]) and ends[-1][0] == NOT_SERVING
     assert {end[-1] for end in ends} <= {Code.UNAVAILABLE, Code.CANCELLED}
+
+
+def test_metrics(start_server):
+    """Whoever listens is no call under way, and counts once, at his end; for how long he listened is no latency."""
+    server, listened_s = start_server(), 2
+    with connect(server) as channel:
+        assert told(watch(channel, timeout=listened_s / 2)) == [SERVING, Code.DEADLINE_EXCEEDED]
+        stream = watch(channel)
+        assert next(stream).status == SERVING
+        time.sleep(listened_s / 2)
+        assert Page(server.url).sum("resnetd_inflight", protocol="grpc") == 0
+        stream.cancel()
+        labels = {"protocol": "grpc", "method": "health", "code": "CANCELLED"}
+        deadline = time.monotonic() + 60
+        while (page := Page(server.url)).sum("resnetd_requests_total", **labels) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert page.sum("resnetd_requests_total", protocol="grpc") == page.sum("resnetd_requests_total", **labels) == 2
+    assert page.sum("resnetd_request_duration_seconds_sum", method="health", protocol="grpc") < listened_s / 2
+    assert server.stop() == 0
 
 
 def test_balancer_that_checks_health(start_server):
