@@ -4,8 +4,8 @@
 #include "engine/cpu/cpu_executor.h"
 #include "engine/cpu/grid.h"
 
-/* What a method costs, in multiply-adds of a core. A larger tile saves products and needs more weights, which a network of a hundred layers
- * reads from memory every time; so the best tile depends on how many pictures share them.
+/* What a method costs, in halves of a core's multiply-add of f32. A larger tile saves products and needs more weights, which a network of a hundred
+ * layers reads from memory every time; so the best tile depends on how many pictures share them.
  *
  * ResNet-101's 3x3 layers within the whole network, Xeon (family 6, model 207), two AVX-512 threads, microseconds a layer (best of many
  * runs; the machine's speed differed between batches by a third, so compare along lines only):
@@ -28,12 +28,22 @@
  *     7x7x512        2           -     2500    1880    2580   4
  *     7x7x512        8           -     9870    5900    8460   4
  *
- * Within the whole network on two of them, batch 2, COST_OF_BYTE_AMD of 2 is 3.6 % faster than 3, and 0.8 % at batch 1; 1 is no better at 2 and slower at 1.
+ * The same core in bf16, effective GFLOP/s of a layer alone:
+ *
+ *     14x14x256      1         231      475     611       -   4
+ *     14x14x256      8         232      460     571       -   4
+ *     7x7x512        1         231      366     272       -   2
+ *     7x7x512        8         231      363     581       -   4
+ *
+ * Within the whole network in fp32 on two of them, batch 2, COST_OF_BYTE_AMD of 4 is 3.6 % faster than 6, and 0.8 % at batch 1; 2 is no better at batch 2
+ * and slower at 1.
  */
 enum {
-    COST_OF_BYTE = 6,
-    COST_OF_BYTE_AMD = 2, /* a weight's byte from memory: hidden behind the products if these take longer */
-    COST_OF_POINT = 8,    /* an input or output value's way through its transform, V and P included */
+    COST_OF_PRODUCT = 2,
+    COST_OF_BF16_PRODUCT = 1, /* of bf16 maps; chained weights are multiplied as f32 */
+    COST_OF_BYTE = 12,
+    COST_OF_BYTE_AMD = 4, /* a weight's byte from memory: hidden behind the products if these take longer */
+    COST_OF_POINT = 16,   /* an input or output value's way through its transform, V and P included */
     SHARING_PERCENT = 3   /* what a small batch may lose by this count so that it shares the filter of large ones; the count is no better than that */
 };
 
@@ -42,23 +52,24 @@ static int32_t cost_of_byte(void)
     return strncmp(rn_cpu_model(), "AMD", 3) == 0 ? COST_OF_BYTE_AMD : COST_OF_BYTE;
 }
 
-/* `weights` weights of a type, each of which is multiplied `times` times. */
-static int64_t product_cost(int64_t weights, rn_dtype dtype, int64_t times)
+/* `weights` weights of a type, each of which is multiplied with `times` values of maps. */
+static int64_t product_cost(int64_t weights, rn_dtype dtype, rn_dtype maps, int64_t times)
 {
-    const int64_t loads = cost_of_byte() * (int64_t)rn_dtype_bytes(dtype);
-    return weights * (times > loads ? times : loads);
+    const int64_t load = cost_of_byte() * (int64_t)rn_dtype_bytes(dtype);
+    const int64_t products = (maps == RN_DTYPE_BF16 ? COST_OF_BF16_PRODUCT : COST_OF_PRODUCT) * times;
+    return weights * (products > load ? products : load);
 }
 
 static int64_t direct_cost(const rn_conv2d_args *a)
 {
-    return product_cost((int64_t)a->r * a->s * a->c * a->k, a->chained ? RN_DTYPE_BF16 : a->x.dtype, (int64_t)a->n * a->p * a->q);
+    return product_cost((int64_t)a->r * a->s * a->c * a->k, a->chained ? RN_DTYPE_BF16 : a->x.dtype, a->x.dtype, (int64_t)a->n * a->p * a->q);
 }
 
 static int64_t winograd_cost(const rn_conv2d_args *a, int32_t m)
 {
     const int64_t points = (int64_t)(m + 2) * (m + 2), tiles = (int64_t)a->n * ((a->p + m - 1) / m) * ((a->q + m - 1) / m);
-    const rn_dtype dtype = a->chained && rn_conv2d_winograd_bears_bf16(m) ? RN_DTYPE_BF16 : a->x.dtype;
-    return product_cost(points * a->c * a->k, dtype, tiles) + COST_OF_POINT * points * tiles * (a->c + a->k);
+    const rn_dtype dtype = a->chained && rn_conv2d_winograd_bears_bf16(a, m) ? RN_DTYPE_BF16 : a->x.dtype;
+    return product_cost(points * a->c * a->k, dtype, a->x.dtype, tiles) + COST_OF_POINT * points * tiles * (a->c + a->k);
 }
 
 static bool one_type(const rn_executor *e, const rn_op *op)
@@ -79,7 +90,7 @@ static int32_t best_tile(const rn_conv2d_args *args, int64_t *least)
     *least = direct_cost(args);
     for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
         const int64_t cost = winograd_cost(args, tiles[i]);
-        if (cost >= *least || (args->x.dtype != RN_DTYPE_F32 && !rn_conv2d_winograd_bears_bf16(tiles[i]))) continue;
+        if (cost >= *least || (args->x.dtype != RN_DTYPE_F32 && !rn_conv2d_winograd_bears_bf16(args, tiles[i]))) continue;
         *least = cost;
         best = tiles[i];
     }

@@ -27,9 +27,9 @@ enum { RN_WINOGRAD_CHANNELS = 16 }; /* input and output channels come in multipl
 /* Whether the convolution has the form that this method needs. All its maps have one type. */
 bool rn_conv2d_winograd_fits(const rn_conv2d_args *args);
 
-/* Whether the points of such tiles, or of the filter alone, may be rounded to bf16: those of larger ones cancel too much, 1.3e-2 of the result. Chained
- * weights are f32 after all where they may not. */
-bool rn_conv2d_winograd_bears_bf16(int32_t m);
+/* Whether the points of the inputs and of the filter, or of a chained filter alone, may be rounded to bf16. Chained weights are f32 after all where they
+ * may not. */
+bool rn_conv2d_winograd_bears_bf16(const rn_conv2d_args *args, int32_t m);
 
 /* A convolution with output tiles of m x m: 2 x 2, 4 x 4 or 5 x 5. Input maps need no zeros around them. */
 typedef struct rn_conv2d_winograd {
