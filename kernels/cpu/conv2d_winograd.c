@@ -53,17 +53,17 @@ bool rn_conv2d_winograd_fits(const rn_conv2d_args *a)
            a->k % RN_WINOGRAD_CHANNELS == 0;
 }
 
-/* Points of larger tiles cancel each other more: of one layer's outputs bf16 costs 0.002 without Winograd, 0.003 with m = 2, 0.012 with 4 and more
+/* Points of larger tiles cancel each other more: of one layer's outputs bf16 costs 0.002 without Winograd, 0.003 with m = 2, 0.008 with 4 and 0.017
  * with 5. What is behind a layer makes its errors larger, so that only the late and wide layers may have them. All of ResNet-101 in bf16, relative rms
  * difference from fp32 of the answers to 32 pictures, random weights, and how many of 10,000 Fashion-MNIST pictures the bundled network, an eighth as
- * wide, puts into another class:
+ * wide and made to do the same in its stages, puts into another class:
  *
  *     m = 4 from              V1       V2      pictures
- *     nowhere               0.0244   0.0061        8
- *     7x7x512               0.0236   0.0064        9
- *     14x14x256             0.0334   0.0100       16
- *     28x28x128             0.0373   0.0118       21
- *     56x56x64              0.0489   0.0144       21
+ *     nowhere               0.027    0.0060        8
+ *     7x7x512               0.027    0.0062        8
+ *     14x14x256             0.030    0.0083       12
+ *     28x28x128             0.036    0.0094       13
+ *     56x56x64              0.039    0.0113       13
  */
 bool rn_conv2d_winograd_bears_bf16(const rn_conv2d_args *a, int32_t m)
 {

@@ -9,10 +9,14 @@
  *     multiply_add(a, b, c)                a * b + c, rounded once
  *     relu(v)                              max(v, 0), NaN where v is
  *
- * m x m outputs come from n x n = (m + 2) x (m + 2) inputs, each transformed at n points per direction: infinity and the first m + 1 of
- * 0, 1, -1, 1/2, -2, -1/2. With them every constant is exact in fp32, and rounding is the least of all the sets of such points that were
- * tried: relative to the rms of 256 channels' sums 4e-7, 1.7e-6 and 4e-6 for m = 2, 4 and 5 (the usual 0, 1, -1, 2, -2: 2.7e-6 for m = 4).
- * In one direction, for point a among the finite points,
+ * m x m outputs come from n x n = (m + 2) x (m + 2) inputs, each transformed at n points per direction: infinity and
+ *
+ *     m = 2:   0, 1, -1        m = 4:   0, 5/8, -5/8, 3/2, -3/2        m = 5:   1/4, -1/4, 1, -1, 7/4, -7/4
+ *
+ * A point and its negative share their even and odd halves, and every constant is exact in fp32. A rounding error at a point counts as much as the
+ * transforms of input, filter and output are long there, and the sum of that over the points is the least of all such sets for m = 4 (in
+ * steps of 1/8), and for m = 5 of those with 1, which saves four multiplications. Relative to the rms of 256 channels' sums it is 5e-7, 1.4e-6
+ * and 3.1e-6 for m = 2, 4 and 5 in fp32 (the usual 0, 1, -1, 2, -2: 3.0e-6 for m = 4). In one direction, for point a among the finite points,
  *
  *     input:   the coefficients of the product of (x - b) over all other finite points b; over all of them for infinity
  *     filter:  (g0 + g1 a + g2 a^2) / product of (a - b) over all other finite points b; g2 for infinity
@@ -28,6 +32,9 @@
 
 enum { MAX_M = 5, MAX_N = MAX_M + 2 };
 
+/* The positive points of m = 4 and m = 5 (winograd_points.h). */
+static const float A4 = 0.625f, B4 = 1.5f, A5 = 0.25f, B5 = 1, C5 = 1.75f;
+
 INLINE void transform_input_2(vector *d, const int step)
 {
     const vector d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step];
@@ -39,31 +46,38 @@ INLINE void transform_input_2(vector *d, const int step)
 
 INLINE void transform_input_4(vector *d, const int step)
 {
-    const vector d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step], d5 = d[5 * step];
-    const vector half = splat(0.5f), two = splat(2.0f), three_halves = splat(1.5f), five_halves = splat(2.5f), odd = d3 - d1, even = d4 - d2;
-    d[0] = multiply_add(three_halves, odd, d0 + d4) - two * d2;               /* 0:   x^4 + 1.5 x^3 - 2 x^2 - 1.5 x + 1 */
-    d[step] = multiply_add(five_halves, d3, d4) + multiply_add(half, d2, splat(0) - d1); /* 1:   x^4 + 2.5 x^3 + 0.5 x^2 - x */
-    d[2 * step] = multiply_add(half, d3, d4) - multiply_add(five_halves, d2, splat(0) - d1); /* -1:  x^4 + 0.5 x^3 - 2.5 x^2 + x */
-    d[3 * step] = multiply_add(two, odd, even);                               /* 1/2: x^4 + 2 x^3 - x^2 - 2 x */
-    d[4 * step] = even - half * odd;                                 /* -2:  x^4 - 0.5 x^3 - x^2 + 0.5 x */
-    d[5 * step] = multiply_add(three_halves, even, d1 + d5) - two * d3;       /* infinity: x^5 + 1.5 x^4 - 2 x^3 - 1.5 x^2 + x */
+    const vector d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step];
+    const vector a = splat(A4), minus_a = splat(-A4), b = splat(B4), minus_b = splat(-B4);
+    const vector minus_a2 = splat(-A4 * A4), minus_b2 = splat(-B4 * B4), minus_sum = splat(-(A4 * A4 + B4 * B4)), product = splat(A4 * A4 * B4 * B4);
+    const vector even_a = multiply_add(minus_b2, d2, d4), odd_a = multiply_add(minus_b2, d1, d3);
+    const vector even_b = multiply_add(minus_a2, d2, d4), odd_b = multiply_add(minus_a2, d1, d3);
+    d[0] = multiply_add(product, d[0], multiply_add(minus_sum, d2, d4));               /* 0:        (x^2 - a^2) (x^2 - b^2) */
+    d[step] = multiply_add(a, odd_a, even_a);                                          /* a, -a:    x (x + a) (x^2 - b^2), x (x - a) (x^2 - b^2) */
+    d[2 * step] = multiply_add(minus_a, odd_a, even_a);
+    d[3 * step] = multiply_add(b, odd_b, even_b);                                      /* b, -b:    x (x + b) (x^2 - a^2), x (x - b) (x^2 - a^2) */
+    d[4 * step] = multiply_add(minus_b, odd_b, even_b);
+    d[5 * step] = multiply_add(product, d1, multiply_add(minus_sum, d3, d[5 * step])); /* infinity: x (x^2 - a^2) (x^2 - b^2) */
 }
 
-/* All polynomials but that of -2 have the factor x + 2, and h is the input after it. */
+/* The points p and -p of (x + p) (x^2 - q^2) (x^2 - r^2) and (x - p) (x^2 - q^2) (x^2 - r^2). */
+INLINE void transform_input_pair(vector *d, const int step, const vector inputs[7], const float p, const float q, const float r)
+{
+    const vector minus_sum = splat(-(q * q + r * r)), product = splat(q * q * r * r);
+    const vector odd = multiply_add(product, inputs[1], multiply_add(minus_sum, inputs[3], inputs[5]));
+    const vector even = multiply_add(product, inputs[0], multiply_add(minus_sum, inputs[2], inputs[4]));
+    d[0] = multiply_add(splat(p), even, odd);
+    d[step] = multiply_add(splat(-p), even, odd);
+}
+
 INLINE void transform_input_5(vector *d, const int step)
 {
-    const vector two = splat(2.0f), half = splat(0.5f), quarter = splat(0.25f), minus_quarter = splat(-0.25f), minus_five_quarters = splat(-1.25f);
-    const vector d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step], d5 = d[5 * step];
-    const vector h0 = multiply_add(two, d[0], d1), h1 = multiply_add(two, d1, d2), h2 = multiply_add(two, d2, d3);
-    const vector h3 = multiply_add(two, d3, d4), h4 = multiply_add(two, d4, d5), h5 = multiply_add(two, d5, d[6 * step]);
-    const vector even1 = multiply_add(minus_quarter, h2, h4), odd1 = multiply_add(minus_quarter, h1, h3), even2 = h4 - h2, odd2 = half * (h3 - h1);
-    d[0] = multiply_add(minus_five_quarters, h2, multiply_add(quarter, h0, h4));        /* 0:    (x^4 - 1.25 x^2 + 0.25) (x + 2) */
-    d[step] = even1 + odd1;                                                             /* 1:    (x^4 + x^3 - 0.25 x^2 - 0.25 x) (x + 2) */
-    d[2 * step] = even1 - odd1;                                                         /* -1:   (x^4 - x^3 - 0.25 x^2 + 0.25 x) (x + 2) */
-    d[3 * step] = even2 + odd2;                                                         /* 1/2:  (x^4 + 0.5 x^3 - x^2 - 0.5 x) (x + 2) */
-    d[4 * step] = multiply_add(minus_five_quarters, d3, multiply_add(quarter, d1, d5)); /* -2:   x^5 - 1.25 x^3 + 0.25 x */
-    d[5 * step] = even2 - odd2;                                                         /* -1/2: (x^4 - 0.5 x^3 - x^2 + 0.5 x) (x + 2) */
-    d[6 * step] = multiply_add(minus_five_quarters, h3, multiply_add(quarter, h1, h5)); /* infinity: (x^5 - 1.25 x^3 + 0.25 x) (x + 2) */
+    const float a2 = A5 * A5, b2 = B5 * B5, c2 = C5 * C5;
+    const vector x[7] = {d[0], d[step], d[2 * step], d[3 * step], d[4 * step], d[5 * step], d[6 * step]};
+    transform_input_pair(d, step, x, A5, B5, C5);
+    transform_input_pair(d + 2 * step, step, x, B5, A5, C5);
+    transform_input_pair(d + 4 * step, step, x, C5, A5, B5);
+    /* infinity: (x^2 - a^2) (x^2 - b^2) (x^2 - c^2) */
+    d[6 * step] = multiply_add(splat(-a2 * b2 * c2), x[0], multiply_add(splat(a2 * b2 + a2 * c2 + b2 * c2), x[2], multiply_add(splat(-(a2 + b2 + c2)), x[4], x[6])));
 }
 
 /* n inputs, `step` vectors apart, become n points in place. */
@@ -74,29 +88,41 @@ INLINE void transform_input(const int m, vector *d, const int step)
     else transform_input_5(d, step);
 }
 
+INLINE void transform_output_2(vector *p, const int step)
+{
+    const vector p1 = p[step], p2 = p[2 * step];
+    p[0] = p[0] + p1 + p2;
+    p[step] = p1 - p2 + p[3 * step];
+}
+
+INLINE void transform_output_4(vector *p, const int step)
+{
+    const vector a_sum = p[step] + p[2 * step], a_difference = p[step] - p[2 * step];
+    const vector b_sum = p[3 * step] + p[4 * step], b_difference = p[3 * step] - p[4 * step];
+    p[0] = p[0] + a_sum + b_sum;
+    p[step] = multiply_add(splat(B4), b_difference, splat(A4) * a_difference);
+    p[2 * step] = multiply_add(splat(B4 * B4), b_sum, splat(A4 * A4) * a_sum);
+    p[3 * step] = multiply_add(splat(B4 * B4 * B4), b_difference, multiply_add(splat(A4 * A4 * A4), a_difference, p[5 * step]));
+}
+
+INLINE void transform_output_5(vector *p, const int step)
+{
+    const float a2 = A5 * A5, c2 = C5 * C5;
+    const vector a_sum = p[0] + p[step], b_sum = p[2 * step] + p[3 * step], c_sum = p[4 * step] + p[5 * step];
+    const vector a_difference = p[0] - p[step], b_difference = p[2 * step] - p[3 * step], c_difference = p[4 * step] - p[5 * step];
+    p[0] = a_sum + b_sum + c_sum;
+    p[step] = multiply_add(splat(C5), c_difference, multiply_add(splat(A5), a_difference, b_difference));
+    p[2 * step] = multiply_add(splat(c2), c_sum, multiply_add(splat(a2), a_sum, b_sum));
+    p[3 * step] = multiply_add(splat(c2 * C5), c_difference, multiply_add(splat(a2 * A5), a_difference, b_difference));
+    p[4 * step] = multiply_add(splat(c2 * c2), c_sum, multiply_add(splat(a2 * a2), a_sum, b_sum)) + p[6 * step];
+}
+
 /* n points, `step` vectors apart, become m outputs in place. */
 INLINE void transform_output(const int m, vector *p, const int step)
 {
-    const vector p0 = p[0], p1 = p[step], p2 = p[2 * step], p3 = p[3 * step], sum = p1 + p2, difference = p1 - p2;
-    if (m == 2) {
-        p[0] = p0 + sum;
-        p[step] = difference + p3;
-        return;
-    }
-    const vector p4 = p[4 * step], p5 = p[5 * step];
-    if (m == 4) {
-        p[0] = p0 + sum + (p3 + p4);
-        p[step] = multiply_add(splat(-2.0f), p4, multiply_add(splat(0.5f), p3, difference));
-        p[2 * step] = multiply_add(splat(4.0f), p4, multiply_add(splat(0.25f), p3, sum));
-        p[3 * step] = multiply_add(splat(-8.0f), p4, multiply_add(splat(0.125f), p3, difference)) + p5;
-        return;
-    }
-    const vector sum2 = p3 + p5, difference2 = p3 - p5; /* of 1/2 and -1/2 */
-    p[0] = p0 + sum + (sum2 + p4);
-    p[step] = multiply_add(splat(-2.0f), p4, multiply_add(splat(0.5f), difference2, difference));
-    p[2 * step] = multiply_add(splat(4.0f), p4, multiply_add(splat(0.25f), sum2, sum));
-    p[3 * step] = multiply_add(splat(-8.0f), p4, multiply_add(splat(0.125f), difference2, difference));
-    p[4 * step] = multiply_add(splat(16.0f), p4, multiply_add(splat(0.0625f), sum2, sum)) + p[6 * step];
+    if (m == 2) transform_output_2(p, step);
+    else if (m == 4) transform_output_4(p, step);
+    else transform_output_5(p, step);
 }
 
 /* Where a tile lies: its picture, and its first output row and column. */

@@ -9,7 +9,8 @@ enum { RN_WINOGRAD_MAX_POINTS = 7 };
 /* One direction of the transform: m + 2 rows of three factors. */
 static inline void rn_winograd_filter_matrix(int32_t m, double g[RN_WINOGRAD_MAX_POINTS][3])
 {
-    static const double finite[RN_WINOGRAD_MAX_POINTS - 1] = {0, 1, -1, 0.5, -2, -0.5};
+    static const double finite_2[] = {0, 1, -1}, finite_4[] = {0, 0.625, -0.625, 1.5, -1.5}, finite_5[] = {0.25, -0.25, 1, -1, 1.75, -1.75};
+    const double *finite = m == 2 ? finite_2 : m == 4 ? finite_4 : finite_5;
     const int32_t count = m + 1;
     for (int32_t i = 0; i < count; i++) {
         double product = 1;

@@ -88,12 +88,13 @@ static void same_bits_as_the_reference(void **state)
 static void points_of_the_formula(void **state)
 {
     (void)state;
-    static const double finite[] = {0, 1, -1, 0.5, -2, -0.5};
+    static const double points[3][6] = {{0, 1, -1}, {0, 0.625, -0.625, 1.5, -1.5}, {0.25, -0.25, 1, -1, 1.75, -1.75}};
     float filter[9 * 16 * 16], *panel = aligned_alloc(64, sizeof(float) * 49 * 16 * 16);
     assert_non_null(panel);
     rn_test_fill(filter, 9 * 16 * 16, SEED);
     for (int t = 0; t < 3; t++) {
         const int32_t n = tiles[t] + 2;
+        const double *finite = points[t];
         rn_winograd_filter_f32__ref(&(rn_winograd_filter_args){.filter = filter, .m = tiles[t], .c = 16, .k = 16, .c_end = 16, .lanes = 16, .panel = panel});
         for (int32_t at = 0; at < n * n * 256; at++) {
             const int32_t point = at / 256, weight = at % 256;
