@@ -37,6 +37,7 @@ static const network networks[] = {
     {"v1, width 24", {.version = 1, .blocks = {1, 1, 1, 2}, .width = 24, .groups = 2, .side = 75, .classes = 7, .top_k = 7, .seed = 4}},
     {"v2", {.version = 2, .blocks = {2, 2, 2, 1}, .width = 16, .groups = 1, .side = 96, .classes = 11, .top_k = 3, .seed = 5}},
     {"v2, odd, u8", {.version = 2, .blocks = {1, 2, 1, 2}, .width = 12, .groups = 3, .side = 61, .classes = 5, .u8_input = true, .seed = 6}},
+    {"v1, wide", {.version = 1, .blocks = {1, 1, 2, 1}, .width = 64, .groups = 1, .side = 64, .classes = 9, .seed = 8}}, /* large Winograd tiles in bf16 */
     {"v2, tiny picture", {.version = 2, .blocks = {1, 1, 1, 1}, .width = 8, .groups = 1, .side = 16, .classes = 3, .seed = 7}},
 };
 
