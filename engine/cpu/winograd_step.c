@@ -52,7 +52,7 @@ static int32_t cost_of_byte(void)
     return strncmp(rn_cpu_model(), "AMD", 3) == 0 ? COST_OF_BYTE_AMD : COST_OF_BYTE;
 }
 
-/* `weights` weights of a type, each of which is multiplied with `times` values of maps. */
+/* `weights` weights of a type, each of which is multiplied with `times` values of the type of the maps. */
 static int64_t product_cost(int64_t weights, rn_dtype dtype, rn_dtype maps, int64_t times)
 {
     const int64_t load = cost_of_byte() * (int64_t)rn_dtype_bytes(dtype);
