@@ -49,8 +49,8 @@ typedef struct rn_conv2d_args {
 
     /* x is u8. With y and y2 f32 or u8, counted in their own steps and from their own zeros where these are u8:
      *     y = relu?(sum * multiplier + bias + residual * residual_multiplier), y2 = relu(y * scale2 + shift2)
-     * where sum is exact, each product and the sum after it are rounded once together, and y2 sees y before it becomes a byte. Bytes are rounded
-     * to the nearest, ties to even, and clamped; ReLU leaves what is below byte 0 of y2 to that. No value exceeds 2^30 in magnitude. */
+     * where sum is exact but under Winograd, each product and the sum after it are rounded once together, and y2 sees y before it becomes a byte. Bytes
+     * are rounded to the nearest, ties to even, and clamped; ReLU leaves what is below byte 0 of y2 to that. No value exceeds 2^30 in magnitude. */
     const int8_t *filter8;  /* [r,s,c/groups,k] dense */
     const float *multiplier; /* [k] */
     float residual_multiplier; /* of the residual's bytes; bias has what its zero means */
@@ -105,7 +105,8 @@ typedef struct rn_winograd_args {
     int32_t tiles_h, tiles_w;   /* of one picture: ceil(p / m), ceil(q / m) */
     int32_t tile_begin, tile_end; /* of the n * tiles_h * tiles_w tiles */
     int32_t k_begin, k_end;     /* output transform: these output channels */
-    void *points;               /* [points][tile - tile_begin][c, or k_end - k_begin], 64-byte aligned: the type of x, f32 for the output transform */
+    void *points;               /* [points][tile - tile_begin][c, or k_end - k_begin], 64-byte aligned: the type of x, bf16 where x is u8; f32 for the
+                                 * output transform */
     int64_t plane, row;         /* elements between points and between tiles */
 } rn_winograd_args;
 typedef rn_winograd_args rn_winograd_input_args, rn_winograd_output_args;

@@ -4,8 +4,8 @@
  *     RN_WINOGRAD_KERNEL(side)             the symbol of a kernel
  *     vector, LANES                        LANES floats
  *     load(from), splat(x)                 floats, unaligned
- *     element                              of the maps and of the input's points
- *     load_elements(from), store_elements(to, v)   LANES of them, unaligned
+ *     element, point                       of the maps, and of the input's points
+ *     load_elements(from), store_elements(to, v), store_points(to, v)   LANES of them, unaligned
  *     multiply_add(a, b, c)                a * b + c, rounded once
  *     relu(v)                              max(v, 0), NaN where v is
  *
@@ -139,7 +139,7 @@ INLINE tile_place place_tile(const rn_winograd_args *a, int32_t tile)
 }
 
 /* LANES channels of one tile. Pixels outside rows [y0, y1) or columns [x0, x1) of the tile are outside the picture: zeros, and not read. */
-INLINE void input_tile(const int m, const element *x, const rn_map *map, element *to, int64_t plane, int y0, int y1, int x0, int x1)
+INLINE void input_tile(const int m, const element *x, const rn_map *map, point *to, int64_t plane, int y0, int y1, int x0, int x1)
 {
     const int n = m + 2;
     vector d[MAX_N * MAX_N];
@@ -156,7 +156,7 @@ INLINE void input_tile(const int m, const element *x, const rn_map *map, element
     for (int j = 0; j < n; j++) {
         transform_input(m, d + j * n, 1);
 #pragma GCC unroll 7
-        for (int i = 0; i < n; i++) store_elements(to + (j * n + i) * plane, d[j * n + i]);
+        for (int i = 0; i < n; i++) store_points(to + (j * n + i) * plane, d[j * n + i]);
     }
 }
 
@@ -174,7 +174,7 @@ INLINE void input_tiles(const int m, const rn_winograd_args *a)
         const int top = place.y - conv->pad_top, left = place.x - conv->pad_left;
         const int y0 = clamp(-top, 0, n), y1 = clamp(conv->h - top, 0, n), x0 = clamp(-left, 0, n), x1 = clamp(conv->w - left, 0, n);
         const element *x = rn_map_at(&conv->x, place.image * conv->x.image + top * conv->x.row + left * conv->x.pixel);
-        element *to = (element *)a->points + (tile - a->tile_begin) * a->row;
+        point *to = (point *)a->points + (tile - a->tile_begin) * a->row;
         const int whole = y0 == 0 && x0 == 0 && y1 == n && x1 == n;
         for (int32_t c = 0; c < conv->c; c += LANES) {
             if (whole) input_tile(m, x + c, &conv->x, to + c, a->plane, 0, n, 0, n);
@@ -202,7 +202,7 @@ INLINE void output_tile(const int m, const rn_winograd_args *a, const float *fro
 {
     const rn_conv2d_args *conv = a->conv;
     const int n = m + 2;
-    const vector bias = conv->bias ? load(conv->bias + k) : splat(0);
+    const vector bias = conv->bias ? load(conv->bias + k) : splat(0), scale = conv->multiplier ? load(conv->multiplier + k) : splat(1);
     vector d[MAX_N * MAX_N];
 #pragma GCC unroll 7
     for (int i = 0; i < n; i++) {
@@ -216,7 +216,7 @@ INLINE void output_tile(const int m, const rn_winograd_args *a, const float *fro
         transform_output(m, d + j * n, 1);
 #pragma GCC unroll 5
         for (int i = 0; i < m; i++) {
-            if (place.x + i < conv->q) finish(conv, d[j * n + i] + bias, place.image, place.y + j, place.x + i, k);
+            if (place.x + i < conv->q) finish(conv, multiply_add(d[j * n + i], scale, bias), place.image, place.y + j, place.x + i, k);
         }
     }
 }

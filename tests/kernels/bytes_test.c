@@ -1,5 +1,6 @@
 /* Every kernel on bytes of the list against the reference, bit by bit: the convolution over all layer shapes of ResNet-101 and sizes around its tile with
- * every epilogue, type of output and zero; max pool and quantize over sizes around a vector. And the reference against sums done by hand. */
+ * every epilogue, type of output and zero; max pool and quantize over sizes around a vector. Winograd's transforms of bytes, whose points are rounded,
+ * within what that may cost. And the reference against sums done by hand. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 
 #include "kernels/cpu/conv2d_direct.h"
+#include "kernels/cpu/conv2d_winograd.h"
 #include "tests/support/layer_shapes.h"
 
 enum { SEED = 20240229, GUARD = 64, POISON = 0xa5, MAX_SAMPLES = 4 };
@@ -292,6 +294,89 @@ static void groups(void **state)
     }
 }
 
+/* ---- Winograd ---- */
+
+static bool has_winograd(rn_cpu_kernels *table)
+{
+    rn_cpu_kernels_select(rn_cpu_best_isa() < RN_ISA_AVX512_BF16 ? rn_cpu_best_isa() : RN_ISA_AVX512_BF16, table);
+    return table->winograd_input[RN_DTYPE_U8].run != NULL;
+}
+
+/* In two parts each way, as two threads would. */
+static void run_winograd(const rn_conv2d_args *args, int32_t m, const rn_cpu_kernels *table)
+{
+    rn_conv2d_winograd w;
+    assert_true(rn_conv2d_winograd_fits(args));
+    rn_conv2d_winograd_init(&w, args, m, table, NULL);
+    void *packed = aligned_alloc(64, (size_t)(w.panel_count * w.panel_bytes));
+    void *scratch = aligned_alloc(64, (rn_conv2d_winograd_scratch_bytes(&w) + 63) / 64 * 64);
+    memset(packed, 0xff, (size_t)(w.panel_count * w.panel_bytes));
+    memset(scratch, 0xff, rn_conv2d_winograd_scratch_bytes(&w)); /* NaN */
+    rn_conv2d_winograd_pack(&w, packed);
+    w.packed = packed;
+    const int32_t tile = w.tile_count / 2, panel = w.panel_count / 2;
+    rn_conv2d_winograd_run(&w, 0, tile, 0, w.panel_count, scratch);
+    rn_conv2d_winograd_run(&w, tile, w.tile_count, 0, panel, scratch);
+    rn_conv2d_winograd_run(&w, tile, w.tile_count, panel, w.panel_count, scratch);
+    free(scratch);
+    free(packed);
+}
+
+/* The largest difference between what the sums are worth and the bytes that became of them, as a share of what bf16 points may make of it: a byte's own
+ * half, and of the largest sum two roundings with m = 2, ten with m = 4 (conv2d_test.c), twenty with 5. */
+static double winograd_share(const problem *t, const test_map *got, int32_t m)
+{
+    const rn_map *expected = &t->expected.map;
+    double worst = 0, largest = 0;
+    for (int32_t row = 0; row < got->n * got->h; row++) {
+        for (int32_t i = 0; i < got->w * got->c; i++) {
+            const int32_t x = i / got->c, c = i % got->c;
+            const int64_t at = row / got->h * expected->image + row % got->h * expected->row + x * expected->pixel + c;
+            const double value = (double)*(const float *)rn_map_at(expected, at);
+            worst = fmax(worst, fabs(fmin(fmax(value, 0), 255) - *map_at(got, row, x, c)));
+            largest = fmax(largest, fabs(value - (double)t->args.bias[c]));
+        }
+    }
+    return worst / (0.5 + 0x1p-8 * (m == 2 ? 2 : m == 4 ? 10 : 20) * largest);
+}
+
+/* Around the picture lie bytes that are none of its: nobody reads them. */
+static double test_winograd(const rn_layer_shape *s, int32_t n, int32_t spare, int32_t m, const rn_cpu_kernels *table)
+{
+    problem t = create_problem(s, n, spare, &(variant){RN_DTYPE_F32, 99, false});
+    test_map got = create_map(RN_DTYPE_U8, n, t.args.p, t.args.q, s->k, spare, spare ? 1 : 0, 0);
+    t.args.x_zero = 0;
+    rn_conv2d_u8__ref(&t.args);
+    rn_conv2d_args args = t.args;
+    args.y = got.map;
+    run_winograd(&args, m, table);
+    const double share = winograd_share(&t, &got, m);
+    check_outside(table->winograd_output[RN_DTYPE_U8].name, &got);
+    destroy_map(&got);
+    destroy_problem(&t);
+    return share;
+}
+
+/* Pictures around the tile, channels around the panel and those of ResNet's last stages, paddings of 0 to 2. */
+static void winograd(void **state)
+{
+    (void)state;
+    static const int32_t sizes[] = {1, 2, 3, 4, 5, 7, 9, 14, 30}, channels[] = {16, 32, 48, 80, 256}, tiles[] = {2, 4, 5};
+    rn_cpu_kernels table;
+    if (!has_winograd(&table)) skip();
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+        double worst = 0;
+        for (int count = 0; count < 81; count++) {
+            rn_layer_shape s = {.h = sizes[count / 9], .w = sizes[count % 9], .c = channels[count % 5], .k = channels[count / 5 % 5], .r = 3, .s = 3,
+                                .stride = 1, .pad_top = count % 3, .pad_left = (count + 1) % 3, .pad_bottom = 2, .pad_right = 2 - count % 2, .groups = 1};
+            strcpy(s.flags, count % 2 ? "r" : "-");
+            worst = fmax(worst, test_winograd(&s, 1 + count % 3, count % 5, tiles[i], &table));
+        }
+        printf("%s: Winograd %dx%d, at most %.0f %% of the allowed difference\n", table.winograd_input[RN_DTYPE_U8].name, tiles[i], tiles[i], 100 * worst);
+        assert_true(worst < 1);
+    }
+}
+
 /* One pixel, two channels in and out, every number small enough to follow. */
 static void reference_by_hand(void **state)
 {
@@ -393,10 +478,13 @@ int main(void)
     }
 #endif
     if (!tile_of_machine()) printf("SKIP int8 convolution: this processor lacks %s\n", rn_isa_name(RN_ISA_AVX512_VNNI)), skipped++;
+    rn_cpu_kernels table;
+    if (!has_winograd(&table)) printf("SKIP int8 Winograd: this processor lacks %s\n", rn_isa_name(RN_ISA_AVX512_BF16)), skipped++;
     printf("seed %d\n", SEED);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_layer_shape), cmocka_unit_test(sizes_around_the_tile), cmocka_unit_test(groups),
-        cmocka_unit_test(reference_by_hand), cmocka_unit_test(max_pools),             cmocka_unit_test(quantizing),
+        cmocka_unit_test(winograd),          cmocka_unit_test(reference_by_hand),     cmocka_unit_test(max_pools),
+        cmocka_unit_test(quantizing),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     printf("%d SKIP\n", skipped);

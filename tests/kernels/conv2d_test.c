@@ -345,7 +345,8 @@ static void points_in_bf16(void **state)
         bool chained;
         int32_t m, least; /* input channels; 0: any number */
     } rules[] = {{RN_DTYPE_BF16, false, 2, 0}, {RN_DTYPE_BF16, false, 4, 256}, {RN_DTYPE_BF16, false, 5, INT32_MAX},
-                 {RN_DTYPE_F32, true, 2, 0},   {RN_DTYPE_F32, true, 4, INT32_MAX}, {RN_DTYPE_F32, true, 5, INT32_MAX}};
+                 {RN_DTYPE_F32, true, 2, 0},   {RN_DTYPE_F32, true, 4, INT32_MAX}, {RN_DTYPE_F32, true, 5, INT32_MAX},
+                 {RN_DTYPE_U8, false, 2, 0},   {RN_DTYPE_U8, false, 4, 0},         {RN_DTYPE_U8, false, 5, 0}};
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
         for (int32_t c = 16; c <= 2048; c += 16) {
             const rn_conv2d_args args = {.x = {.dtype = rules[i].x}, .chained = rules[i].chained, .c = c};

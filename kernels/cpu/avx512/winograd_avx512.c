@@ -2,7 +2,7 @@
 #include <immintrin.h>
 
 typedef __m512 vector;
-typedef float element;
+typedef float element, point;
 enum { LANES = 16 };
 
 static inline vector load(const float *from)
@@ -36,5 +36,6 @@ static inline vector relu(vector v)
     return _mm512_max_ps(_mm512_setzero_ps(), v);
 }
 
+#define store_points store_elements
 #define RN_WINOGRAD_KERNEL(side) rn_winograd_##side##_f32__avx512
 #include "kernels/cpu/winograd_kernels.h"

@@ -4,7 +4,7 @@
 #include "kernels/base/bf16.h"
 
 typedef __m512 vector;
-typedef rn_bf16 element;
+typedef rn_bf16 element, point;
 enum { LANES = 16 };
 
 static inline vector load(const float *from)
@@ -38,5 +38,6 @@ static inline vector relu(vector v)
     return _mm512_max_ps(_mm512_setzero_ps(), v);
 }
 
+#define store_points store_elements
 #define RN_WINOGRAD_KERNEL(side) rn_winograd_##side##_bf16__avx512_bf16
 #include "kernels/cpu/winograd_kernels.h"
