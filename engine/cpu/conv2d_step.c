@@ -31,6 +31,7 @@ static rn_conv2d_args conv2d_args(const rn_executor *e, const rn_op *op, int32_t
         .pad_top = conv->pad_top, .pad_left = conv->pad_left, .groups = conv->groups,
         .row_begin = 0, .row_end = rows * y->h,
         .relu = conv->relu,
+        .x_zero = (uint8_t)x->zero,
     };
 }
 

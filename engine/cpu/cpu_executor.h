@@ -46,6 +46,7 @@ struct rn__cpu_step {
 /* What feature maps and weights are kept in where the kernels allow it: both F32, both BF16, or F32 and chained BF16. */
 typedef struct rn__cpu_types {
     rn_dtype maps, weights;
+    bool bf16_points;           /* Winograd's transforms of bytes, whose points are bf16, are worth it */
 } rn__cpu_types;
 
 struct rn_executor {
@@ -105,8 +106,8 @@ size_t rn__cpu_class_weight_elements(const rn_executor *executor);
 /* Winograd's part of a convolution step: the output tile m with which it is the fastest way to run the operation for `rows` pictures, or 0; what
  * its filter takes, which raises executor->scratch_bytes; what packs it; and a run. */
 int32_t rn__cpu_winograd_tile(const rn_executor *executor, const rn_op *op, int32_t rows);
-size_t rn__cpu_winograd_prepare(rn_executor *executor, const rn_op *op, int32_t m);
-rn_conv2d_winograd rn__cpu_winograd_without_filter(const rn_executor *executor, const rn_op *op, int32_t m);
+size_t rn__cpu_winograd_prepare(rn_executor *executor, const rn__cpu_step *step, int32_t m);
+rn_conv2d_winograd rn__cpu_winograd_without_filter(const rn_executor *executor, const rn__cpu_step *step, int32_t m);
 void rn__cpu_winograd_run(const rn_executor *executor, const rn__cpu_step *step, const rn__cpu_filter *filter, int32_t rows);
 
 /* The method of an operation in a batch class. */

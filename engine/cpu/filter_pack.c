@@ -31,7 +31,7 @@ void rn__cpu_place_filter(rn_executor *e, rn__cpu_step *step, rn__cpu_filter *fi
     const int32_t m = filter->winograd_m;
     const rn_conv2d_args args = rn__cpu_step_args(e, step, 1);
     if (m == 0) step->panels = rn_conv2d_panels_layout(&args, rn_conv2d_tile_for(&e->kernels, &args).lanes);
-    const size_t bytes = m > 0 ? rn__cpu_winograd_prepare(e, step->op, m) : (size_t)(step->panels.count * step->panels.bytes);
+    const size_t bytes = m > 0 ? rn__cpu_winograd_prepare(e, step, m) : (size_t)(step->panels.count * step->panels.bytes);
     const rn__cpu_filter *same = find_filter(e, step->op, m);
     filter->owned = !same;
     filter->offset = same ? same->offset : e->weight_bytes;
@@ -64,7 +64,7 @@ static void pack_filter(const rn_executor *e, const rn__cpu_step *step, const rn
     job j = {.panels = &step->panels, .to = filter->packed};
     const int32_t parts = PARTS_PER_THREAD * rn__thread_pool_thread_count(e->pool);
     if (filter->winograd_m > 0) {
-        j.winograd = rn__cpu_winograd_without_filter(e, step->op, filter->winograd_m);
+        j.winograd = rn__cpu_winograd_without_filter(e, step, filter->winograd_m);
         rn__thread_pool_run(e->pool, j.winograd.panel_count, parts, pack_winograd, &j);
     } else {
         j.args = rn__cpu_step_args(e, step, 1);

@@ -109,7 +109,6 @@ rn_conv2d_args rn__cpu_int8_args(const rn_executor *e, const rn__cpu_step *step,
     args.scale2 = rescale->scale2;
     args.shift2 = rescale->shift2;
     args.residual_multiplier = rescale->residual_multiplier;
-    args.x_zero = (uint8_t)e->plan->tensors[op->inputs[0]].zero;
     /* A byte cannot be less than its zero where ReLU is, and only the second output sees more than bytes. */
     if (args.y.dtype == RN_DTYPE_U8 && !args.y2.data) args.relu = false;
     return args;

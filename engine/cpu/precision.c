@@ -6,6 +6,8 @@
  * Whether a network bears bf16 is a question about its weights, and whether bf16 is faster than fp32 one about the processor, whose fp32 has the better
  * Winograd transforms. Both are answered by doing it. The plan is prepared in both precisions and runs on a few made-up pictures, which are compared
  * and timed; what is not wanted is given back before the model serves.
+ *
+ * An int8 file stays what it is; where maps would be bf16, Winograd's points of its bytes are.
  */
 #include <math.h>
 #include <stdio.h>
@@ -138,7 +140,8 @@ static rn_status choose(rn_executor *const executors[2], const rn_backend_option
     return RN_STATUS_OK;
 }
 
-static const rn__cpu_types fp32 = {RN_DTYPE_F32, RN_DTYPE_F32}, bf16 = {RN_DTYPE_BF16, RN_DTYPE_BF16}, bf16_weights = {RN_DTYPE_F32, RN_DTYPE_BF16};
+static const rn__cpu_types fp32 = {.maps = RN_DTYPE_F32, .weights = RN_DTYPE_F32}, bf16 = {.maps = RN_DTYPE_BF16, .weights = RN_DTYPE_BF16},
+                           bf16_weights = {.maps = RN_DTYPE_F32, .weights = RN_DTYPE_BF16};
 
 static rn_status prepare_reduced(const rn_plan *plan, const rn_backend_options *options, rn__cpu_types reduced, bool any, rn_executor **out, rn_error *err)
 {
@@ -168,12 +171,20 @@ static rn_status choose_bf16(const rn_backend_options *options, rn__cpu_types *o
     return RN_STATUS_OK;
 }
 
+static rn_status prepare_int8(const rn_plan *plan, const rn_backend_options *options, rn_executor **out, rn_error *err)
+{
+    rn__cpu_types reduced, types = fp32;
+    RN_TRY(choose_bf16(options, &reduced, err));
+    types.bf16_points = reduced.maps == RN_DTYPE_BF16;
+    return rn__cpu_create(plan, options, types, out, err);
+}
+
 rn_status rn__cpu_prepare(const rn_plan *plan, const rn_backend_options *options, rn_executor **out, rn_error *err)
 {
     const char *name = options->precision ? options->precision : "fp32";
     const bool any = strcmp(name, "auto") == 0;
     rn__cpu_types reduced;
-    if (rn_plan_is_quantized(plan)) return rn__cpu_create(plan, options, fp32, out, err); /* its precision was chosen when it was made */
+    if (rn_plan_is_quantized(plan)) return prepare_int8(plan, options, out, err); /* its precision was chosen when it was made */
     if (strcmp(name, "fp32") == 0) return rn__cpu_create(plan, options, fp32, out, err);
     if (!any && strcmp(name, "bf16") != 0) {
         return RN_FAIL(err, RN_STATUS_DEVICE_FAILED, "precision %s: the CPU backend has fp32, bf16 and auto", name);

@@ -4,7 +4,7 @@
 #include "engine/cpu/cpu_executor.h"
 #include "engine/cpu/grid.h"
 
-/* What a method costs, in halves of a core's multiply-add of f32. A larger tile saves products and needs more weights, which a network of a hundred
+/* What a method costs, in quarters of a core's multiply-add of f32. A larger tile saves products and needs more weights, which a network of a hundred
  * layers reads from memory every time; so the best tile depends on how many pictures share them.
  *
  * ResNet-101's 3x3 layers within the whole network, Xeon (family 6, model 207), two AVX-512 threads, microseconds a layer (best of many
@@ -35,15 +35,27 @@
  *     7x7x512        1         231      366     272       -   2
  *     7x7x512        8         231      363     581       -   4
  *
- * Within the whole network in fp32 on two of them, batch 2, COST_OF_BYTE_AMD of 4 is 3.6 % faster than 6, and 0.8 % at batch 1; 2 is no better at batch 2
+ * Two of these cores in int8, within the whole network, microseconds a layer:
+ *
+ *     size        pictures   direct   chosen
+ *     56x56x64       1         266       210   m = 4
+ *     56x56x64       8        2122      1600   4
+ *     28x28x128      1         262       184   4
+ *     28x28x128      8        2049      1341   4
+ *     14x14x256      1         264       198   5
+ *     14x14x256      8        1978      1255   5
+ *     7x7x512        8        2094      1570   4
+ *
+ * Within the whole network in fp32 on two of them, batch 2, COST_OF_BYTE_AMD of 8 is 3.6 % faster than 12, and 0.8 % at batch 1; 4 is no better at batch 2
  * and slower at 1.
  */
 enum {
-    COST_OF_PRODUCT = 2,
-    COST_OF_BF16_PRODUCT = 1, /* of bf16 maps; chained weights are multiplied as f32 */
-    COST_OF_BYTE = 12,
-    COST_OF_BYTE_AMD = 4, /* a weight's byte from memory: hidden behind the products if these take longer */
-    COST_OF_POINT = 16,   /* an input or output value's way through its transform, V and P included */
+    COST_OF_PRODUCT = 4,  /* of f32, which chained weights are multiplied as */
+    COST_OF_BF16_PRODUCT = 2,
+    COST_OF_U8_PRODUCT = 1,
+    COST_OF_BYTE = 24,
+    COST_OF_BYTE_AMD = 8, /* a weight's byte from memory: hidden behind the products if these take longer */
+    COST_OF_POINT = 32,   /* an input or output value's way through its transform, V and P included */
     SHARING_PERCENT = 3   /* what a small batch may lose by this count so that it shares the filter of large ones; the count is no better than that */
 };
 
@@ -52,34 +64,36 @@ static int32_t cost_of_byte(void)
     return strncmp(rn_cpu_model(), "AMD", 3) == 0 ? COST_OF_BYTE_AMD : COST_OF_BYTE;
 }
 
-/* `weights` weights of a type, each of which is multiplied with `times` values of the type of the maps. */
-static int64_t product_cost(int64_t weights, rn_dtype dtype, rn_dtype maps, int64_t times)
+/* `weights` weights, each of which is multiplied with `times` values of type x. */
+static int64_t product_cost(int64_t weights, rn_dtype x, bool chained, int64_t times)
 {
-    const int64_t load = cost_of_byte() * (int64_t)rn_dtype_bytes(dtype);
-    const int64_t products = (maps == RN_DTYPE_BF16 ? COST_OF_BF16_PRODUCT : COST_OF_PRODUCT) * times;
+    const int64_t load = cost_of_byte() * (int64_t)rn_dtype_bytes(chained ? RN_DTYPE_BF16 : x);
+    const int64_t products = times * (x == RN_DTYPE_U8 ? COST_OF_U8_PRODUCT : x == RN_DTYPE_BF16 ? COST_OF_BF16_PRODUCT : COST_OF_PRODUCT);
     return weights * (products > load ? products : load);
 }
 
 static int64_t direct_cost(const rn_conv2d_args *a)
 {
-    return product_cost((int64_t)a->r * a->s * a->c * a->k, a->chained ? RN_DTYPE_BF16 : a->x.dtype, a->x.dtype, (int64_t)a->n * a->p * a->q);
+    return product_cost((int64_t)a->r * a->s * a->c * a->k, a->x.dtype, a->chained, (int64_t)a->n * a->p * a->q);
 }
 
 static int64_t winograd_cost(const rn_conv2d_args *a, int32_t m)
 {
     const int64_t points = (int64_t)(m + 2) * (m + 2), tiles = (int64_t)a->n * ((a->p + m - 1) / m) * ((a->q + m - 1) / m);
-    const rn_dtype dtype = a->chained && rn_conv2d_winograd_bears_bf16(a, m) ? RN_DTYPE_BF16 : a->x.dtype;
-    return product_cost(points * a->c * a->k, dtype, a->x.dtype, tiles) + COST_OF_POINT * points * tiles * (a->c + a->k);
+    const bool chained = a->chained && rn_conv2d_winograd_bears_bf16(a, m);
+    return product_cost(points * a->c * a->k, rn_conv2d_winograd_point_dtype(a), chained, tiles) + COST_OF_POINT * points * tiles * (a->c + a->k);
 }
 
-static bool one_type(const rn_executor *e, const rn_op *op)
+/* Whether the maps are such as the transforms take. */
+static bool maps_fit(const rn_executor *e, const rn_op *op)
 {
     const rn_dtype x = e->tensors[op->inputs[0]].dtype;
     const int32_t others[] = {op->inputs[1], op->outputs[0], op->outputs[1]};
     for (int i = 0; i < 3; i++) {
         if (others[i] != RN_NONE && e->tensors[others[i]].dtype != x) return false;
     }
-    return true;
+    const bool plain = e->plan->tensors[op->inputs[0]].zero == 0 && op->inputs[1] == RN_NONE && op->outputs[1] == RN_NONE;
+    return x != RN_DTYPE_U8 || (plain && e->types.bf16_points);
 }
 
 /* m of the least cost, 0 for the direct method; *least: its cost. */
@@ -104,7 +118,7 @@ int32_t rn__cpu_winograd_tile(const rn_executor *e, const rn_op *op, int32_t row
     const rn_dtype x = args.x.dtype;
     if (e->kernels.conv2d_tile[x].isa == RN_ISA_AMX)
         return 0; /* products are too fast there for transforms to pay: computed, not measured */
-    if (!one_type(e, op) || !e->kernels.winograd_input[x].run || !rn_conv2d_winograd_fits(&args)) return 0;
+    if (!maps_fit(e, op) || !e->kernels.winograd_input[x].run || !rn_conv2d_winograd_fits(&args)) return 0;
     int64_t least, least_large;
     const int32_t best = best_tile(&args, &least);
     if (rows >= RN__CPU_LARGE_BATCH || e->pass_rows < RN__CPU_LARGE_BATCH) return best;
@@ -140,7 +154,7 @@ enum { MANY_TILES = 28 };
 
 void rn__cpu_winograd_run(const rn_executor *e, const rn__cpu_step *step, const rn__cpu_filter *filter, int32_t rows)
 {
-    const rn_conv2d_args args = rn__cpu_conv2d_args(e, step->op, rows);
+    const rn_conv2d_args args = rn__cpu_step_args(e, step, rows);
     job j = {.executor = e};
     rn_conv2d_winograd_init(&j.winograd, &args, filter->winograd_m, &e->kernels, filter->packed);
     j.grid = rn__grid_make(rn__thread_pool_thread_count(e->pool), j.winograd.tile_count, j.winograd.panel_count,
@@ -149,17 +163,17 @@ void rn__cpu_winograd_run(const rn_executor *e, const rn__cpu_step *step, const 
     rn__thread_pool_run(e->pool, cells, cells, run_cells, &j);
 }
 
-rn_conv2d_winograd rn__cpu_winograd_without_filter(const rn_executor *e, const rn_op *op, int32_t m)
+rn_conv2d_winograd rn__cpu_winograd_without_filter(const rn_executor *e, const rn__cpu_step *step, int32_t m)
 {
-    const rn_conv2d_args args = rn__cpu_conv2d_args(e, op, e->pass_rows);
+    const rn_conv2d_args args = rn__cpu_step_args(e, step, e->pass_rows);
     rn_conv2d_winograd w;
     rn_conv2d_winograd_init(&w, &args, m, &e->kernels, NULL);
     return w;
 }
 
-size_t rn__cpu_winograd_prepare(rn_executor *e, const rn_op *op, int32_t m)
+size_t rn__cpu_winograd_prepare(rn_executor *e, const rn__cpu_step *step, int32_t m)
 {
-    const rn_conv2d_winograd w = rn__cpu_winograd_without_filter(e, op, m);
+    const rn_conv2d_winograd w = rn__cpu_winograd_without_filter(e, step, m);
     rn__cpu_need_scratch(e, rn_conv2d_winograd_scratch_bytes(&w));
     return filter_bytes(&w);
 }

@@ -1,5 +1,5 @@
-/* Quantised plans: the same bits from the fast kernels and the reference, answers near those of fp32, back to floats for backends without int8, and
- * refusals of plans that say what cannot be. */
+/* Quantised plans: the same bits from the fast kernels and the reference, but for points in bf16; answers near those of fp32, back to floats for
+ * backends without int8, and refusals of plans that say what cannot be. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,14 +32,19 @@ static const rn_synthetic_options networks[] = {
 };
 enum { NETWORK_COUNT = sizeof networks / sizeof *networks };
 
-static rn_plan *make_plan(int network, bool quantised)
+static rn_plan *make_network(const rn_synthetic_options *network, bool quantised)
 {
     rn_plan *plan;
     rn_error err = {0};
-    assert_int_equal(rn_synthetic_resnet(&networks[network], &plan, &err), RN_STATUS_OK);
+    assert_int_equal(rn_synthetic_resnet(network, &plan, &err), RN_STATUS_OK);
     assert_int_equal(rn_plan_optimize(plan, &err), RN_STATUS_OK);
     if (quantised && rn_synthetic_quantize(plan, &err) != RN_STATUS_OK) fail_msg("%s", err.message);
     return plan;
+}
+
+static rn_plan *make_plan(int network, bool quantised)
+{
+    return make_network(&networks[network], quantised);
 }
 
 /* Noise over a slope, the same every time. */
@@ -56,14 +61,14 @@ static void *make_input(const rn_plan *plan)
     return input;
 }
 
-/* Probabilities of all rows, `per_run` at a time; the caller frees them. */
-static float *run(const rn_plan *plan, const char *isa, int32_t threads, int32_t per_run)
+/* Probabilities of all rows, the largest batch at a time; the caller frees them. */
+static float *run_with(const rn_plan *plan, const rn_backend_options *options)
 {
     rn_error err = {0};
     rn_executor *executor;
     const rn_signature *signature = &plan->signatures[0];
-    const rn_backend_options options = {.max_batch = per_run, .thread_count = threads, .isa = isa};
-    if (rn_cpu_backend.prepare(plan, &options, &executor, &err) != RN_STATUS_OK) fail_msg("%s", err.message);
+    const int32_t per_run = options->max_batch;
+    if (rn_cpu_backend.prepare(plan, options, &executor, &err) != RN_STATUS_OK) fail_msg("%s", err.message);
     char *input = make_input(plan), *outputs[RN_PLAN_MAX_OUTPUTS];
     const size_t in = rn_plan_tensor_bytes(&plan->tensors[signature->feed]);
     for (int32_t i = 0; i < signature->output_count; i++) outputs[i] = malloc(ROWS * rn_plan_tensor_bytes(&plan->tensors[signature->outputs[i].tensor]));
@@ -78,6 +83,11 @@ static float *run(const rn_plan *plan, const char *isa, int32_t threads, int32_t
     for (int32_t i = 1; i < signature->output_count; i++) free(outputs[i]);
     free(input);
     return (float *)outputs[0];
+}
+
+static float *run(const rn_plan *plan, const char *isa, int32_t threads, int32_t per_run)
+{
+    return run_with(plan, &(rn_backend_options){.max_batch = per_run, .thread_count = threads, .isa = isa});
 }
 
 static size_t result_bytes(const rn_plan *plan)
@@ -113,6 +123,28 @@ static void all_kernels_give_the_same_bits(void **state)
         free(reference), free(fast), free(single), free(fp32);
         rn_plan_destroy(plan), rn_plan_destroy(floats);
     }
+}
+
+/* 14x14x256, where Winograd's transforms of bytes pay. The points are rounded to bf16, unless every batch is to have the same bits. */
+static void wide_layers_take_bf16_points(void **state)
+{
+    (void)state;
+    static const rn_synthetic_options wide = {.version = 1, .blocks = {1, 1, 2, 1}, .width = 64, .groups = 1, .side = 224, .classes = 10, .seed = 6};
+    if (rn_cpu_best_isa() < RN_ISA_AVX512_BF16) skip();
+    rn_backend_options options = {.max_batch = 1, .thread_count = 2, .isa = "avx512_bf16"};
+    rn_plan *plan = make_network(&wide, true), *floats = make_network(&wide, false);
+    float *fp32 = run_with(floats, &options), *points = run_with(plan, &options);
+    options.deterministic = true;
+    float *direct = run_with(plan, &options);
+    options.isa = "avx512_vnni";
+    float *vnni = run_with(plan, &options);
+    printf("wide network: int8 differs from fp32 by %.4f, with bf16 points by %.4f\n", relative_error(plan, fp32, direct),
+           relative_error(plan, fp32, points));
+    assert_memory_equal(direct, vnni, result_bytes(plan));
+    assert_true(memcmp(points, direct, result_bytes(plan)) != 0);
+    assert_true(relative_error(plan, fp32, points) < INT8_TOLERANCE);
+    free(fp32), free(points), free(direct), free(vnni);
+    rn_plan_destroy(plan), rn_plan_destroy(floats);
 }
 
 static int count_ops(const rn_plan *plan, rn_op_kind kind, bool int8)
@@ -263,9 +295,9 @@ int main(void)
 {
     if (rn_cpu_best_isa() < RN_ISA_AVX512_VNNI) printf("SKIP int8 by VNNI: this processor lacks it, the reference kernels run alone\n");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_kernels_give_the_same_bits), cmocka_unit_test(only_what_must_stays_float), cmocka_unit_test(widened_plans_run_everywhere),
-        cmocka_unit_test(files_keep_it_all),              cmocka_unit_test(ranges_leave_out_the_rarest), cmocka_unit_test(bad_plans_are_refused),
-        cmocka_unit_test(sums_have_to_fit),
+        cmocka_unit_test(all_kernels_give_the_same_bits), cmocka_unit_test(wide_layers_take_bf16_points), cmocka_unit_test(only_what_must_stays_float),
+        cmocka_unit_test(widened_plans_run_everywhere),   cmocka_unit_test(files_keep_it_all),            cmocka_unit_test(ranges_leave_out_the_rarest),
+        cmocka_unit_test(bad_plans_are_refused),          cmocka_unit_test(sums_have_to_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

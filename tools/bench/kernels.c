@@ -127,12 +127,12 @@ static void report(const setting *s, const entry *e, const rn_plan *plan, double
 /* Without the backend's self-test, which decides whether a network bears bf16: one layer with made-up weights is no network. */
 static rn_status prepare_bf16(const rn_plan *plan, const rn_backend_options *options, rn_executor **out, rn_error *err)
 {
-    return rn__cpu_create(plan, options, (rn__cpu_types){RN_DTYPE_BF16, RN_DTYPE_BF16}, out, err);
+    return rn__cpu_create(plan, options, (rn__cpu_types){.maps = RN_DTYPE_BF16, .weights = RN_DTYPE_BF16}, out, err);
 }
 
 static rn_status prepare_chained(const rn_plan *plan, const rn_backend_options *options, rn_executor **out, rn_error *err)
 {
-    return rn__cpu_create(plan, options, (rn__cpu_types){RN_DTYPE_F32, RN_DTYPE_BF16}, out, err);
+    return rn__cpu_create(plan, options, (rn__cpu_types){.maps = RN_DTYPE_F32, .weights = RN_DTYPE_BF16}, out, err);
 }
 
 /* Whether the engine runs the layer by the entry's kernel. It keeps in f32 what does not pay: three channels are no whole steps of two. */
