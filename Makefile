@@ -165,7 +165,7 @@ tsan:
 
 # Tests of everything that kernels of another instruction set change.
 ISA_TESTS := $(patsubst %,tests/kernels/%_test,amx amx_bytes bytes conv2d image_kernels pointwise text_kernels winograd_filter) \
-    $(patsubst %,tests/engine/%_test,cpu_backend explain quantize)
+    $(patsubst %,tests/engine/%_test,cpu_backend explain quantize winograd_choice)
 emulated:
 	$(MAKE) B=$(B)/emulated OPT=-O1 STANDIN=tests/support/avx512_standin.h TESTS='$(ISA_TESTS:%=$(B)/emulated/%)' run-tests
 
