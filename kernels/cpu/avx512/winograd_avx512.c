@@ -1,14 +1,7 @@
 /* Winograd's transforms of f32 maps, compiled for AVX-512. */
-#include <immintrin.h>
+#include "kernels/cpu/avx512/winograd_vector.h"
 
-typedef __m512 vector;
 typedef float element, point;
-enum { LANES = 16 };
-
-static inline vector load(const float *from)
-{
-    return _mm512_loadu_ps(from);
-}
 
 static inline vector load_elements(const float *from)
 {
@@ -18,22 +11,6 @@ static inline vector load_elements(const float *from)
 static inline void store_elements(float *to, vector v)
 {
     _mm512_storeu_ps(to, v);
-}
-
-static inline vector splat(float x)
-{
-    return _mm512_set1_ps(x);
-}
-
-static inline vector multiply_add(vector a, vector b, vector c)
-{
-    return _mm512_fmadd_ps(a, b, c);
-}
-
-/* The second operand of a maximum survives when one is NaN. */
-static inline vector relu(vector v)
-{
-    return _mm512_max_ps(_mm512_setzero_ps(), v);
 }
 
 #define store_points store_elements
