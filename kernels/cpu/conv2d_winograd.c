@@ -135,13 +135,14 @@ size_t rn_conv2d_winograd_scratch_bytes(const rn_conv2d_winograd *w)
 
 /* ---- filter ---- */
 
-/* PART_CHANNELS input channels of a panel, of a filter of either type. to: [3][3][PART_CHANNELS][lanes] */
+/* PART_CHANNELS input channels of a panel, of a filter of either type. to: [3][3][PART_CHANNELS][lanes]; lanes beyond k are left as they are */
 static void read_filter(const rn_conv2d_args *a, int32_t c_begin, int32_t k_begin, int32_t lanes, float *to)
 {
+    const bool bytes = a->x.dtype == RN_DTYPE_U8;
     for (int32_t tap = 0; tap < TAPS; tap++) {
         for (int32_t c = c_begin; c < c_begin + PART_CHANNELS; c++, to += lanes) {
             const int64_t from = (int64_t)(tap * a->c + c) * a->k + k_begin;
-            for (int32_t lane = 0; lane < lanes && k_begin + lane < a->k; lane++) to[lane] = a->filter ? a->filter[from + lane] : a->filter8[from + lane];
+            for (int32_t lane = 0; lane < lanes && k_begin + lane < a->k; lane++) to[lane] = bytes ? a->filter8[from + lane] : a->filter[from + lane];
         }
     }
 }
