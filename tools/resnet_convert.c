@@ -52,7 +52,8 @@ static const char usage[] =
     "  --quiet    no progress bar; there is none either when standard error is not a terminal\n"
     "  --help, --version\n"
     "\n"
-    "exit status: 0 done, 2 usage, 65 bad or unsupported model or answers that differ, 66 not found, 69 storage failed, 70 device, 71 out of memory, 77 permission denied\n";
+    "exit status: 0 done, 2 usage, 65 bad or unsupported model or answers that differ, 66 not found, 69 storage failed, 70 device,\n"
+    "71 out of memory, 77 permission denied\n";
 
 typedef struct options {
     bool ops, quiet, int8;

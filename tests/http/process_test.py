@@ -67,7 +67,7 @@ def test_version_and_help(build_dir):
     run = lambda flag: subprocess.run([build_dir / "resnetd", flag], capture_output=True, text=True, check=True).stdout
     assert run("--version").startswith("resnetd 0.")
     text = run("--help")
-    assert "--rest_api_port=8501" in text and "--saved_model_tags" in text and max(map(len, text.splitlines())) < 160
+    assert "--rest_api_port=8501" in text and "--saved_model_tags" in text
 
 
 def test_every_flag_is_read(build_dir):

@@ -135,6 +135,12 @@ def complete(build_dir, program, *words):
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
+def test_help_is_no_wider_than_the_sources(build_dir, program):
+    text = subprocess.run([build_dir / program, "--help"], capture_output=True, text=True, check=True).stdout
+    assert [line for line in text.splitlines() if len(line) >= 160] == []
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_completion(build_dir, program):
     flags = flags_of(build_dir, program)
     assert {flag.rstrip("=") for flag in complete(build_dir, program, "--")} == flags
