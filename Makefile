@@ -191,7 +191,7 @@ deb: all
 .PHONY: install deb
 
 format:
-	clang-format -i $$(git ls-files '*.c' '*.h')
+	git clang-format --force --extensions c,h
 clean:
 	rm -rf $(B)
 help:
@@ -202,7 +202,7 @@ help:
 	@echo "make emulated   C tests of what has AVX-512 kernels, over stand-ins, on a processor that has only AVX2"
 	@echo "make fuzz       libFuzzer programs in $(B)/fuzz, one for each tests/fuzz/*_fuzz.c (clang)"
 	@echo "make install    programs and plug-in to DESTDIR PREFIX/bin and PREFIX/lib (PREFIX=$(PREFIX));   make deb  a Debian package"
-	@echo "make format     clang-format over all sources;   make clean"
+	@echo "make format     clang-format over the lines that differ from the last commit;   make clean"
 
 $(B)/gen/%.pb-c.c: %.proto
 	@mkdir -p $(@D)
