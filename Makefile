@@ -53,7 +53,8 @@ proto_c = $(patsubst %.proto,$(B)/gen/%.pb-c.c,$(wildcard $(1)/proto/*.proto))
 LOADER_PROTO_C := $(call proto_c,loader)
 HTTP_PROTO_C := $(call proto_c,http)
 
-KERNELS_SRC := $(wildcard kernels/base/*.c kernels/ref/*.c kernels/cpu/*.c kernels/text/*.c kernels/image/*.c) $(foreach i,$(ISAS),$(wildcard kernels/cpu/$(i)/*.c))
+KERNELS_SRC := $(wildcard kernels/base/*.c kernels/ref/*.c kernels/cpu/*.c kernels/text/*.c kernels/image/*.c) \
+    $(foreach i,$(ISAS),$(wildcard kernels/cpu/$(i)/*.c))
 ENGINE_SRC := $(wildcard engine/*.c engine/cpu/*.c engine/image/*.c)
 LOADER_SRC := $(wildcard loader/*.c)
 HTTP_SRC := $(filter-out http/resnetd.c,$(wildcard http/*.c))

@@ -29,8 +29,8 @@ typedef struct rn_model_options {
 } rn_model_options;
 
 /* Prepares `plan` for the backend's devices (widened, where it is quantised and they have no int8), runs every signature on each with a made-up
- * input (INTERNAL when a result is not finite) and with the plan's goldens (FAILED_PRECONDITION when an answer is another), and starts the batch queues. Takes the plan, also on failure. workers decode pictures and must
- * outlive the model. The caller holds the first reference. */
+ * input (INTERNAL when a result is not finite) and with the plan's goldens (FAILED_PRECONDITION when an answer is another), and starts the batch queues.
+ * Takes the plan, also on failure. workers decode pictures and must outlive the model. The caller holds the first reference. */
 rn_status rn_model_create(rn_plan *plan, const rn_backend *backend, const rn_model_options *options, rn_workers *workers, rn_model **out,
                           rn_error *err);
 

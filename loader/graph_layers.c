@@ -55,7 +55,10 @@ static rn_status read_window(const rn__op_call *call, const rn__activation *x, w
         size_t count;
         const int64_t *pads = rn__attr_ints(call->node, "explicit_paddings", &count);
         bool valid = count == 8;
-        for (size_t i = 0; valid && i < count; i++) valid = pads[i] >= 0 && pads[i] <= ((int32_t)i / 2 == at || (int32_t)i / 2 == at + 1 ? RN_PLAN_MAX_SIDE : 0);
+        for (size_t i = 0; valid && i < count; i++) {
+            const bool spatial = (int32_t)i / 2 == at || (int32_t)i / 2 == at + 1;
+            valid = pads[i] >= 0 && pads[i] <= (spatial ? RN_PLAN_MAX_SIDE : 0);
+        }
         if (!valid) return RN__REFUSE(call, "explicit_paddings of %zu numbers, expected two for each dimension, and zeros for batch and channels", count);
         pads += 2 * at;
         w->top = (int32_t)pads[0], w->bottom = (int32_t)pads[1], w->left = (int32_t)pads[2], w->right = (int32_t)pads[3];

@@ -5,7 +5,8 @@
  *   data: the tensors, each aligned to 64 bytes, little-endian
  *
  * __metadata__: "format" = "resnetd", "format_version" = "1", "plan" (JSON), "weights" (JSON array: the tensor of each of the plan's weights),
- * "labels" (JSON array), "golden" (JSON array, optional: recorded inputs and outputs), "sha256" of the data, "converter", "source" (what it was made from). Opens with Python's safetensors package.
+ * "labels" (JSON array), "golden" (JSON array, optional: recorded inputs and outputs), "sha256" of the data, "converter", "source" (what it
+ * was made from). Opens with Python's safetensors package.
  */
 #ifndef RN_LOADER_MODEL_FILE_H
 #define RN_LOADER_MODEL_FILE_H

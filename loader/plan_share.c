@@ -20,15 +20,15 @@ static bool equal_parameters(const rn_op *a, const rn_op *b)
     switch (a->kind) {
     case RN_OP_IMAGE: {
         const rn_image_op *x = &a->u.image, *y = &b->u.image;
-        return x->crop == y->crop && x->method == y->method && x->grid == y->grid && x->full_h == y->full_h && x->full_w == y->full_w && x->shorter == y->shorter && x->longer == y->longer &&
-               x->h == y->h && x->w == y->w && x->c == y->c && x->decode_channels == y->decode_channels && x->reverse == y->reverse &&
-               x->clip == y->clip && x->as_float == y->as_float;
+        return x->crop == y->crop && x->method == y->method && x->grid == y->grid && x->full_h == y->full_h && x->full_w == y->full_w &&
+               x->shorter == y->shorter && x->longer == y->longer && x->h == y->h && x->w == y->w && x->c == y->c && x->decode_channels == y->decode_channels &&
+               x->reverse == y->reverse && x->clip == y->clip && x->as_float == y->as_float;
     }
     case RN_OP_FIT: {
         const rn_fit_op *x = &a->u.fit, *y = &b->u.fit;
         return x->channels_first == y->channels_first && x->top == y->top && x->left == y->left && x->crop_h == y->crop_h &&
-               x->crop_w == y->crop_w && x->resize_h == y->resize_h && x->resize_w == y->resize_w && x->grid == y->grid && x->after_top == y->after_top && x->after_left == y->after_left && x->h == y->h &&
-               x->w == y->w;
+               x->crop_w == y->crop_w && x->resize_h == y->resize_h && x->resize_w == y->resize_w && x->grid == y->grid &&
+               x->after_top == y->after_top && x->after_left == y->after_left && x->h == y->h && x->w == y->w;
     }
     case RN_OP_CONV2D: {
         const rn_conv2d_op *x = &a->u.conv2d, *y = &b->u.conv2d;

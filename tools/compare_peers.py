@@ -30,7 +30,8 @@ ROWS = 32
 # What resnet-bench is told, and which file it opens.
 OURS = {"resnetd-fp32": ("converted", ["--precision=fp32"]), "resnetd-bf16": ("converted", ["--precision=bf16"]),
         "resnetd-int8": ("converted-int8", [])}
-PAIRS = ["resnetd-fp32:openvino-f32", "resnetd-bf16:openvino-bf16", "resnetd-int8:resnetd-bf16", "resnetd-int8:openvino-int8", "resnetd-fp32:onnxruntime", "resnetd-fp32:tensorflow", "resnetd-fp32:pytorch"]
+PAIRS = ["resnetd-fp32:openvino-f32", "resnetd-bf16:openvino-bf16", "resnetd-int8:resnetd-bf16", "resnetd-int8:openvino-int8",
+         "resnetd-fp32:onnxruntime", "resnetd-fp32:tensorflow", "resnetd-fp32:pytorch"]
 # Largest difference to our fp32 answers that may be rounding, relative to the largest magnitude: f32 sums of a hundred layers in another order; 8 bits of
 # mantissa, which networks with random weights magnify (OpenVINO's bf16 lies at 0.05 and 0.10 on those of make_models.py, its int8 at 0.3).
 ALLOWED = {"bf16": 2e-1, "int8": 5e-1}

@@ -254,7 +254,8 @@ static bool read_dtype(const char *text, options *out)
         const char *name;
         rn_dtype filters;
         bool int8;
-    } known[] = {{"fp32", RN_DTYPE_F32, false}, {"f32", RN_DTYPE_F32, false}, {"fp16", RN_DTYPE_F16, false}, {"bf16", RN_DTYPE_BF16, false}, {"int8", RN_DTYPE_F32, true}};
+    } known[] = {{"fp32", RN_DTYPE_F32, false}, {"f32", RN_DTYPE_F32, false}, {"fp16", RN_DTYPE_F16, false}, {"bf16", RN_DTYPE_BF16, false},
+                 {"int8", RN_DTYPE_F32, true}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(known[i].name, text) != 0) continue;
         out->filters = known[i].filters;

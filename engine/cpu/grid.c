@@ -1,7 +1,7 @@
 /* A large filter is shared out by panels, so that each weight is read by one core only, unless every core has so many tiles that they pay for reading the
  * filter: then cores keep to their own pictures, and none reads what another one has just written. Below LARGE_FILTER_BYTES it costs a core little to read
- * the whole filter, and to share out tiles lets it read only its part of the inputs, most of which it wrote itself. Two Zen 4 cores (family 25, model 17), batch 1:
- * with 3 MiB ResNet-101 is 1.0 % faster than with 1 MiB in fp32 and 1.8 % in bf16, with 10 MiB 7 % slower and 1.4 % slower. */
+ * the whole filter, and to share out tiles lets it read only its part of the inputs, most of which it wrote itself. Two Zen 4 cores (family 25, model 17),
+ * batch 1: with 3 MiB ResNet-101 is 1.0 % faster than with 1 MiB in fp32 and 1.8 % in bf16, with 10 MiB 7 % slower and 1.4 % slower. */
 #include "engine/cpu/grid.h"
 
 enum { LARGE_FILTER_BYTES = 3 << 20 };

@@ -110,7 +110,8 @@ def test_links_lead_somewhere():
             name, _, anchor = target.partition("#")
             path = (page.parent / name).resolve() if name else page
             assert path.exists(), f"{page.relative_to(ROOT)} links to {target}"
-            headings = {re.sub(r"[^\w\- ]", "", h).strip().lower().replace(" ", "-") for h in re.findall(r"^#+ (.*)$", path.read_text(), re.M)} if anchor else set()
+            titles = re.findall(r"^#+ (.*)$", path.read_text(), re.M) if anchor else []
+            headings = {re.sub(r"[^\w\- ]", "", h).strip().lower().replace(" ", "-") for h in titles}
             assert not anchor or anchor in headings, f"{page.relative_to(ROOT)} links to {target}, {path.name} has {headings}"
 
 

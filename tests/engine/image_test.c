@@ -429,7 +429,9 @@ static void test_resize_known_values(void **state)
     (void)state;
     uint8_t pixels[] = {0, 100, 200, 50}, out[16];
     const rn_picture picture = {.h = 2, .w = 2, .c = 1, .pixels = pixels};
-    const rn_image_op same = {.full_h = 2, .full_w = 2, .h = 2, .w = 2, .c = 1}, larger = {.full_h = 4, .full_w = 4, .h = 4, .w = 4, .c = 1}, one = {.full_h = 1, .full_w = 1, .h = 1, .w = 1, .c = 1};
+    const rn_image_op same = {.full_h = 2, .full_w = 2, .h = 2, .w = 2, .c = 1};
+    const rn_image_op larger = {.full_h = 4, .full_w = 4, .h = 4, .w = 4, .c = 1};
+    const rn_image_op one = {.full_h = 1, .full_w = 1, .h = 1, .w = 1, .c = 1};
     assert_int_equal(rn_picture_fit(&same, &picture, out, NULL), RN_STATUS_OK);
     assert_memory_equal(out, pixels, 4);
     assert_int_equal(rn_picture_fit(&one, &picture, out, NULL), RN_STATUS_OK);

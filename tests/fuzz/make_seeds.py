@@ -34,7 +34,8 @@ class Tiny(tf.Module):
         self.normalize = normalize
 
     def __call__(self, x):
-        x = tf.nn.max_pool2d(tf.nn.relu(self.normalize(tf.nn.conv2d(tf.pad(x * 2 - 1, [[0, 0], [1, 1], [1, 1], [0, 0]]), self.w, 2, "VALID"), *self.norm)), 3, 1, "SAME")
+        x = tf.nn.conv2d(tf.pad(x * 2 - 1, [[0, 0], [1, 1], [1, 1], [0, 0]]), self.w, 2, "VALID")
+        x = tf.nn.max_pool2d(tf.nn.relu(self.normalize(x, *self.norm)), 3, 1, "SAME")
         x = tf.nn.relu(x + tf.nn.conv2d(x, self.u, 1, "SAME"))
         return tf.matmul(tf.reduce_mean(x, [1, 2]), self.d) + self.b
 
@@ -48,7 +49,8 @@ def spelled(x, gamma, beta, mean, variance):
 
 
 def numbers(net):
-    return {"serving_default": tf.function(lambda x: {"logits": net(x), "best": tf.argmax(net(x), -1)}, input_signature=[tf.TensorSpec([None, 8, 8, 3], tf.float32)])}
+    signature = [tf.TensorSpec([None, 8, 8, 3], tf.float32)]
+    return {"serving_default": tf.function(lambda x: {"logits": net(x), "best": tf.argmax(net(x), -1)}, input_signature=signature)}
 
 
 def first_channels(net):
@@ -100,7 +102,8 @@ def main():
         (CORPUS / name).mkdir(parents=True)
     make_pictures()
     with tempfile.TemporaryDirectory() as folder:
-        for name, normalize, signatures in (("fused", fused, numbers), ("spelled", spelled, numbers), ("channels_first", fused, first_channels), ("pictures", fused, pictures)):
+        for name, normalize, signatures in (("fused", fused, numbers), ("spelled", spelled, numbers),
+                                            ("channels_first", fused, first_channels), ("pictures", fused, pictures)):
             path = pathlib.Path(folder, name)
             net = Tiny(tf.constant, normalize)
             tf.saved_model.save(net, str(path), signatures=signatures(net))

@@ -236,7 +236,8 @@ def test_r91_output_without_rows(build_dir, tmp_path, tiny):
 
 def test_r92_outputs_of_other_batches(build_dir, tmp_path, tiny):
     tiny.save(tmp_path, lambda x: {"y": tiny.logits(x), "z": tf.concat([tiny.logits(x)] * 2, 0)}, tf.float32)
-    assert "output z: node concat (op ConcatV2): it joins an activation, expected the convolutions of all parts of one activation" in refusal(build_dir, tmp_path)
+    assert ("output z: node concat (op ConcatV2): it joins an activation, expected the convolutions of all parts of one activation"
+            in refusal(build_dir, tmp_path))
 
 
 # ---- batches ----

@@ -24,7 +24,8 @@ def test_a_posted_picture(server):
     """The answer of :predict with one member more."""
     body = post(server, picture("ankle_boot.png"), "?topk=2").json()
     assert list(body) == ["predictions", "explanations"]
-    assert body["predictions"] == requests.post(f"{server.url}{PREDICT}?topk=2", data=picture("ankle_boot.png"), headers={"Content-Type": "image/png"}).json()["predictions"]
+    predicted = requests.post(f"{server.url}{PREDICT}?topk=2", data=picture("ankle_boot.png"), headers={"Content-Type": "image/png"})
+    assert body["predictions"] == predicted.json()["predictions"]
     (found,) = body["explanations"]
     assert list(found) == ["class", "label", "window", "rows", "columns", "map"]
     assert (found["class"], found["label"], found["window"]) == (9, "Ankle boot", {"of": "shorter_side", "height": 1.0, "width": 1.0})
@@ -119,7 +120,8 @@ def test_more_refusals(server):
 
 def test_curl(server):
     import subprocess
-    command = ["curl", "-s", "--fail", "-H", "Content-Type: image/jpeg", "-H", "Accept: image/png", "--data-binary", f"@{PICTURES}/bag.jpg", server.url + EXPLAIN]
+    command = ["curl", "-s", "--fail", "-H", "Content-Type: image/jpeg", "-H", "Accept: image/png", "--data-binary",
+               f"@{PICTURES}/bag.jpg", server.url + EXPLAIN]
     assert subprocess.run(command, capture_output=True, check=True).stdout.startswith(b"\x89PNG")
 
 
@@ -143,7 +145,8 @@ def output(kind, name, parameters):
 
 def test_the_output_of_v2(server):
     """By name only, in both protocols, with "class" as a parameter; a list of all outputs stays as it is."""
-    with tritonclient.http.InferenceServerClient(server.url.removeprefix("http://")) as http, tritonclient.grpc.InferenceServerClient(server.grpc_target) as grpc:
+    with tritonclient.http.InferenceServerClient(server.url.removeprefix("http://")) as http, \
+            tritonclient.grpc.InferenceServerClient(server.grpc_target) as grpc:
         wanted = None
         for client, kind in ((http, tritonclient.http), (grpc, tritonclient.grpc)):
             for parameters, query in (({}, ""), ({"class": 4}, "?class=4")):

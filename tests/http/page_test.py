@@ -139,7 +139,8 @@ CONTRAST = """(() => {
 def test_everybody_can_use_it(page, server):
     """Contrast of all text in both schemes, names of all controls, targets large enough to touch, no scrolling sideways on a phone."""
     for scheme in ("light", "dark"):
-        page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}])
+        page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme},
+                                                          {"name": "prefers-reduced-motion", "value": "reduce"}])
         found = page.evaluate(CONTRAST)
         assert len(found) > 30
         assert [entry for entry in found if entry[0] < 4.5] == [], scheme
@@ -153,7 +154,8 @@ def test_everybody_can_use_it(page, server):
     assert [n["role"]["value"] for n in controls if not n.get("name", {}).get("value")] == []
     page.resize(360, 740, mobile=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    small = page.evaluate("[...document.querySelectorAll('button, select, .button, .switch')].filter(e => e.offsetHeight && e.offsetHeight < 44).map(e => e.id)")
+    small = page.evaluate("[...document.querySelectorAll('button, select, .button, .switch')]"
+                          ".filter(e => e.offsetHeight && e.offsetHeight < 44).map(e => e.id)")
     assert small == []
     keep(page, "page-phone")
     page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "light"}])

@@ -51,7 +51,8 @@ def test_index_is_the_class(server):
 
 
 def test_curl(server, by_json):
-    command = ["curl", "-s", "--fail", "-H", "Content-Type: image/jpeg", "--data-binary", f"@{PICTURES}/bag.jpg", f"{server.url}/v1/models/fashion/versions/1:predict?topk=2"]
+    command = ["curl", "-s", "--fail", "-H", "Content-Type: image/jpeg", "--data-binary", f"@{PICTURES}/bag.jpg",
+               f"{server.url}/v1/models/fashion/versions/1:predict?topk=2"]
     answer = requests.models.complexjson.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     same(answer["predictions"], by_json("bag.jpg")[:2])
 

@@ -157,7 +157,8 @@ def test_metadata(connection):
         preprocess = signatures["serving_preprocess"]
         assert preprocess["inputs"] == {"image_bytes": tensor("DT_STRING", [-1], "serving_preprocess_image_bytes:0")}
         assert preprocess["outputs"]["labels"] == tensor("DT_STRING", [-1, 5], "StatefulPartitionedCall_1:0")
-    assert body.startswith(b'{\n"model_spec":{\n "name": "fashion",\n "signature_name": "",\n "version": "1"\n}\n,\n"metadata": {"signature_def": {\n "signature_def": {\n')
+    assert body.startswith(b'{\n"model_spec":{\n "name": "fashion",\n "signature_name": "",\n "version": "1"\n}\n,\n'
+                           b'"metadata": {"signature_def": {\n "signature_def": {\n')
     assert body.endswith(b"\n}\n}\n}\n")
 
 

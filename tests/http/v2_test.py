@@ -86,7 +86,8 @@ def test_binary_both_ways(post, logits):
     document = json.loads(answer.content[:size])
     assert document["outputs"] == [{"name": "logits", "datatype": "FP32", "shape": [1, 10], "parameters": {"binary_data_size": 40}}]
     np.testing.assert_array_equal(np.frombuffer(answer.content[size:], "<f4"), np.float32(logits))
-    text = post({"inputs": [binary()], "parameters": {"binary_data_output": True}, "outputs": [{"name": "logits", "parameters": {"binary_data": False}}]}, tail=RAW)
+    text = post({"inputs": [binary()], "parameters": {"binary_data_output": True},
+                 "outputs": [{"name": "logits", "parameters": {"binary_data": False}}]}, tail=RAW)
     assert text.json()["outputs"][0]["data"] == logits
 
 

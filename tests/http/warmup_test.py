@@ -112,7 +112,8 @@ def change_label(probabilities, labels):
     labels[0, 0] = b"Hat"
 
 
-@pytest.mark.parametrize("change, words", [(raise_probability, "output probabilities: row 0 is off by 0.01"), (change_label, "output labels: row 0, place 0 is class")])
+@pytest.mark.parametrize("change, words", [(raise_probability, "output probabilities: row 0 is off by 0.01"),
+                                           (change_label, "output labels: row 0, place 0 is class")])
 def test_another_response_refuses_the_version(launch, base, change, words):
     server = launch(f"--model_base_path={base([answered_log(change)])}", "--model_name=m", "--monitoring_port=0", "--rest_api_port=0", "--port=-1",
                     "--file_system_poll_wait_seconds=0")

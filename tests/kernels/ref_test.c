@@ -121,7 +121,8 @@ static void chained_bf16_rounds_to_nearest(void **state)
         random = random * 1664525u + 1013904223u;
         const rn_bf16 before = (rn_bf16)(random >> 16);
         random = random * 1664525u + 1013904223u;
-        const float value = ldexpf((float)(int32_t)random * 0x1p-31f, i % 180 - 60), got = rn_bf16_chained_to_f32(rn_bf16_chained_from_f32(value, before), before);
+        const float value = ldexpf((float)(int32_t)random * 0x1p-31f, i % 180 - 60);
+        const float got = rn_bf16_chained_to_f32(rn_bf16_chained_from_f32(value, before), before);
         if (fabsf(value) >= 0x1p-63f) {
             const float ulp = ldexpf(1, ilogbf(fmaxf(fabsf(value), fabsf(got))) - 7);
             assert_true(fabsf(got - value) <= ulp / 2 * (1 + 0x1p-15f));

@@ -66,7 +66,8 @@ static void same_bits_as_the_reference(void **state)
             filter[2 * c * k + 5] = INFINITY;
             memset(expected, 0xa5, bytes + 64);
             memset(got, 0xa5, bytes + 64);
-            rn_winograd_filter_args args = {.filter = filter, .m = m, .c = c, .k = k, .c_end = c, .k_begin = shapes[at / 3].k_begin, .lanes = lanes, .panel = expected};
+            rn_winograd_filter_args args = {.filter = filter, .m = m, .c = c, .k = k, .c_end = c, .k_begin = shapes[at / 3].k_begin, .lanes = lanes,
+                                            .panel = expected};
             rn_winograd_filter_f32__ref(&args);
             args.panel = got;
             kernels[i].run(&args);

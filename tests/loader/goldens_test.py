@@ -64,7 +64,8 @@ def test_verify_runs_them(convert, model):
     assert code == 0, errors
     lines = words.splitlines()
     assert lines[0].startswith("cpu ")
-    assert [line.split(":")[0] for line in lines[1:]] == ["ok     signature serving_default, reference, 3 rows", "ok     signature serving_preprocess, reference, 3 rows"]
+    assert [line.split(":")[0] for line in lines[1:]] == ["ok     signature serving_default, reference, 3 rows",
+                                                          "ok     signature serving_preprocess, reference, 3 rows"]
     worst = [float(line.split(" of the largest")[0].rsplit(" ", 1)[1]) for line in lines[1:]]
     assert all(0 <= error < 1e-5 for error in worst), words
 
@@ -76,8 +77,9 @@ def test_verify_needs_some(convert, tmp_path):
     assert code == 66 and "neither recorded answers nor warm-up records" in errors
 
 
-@pytest.mark.parametrize("bad", [("--golden=-1",), ("--golden=x",), ("--dtype=fp8",), ("--image_input=torch",), ("--image_input=rgb", "--labels=x"), ("--labels=x",),
-                                 ("--image_input=tf", "--labels=x", "--resize=256"), ("--image_input=tf", "--labels=x", "--resize=100", "--crop=101")])
+@pytest.mark.parametrize("bad", [("--golden=-1",), ("--golden=x",), ("--dtype=fp8",), ("--image_input=torch",), ("--image_input=rgb", "--labels=x"),
+                                 ("--labels=x",), ("--image_input=tf", "--labels=x", "--resize=256"),
+                                 ("--image_input=tf", "--labels=x", "--resize=100", "--crop=101")])
 def test_usage_of_the_options(convert, tmp_path, bad):
     assert convert(SAMPLE, tmp_path / "out", *bad)[0] == 2
     assert not (tmp_path / "out").exists()

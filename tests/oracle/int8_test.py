@@ -140,7 +140,8 @@ def test_bad_calibration_names_the_file(convert, calibration, tmp_path):
     shutil.copy(calibration / "00000.png", mixed / "a.png")
     np.save(mixed / "b.npy", np.zeros((1, 64, 64, 3), np.float32))
     (text / "a.png").write_text("no picture")
-    for folder, code, words in ((tmp_path / "none", 66, "none"), (empty, 66, "empty folder"), (mixed, 65, "b.npy: pictures and .npy files"), (text, 65, "a.png")):
+    for folder, code, words in ((tmp_path / "none", 66, "none"), (empty, 66, "empty folder"), (mixed, 65, "b.npy: pictures and .npy files"),
+                                (text, 65, "a.png")):
         done = convert(SAVED_MODEL / "1", out, "--dtype=int8", f"--calibration={folder}")
         assert done.returncode == code and words in done.stderr, done.stderr
         assert not out.exists()
@@ -154,7 +155,8 @@ def test_float_rows(convert, tmp_path):
     np.save(rows / "b.npy", values[0])
     done = convert(SAVED_MODEL / "1", out, "--dtype=int8", f"--calibration={rows}", "--min_agreement=0")
     assert done.returncode == 0 and " of 5 calibration inputs" in done.stdout, done.stderr
-    for bad, words in ((values.astype(np.float64), "float32 in C order"), (np.asfortranarray(values), "float32 in C order"), (values[..., :2], "no whole number of rows")):
+    for bad, words in ((values.astype(np.float64), "float32 in C order"), (np.asfortranarray(values), "float32 in C order"),
+                       (values[..., :2], "no whole number of rows")):
         np.save(rows / "b.npy", bad)
         done = convert(SAVED_MODEL / "1", out, "--dtype=int8", f"--calibration={rows}")
         assert done.returncode == 65 and words in done.stderr and "b.npy" in done.stderr, done.stderr

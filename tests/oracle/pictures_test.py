@@ -112,7 +112,8 @@ def test_damaged_pictures(dump):
 @pytest.mark.parametrize('shape', [(3000, 4000), (4000, 3000)])
 def test_large_pictures(dump, shape):
     pixels = numpy.tile(photo(500, 500, 3), (shape[0] // 500, shape[1] // 500, 1))
-    files = [('jpeg', pillow(pixels, 'RGB', 'JPEG', quality=90)), ('progressive', pillow(pixels, 'RGB', 'JPEG', progressive=True)), ('png', pillow(pixels, 'RGB', 'PNG', compress_level=1))]
+    files = [('jpeg', pillow(pixels, 'RGB', 'JPEG', quality=90)), ('progressive', pillow(pixels, 'RGB', 'JPEG', progressive=True)),
+             ('png', pillow(pixels, 'RGB', 'PNG', compress_level=1))]
     assert not differences(dump, files, (0,))
     for name, data in files:
         for round_up in (1, 0):

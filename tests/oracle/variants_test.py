@@ -16,7 +16,8 @@ PICTURES = [ROOT / "tests/data/pictures" / name for name in ("bag.jpg", "ankle_b
 # What takes a second or two to write, and of everything in docs/variants.md one.
 QUICK = ["keras2_caffe_lambda", "module_naive", "module_constants", "torchvision_infinite_border", "resnext_split",
          "nchw_throughout", "several_signatures", "uint8_input", "labels_from_floats", "hub_tensorflow1", "tf1_partitioned"]
-QUICK_REFUSALS = ["half_plus_two", "dilated", "gelu", "hash_table", "two_inputs", "unknown_size", "mirror_pad", "python_function", "training_mode", "inner_crop"]
+QUICK_REFUSALS = ["half_plus_two", "dilated", "gelu", "hash_table", "two_inputs", "unknown_size",
+                  "mirror_pad", "python_function", "training_mode", "inner_crop"]
 
 
 def check(build_dir, *names):
@@ -86,7 +87,8 @@ def test_a_front_end_for_numbers(build_dir, numbers_only, tmp_path, mode, resize
     done = convert(build_dir, numbers_only, tmp_path / "out", f"--image_input={mode}", f"--labels={labels}", *more)
     assert done.returncode == 0, done.stderr
     (tmp_path / "list").write_text("\n".join(map(str, PICTURES)))
-    subprocess.run([build_dir / "tests/tools/model_run", tmp_path / "out", "serving_preprocess", tmp_path / "list", tmp_path / "answer"], check=True, capture_output=True)
+    run = [build_dir / "tests/tools/model_run", tmp_path / "out", "serving_preprocess", tmp_path / "list", tmp_path / "answer"]
+    subprocess.run(run, check=True, capture_output=True)
     values, indexes = tensorflow_answer(numbers_only, mode, resize)
     assert (np.fromfile(tmp_path / "answer.labels", np.int32).reshape(-1, 5) == indexes).all()
     np.testing.assert_allclose(np.fromfile(tmp_path / "answer.probabilities", np.float32).reshape(-1, 5), values, rtol=1e-4, atol=1e-6)

@@ -70,7 +70,7 @@ def environment_of(root, path):
 def start(root, **environment):
     """As systemd would: the unit's command as the unit's user, with the variables of its file. On free ports: the network is the host's."""
     unit = unit_of(root)
-    ports = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"} | {f"RESNETD_{name}": value for name, value in (("REST_API_PORT", "0"), ("PORT", "-1"), ("MONITORING_PORT", "0"))}
+    ports = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "RESNETD_REST_API_PORT": "0", "RESNETD_PORT": "-1", "RESNETD_MONITORING_PORT": "0"}
     command = ["chroot", f"--userspec={unit['User']}:{unit['Group']}", root, *shlex.split(unit["ExecStart"])]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**environment_of(root, unit["EnvironmentFile"]), **ports, **environment})
 

@@ -13,7 +13,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def run(engine, network, precision, batch, milliseconds, **more):
-    return json.dumps({"engine": engine, "network": network, "precision": precision, "batch": batch, "median_ms": milliseconds, "p99_ms": 2 * milliseconds, **more})
+    return json.dumps({"engine": engine, "network": network, "precision": precision, "batch": batch,
+                       "median_ms": milliseconds, "p99_ms": 2 * milliseconds, **more})
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ def test_users(tmp_path):
     history = tmp_path / "steps_stats_history.csv"
     history.write_text("\n".join([HEAD, row(2, 0, 0, "N/A", "N/A", "N/A"), row(2, 1, 0, 99, 99, 99), row(2, 10, 0, 5, 6, 7), row(2, 99, 9, 9, 9, 9, name="/x"),
                                   row(4, 50, 5, 50, 50, 50), row(4, 20, 1, 8, 9, 11), row(4, 22, 1, 10, 11, 13), row(0, 1, 1, 1, 1, 1)]) + "\n")
-    assert plot_bench.read_users([history]) == {2: {"rate": 10, "failed": 0, "50%": 5, "90%": 6, "99%": 7}, 4: {"rate": 21, "failed": 1, "50%": 9, "90%": 10, "99%": 12}}
+    assert plot_bench.read_users([history]) == {2: {"rate": 10, "failed": 0, "50%": 5, "90%": 6, "99%": 7},
+                                                4: {"rate": 21, "failed": 1, "50%": 9, "90%": 10, "99%": 12}}
     subprocess.run([sys.executable, ROOT / "tools/plot_bench.py", tmp_path / "x", history], check=True, capture_output=True)
     assert (tmp_path / "x-users.png").read_bytes().startswith(b"\x89PNG") and "users" in (tmp_path / "x-users.svg").read_text()
     history.write_text(HEAD + "\n")

@@ -1,5 +1,6 @@
 /* `resnet-bench serve`: a load test of a running server. Every step keeps a number of connections busy, each with one request at a time, or
- * with --rate offers requests at a steady pace, and reports what the clients saw. The load costs processor time too: on the server's own machine it is part of what is measured. */
+ * with --rate offers requests at a steady pace, and reports what the clients saw. The load costs processor time
+ * too: on the server's own machine it is part of what is measured. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -12,7 +12,8 @@ COLOURS = {"resnetd": "#1b6ec2", "torch.compile": "#d1495b", "torch.eager": "#8d
 
 # What docs/gpu.md predicts and what is asked for: (what, network, precision, engine compared with, batches, function of our and their run, least).
 TARGETS = (
-    ("V1 fp16, batch 128 or 256, against torch.compile", "v1", "fp16", "torch.compile", (128, 256), lambda ours, theirs: rows_per_s(ours) / rows_per_s(theirs), 1.3),
+    ("V1 fp16, batch 128 or 256, against torch.compile", "v1", "fp16", "torch.compile", (128, 256),
+     lambda ours, theirs: rows_per_s(ours) / rows_per_s(theirs), 1.3),
     ("V1 fp16, batch 128 or 256, rows a second on an H100", "v1", "fp16", None, (128, 256), lambda ours, _: best_speed(ours), 18000),
     ("V1 fp16, batch 1, one over milliseconds on an H100", "v1", "fp16", None, (1,), lambda ours, _: 1 / ours["median_ms"], 1 / 0.65),
     ("V2 fp16, batch 128 or 256, rows a second on an H100", "v2", "fp16", None, (128, 256), lambda ours, _: best_speed(ours), 14000),

@@ -113,7 +113,8 @@ def main():
         cases = {}
         for connections in (16, 64):
             cases[f"health, wrk -t1 -c{connections}"] = lambda url, c=connections: wrk(f"{url}/v2/health/ready", c, arguments.seconds)
-            cases[f"tiny model, wrk -t1 -c{connections}"] = lambda url, c=connections: wrk(f"{url}/v2/models/tiny/infer", c, arguments.seconds, work / "post.lua")
+            cases[f"tiny model, wrk -t1 -c{connections}"] = \
+                lambda url, c=connections: wrk(f"{url}/v2/models/tiny/infer", c, arguments.seconds, work / "post.lua")
         cases["health, h2load --h1 -t1 -c16"] = lambda url: h2load(f"{url}/v2/health/ready", 16, arguments.seconds)
         cases["tiny model, h2load --h1 -t1 -c16"] = lambda url: h2load(f"{url}/v2/models/tiny/infer", 16, arguments.seconds, work / "body.json")
         cases[f"health, h2load --h1 -t1 -c16 -m{PIPELINED}"] = lambda url: h2load(f"{url}/v2/health/ready", 16, arguments.seconds, pipelined=PIPELINED)

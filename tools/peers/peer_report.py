@@ -45,7 +45,8 @@ def write(pairs_file, out):
     folder = f"build/peers/{pairs_file.parent.name}"
     batches = sorted({record["batch"] for record in records})
     text += ["", "| engine | version |", "|---|---|", *(f"| {name} | {version} |" for name, version in sorted(versions.items())), "",
-             f"Every pair is in [{out.name}.json]({out.name}.json). `tools/oracle/make_models.py` and `tools/compare_peers.py` say in `--help` what they need:", "",
+             f"Every pair is in [{out.name}.json]({out.name}.json). "
+             "`tools/oracle/make_models.py` and `tools/compare_peers.py` say in `--help` what they need:", "",
              "```sh", f"python tools/compare_peers.py prepare SAVED_MODEL {folder} --pixel_range 255  # 1 for models that take [0, 1]",
              *(f"python tools/compare_peers.py measure {folder} --batch {batch} --threads {last['threads']}" for batch in batches),
              f"python tools/compare_peers.py report {folder} docs/results/{out.name}", "```", ""]

@@ -10,10 +10,10 @@ enum { BLOCK = 32, SLACK = 8 }; /* SLACK: 32 bytes are stored for 24, and room i
 /* Bits of the tables: 1 for the range of + and /, 2 for the digits, 4 for @ABC.. and `abc.., 8 for PQR.. and pqr.., 16 for all others. */
 size_t rn_base64_decode__avx2(const char *text, size_t bytes, uint8_t *out)
 {
-    const __m256i added = _mm256_setr_epi8(0, 16, 19, 4, -65, -65, -71, -71, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 19, 4, -65, -65, -71, -71, 0, 0, 0, 0, 0, 0, 0, 0);
-    const __m256i high_bad = _mm256_setr_epi8(16, 16, 1, 2, 4, 8, 4, 8, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 1, 2, 4, 8, 4, 8, 16, 16, 16, 16, 16, 16, 16, 16);
-    const __m256i low_bad = _mm256_setr_epi8(21, 17, 17, 17, 17, 17, 17, 17, 17, 17, 19, 26, 27, 27, 27, 26, 21, 17, 17, 17, 17, 17, 17, 17, 17, 17, 19, 26, 27, 27, 27, 26);
-    const __m256i order = _mm256_setr_epi8(2, 1, 0, 6, 5, 4, 10, 9, 8, 14, 13, 12, -1, -1, -1, -1, 2, 1, 0, 6, 5, 4, 10, 9, 8, 14, 13, 12, -1, -1, -1, -1);
+    const __m256i added = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 16, 19, 4, -65, -65, -71, -71, 0, 0, 0, 0, 0, 0, 0, 0));
+    const __m256i high_bad = _mm256_broadcastsi128_si256(_mm_setr_epi8(16, 16, 1, 2, 4, 8, 4, 8, 16, 16, 16, 16, 16, 16, 16, 16));
+    const __m256i low_bad = _mm256_broadcastsi128_si256(_mm_setr_epi8(21, 17, 17, 17, 17, 17, 17, 17, 17, 17, 19, 26, 27, 27, 27, 26));
+    const __m256i order = _mm256_broadcastsi128_si256(_mm_setr_epi8(2, 1, 0, 6, 5, 4, 10, 9, 8, 14, 13, 12, -1, -1, -1, -1));
     const __m256i nibble = _mm256_set1_epi8(15), slash = _mm256_set1_epi8('/');
     size_t done = 0;
     for (; bytes - done >= BLOCK + SLACK; done += BLOCK, out += BLOCK / 4 * 3) {
@@ -34,8 +34,8 @@ size_t rn_base64_decode__avx2(const char *text, size_t bytes, uint8_t *out)
 size_t rn_base64_encode__avx2(const uint8_t *bytes, size_t count, char *text)
 {
     enum { IN = 24, READ = 28 }; /* the upper half is read from byte 12 on */
-    const __m256i spread = _mm256_setr_epi8(1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10, 1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10);
-    const __m256i added = _mm256_setr_epi8(71, -4, -4, -4, -4, -4, -4, -4, -4, -4, -4, -19, -16, 65, 0, 0, 71, -4, -4, -4, -4, -4, -4, -4, -4, -4, -4, -19, -16, 65, 0, 0);
+    const __m256i spread = _mm256_broadcastsi128_si256(_mm_setr_epi8(1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10));
+    const __m256i added = _mm256_broadcastsi128_si256(_mm_setr_epi8(71, -4, -4, -4, -4, -4, -4, -4, -4, -4, -4, -19, -16, 65, 0, 0));
     size_t done = 0;
     for (; count - done >= READ; done += IN, text += IN / 3 * 4) {
         const __m256i in = _mm256_set_m128i(_mm_loadu_si128((const __m128i *)(bytes + done + 12)), _mm_loadu_si128((const __m128i *)(bytes + done)));

@@ -155,7 +155,8 @@ def dilated(out, rng):
 
 @unsupported("dilation as space to batch", "op SpaceToBatchND")
 def space_to_batch(out, rng):
-    module(out, lambda holder, x: tf.reduce_mean(tf.batch_to_space(tf.space_to_batch(stem(holder, x), [2, 2], [[0, 0], [0, 0]]), [2, 2], [[0, 0], [0, 0]]), [1, 2]))
+    none = [[0, 0], [0, 0]]
+    module(out, lambda holder, x: tf.reduce_mean(tf.batch_to_space(tf.space_to_batch(stem(holder, x), [2, 2], none), [2, 2], none), [1, 2]))
 
 
 @unsupported("a depthwise convolution", "op DepthwiseConv2dNative")

@@ -1,6 +1,7 @@
-"""The tree reads as the architecture: includes run one way, and each outside library is known to one place only."""
+"""The tree reads as the architecture: includes run one way, and each outside library is known to one place only. Files and lines stay short."""
 import pathlib
 import re
+import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.M)
@@ -88,3 +89,13 @@ def test_libraries_neither_print_nor_exit():
     wrong = [f"{path}: {match.group(1)}" for _, path, text in sources() if not path.startswith(MAIN_FUNCTIONS)
              for match in call.finditer(re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.S))]
     assert not wrong, "\n".join(wrong)
+
+
+def test_lines_end_by_column_160():
+    suffixes = (".c", ".h", ".cu", ".cuh", ".def", ".py", ".sh", ".proto")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    paths = [ROOT / name for name in listed if name.endswith(suffixes) and (ROOT / name).exists()]
+    assert len(paths) > 400
+    wide = [f"{path.relative_to(ROOT)}:{number}: {len(line)} columns" for path in paths
+            for number, line in enumerate(path.read_text().split("\n"), 1) if len(line) > 160]
+    assert not wide, "\n".join(wide)
