@@ -15,6 +15,7 @@
 
 #include "loader/model_file.h"
 #include "tests/support/sample_plan.h"
+#include "tests/support/test_file.h"
 
 typedef struct fixture {
     char folder[64], path[128];
@@ -23,14 +24,6 @@ typedef struct fixture {
 } fixture;
 
 enum { ROOM = 4096 };
-
-static void write_file(const char *path, const void *bytes, size_t count)
-{
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, count, file), count);
-    fclose(file);
-}
 
 static uint8_t *read_file(const char *path, size_t *size)
 {
@@ -73,7 +66,7 @@ static int teardown(void **state)
 static rn_status load_bytes(const fixture *f, const void *bytes, size_t count, bool verify, rn_error *err)
 {
     rn_plan *plan = NULL;
-    write_file(f->path, bytes, count);
+    rn_test_write_file(f->path, bytes, count);
     const rn_status status = rn_model_file_load(f->path, verify, &plan, err);
     if (status == RN_STATUS_OK)
         rn_plan_destroy(plan);
@@ -247,7 +240,7 @@ static void test_loading_ahead_of_the_hash(void **state)
     rn_plan *plan;
     for (int damaged = 0; damaged < 2; damaged++) {
         f->bytes[f->size - 1] ^= damaged;
-        write_file(f->path, f->bytes, f->size);
+        rn_test_write_file(f->path, f->bytes, f->size);
         for (int asked = 0; asked < 3; asked++) {
             assert_int_equal(rn_model_file_load_ahead(f->path, &plan, &err), RN_STATUS_OK);
             for (int i = 0; i < asked; i++) {

@@ -17,6 +17,7 @@
 
 #include "loader/crc32c.h"
 #include "loader/saved_model.h"
+#include "tests/support/test_file.h"
 
 static const char model_path[] = "tests/data/fashion_resnet101/1";
 static const char *const files[] = {"saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"};
@@ -33,10 +34,7 @@ static void write_bytes(const fixture *f, int file, const uint8_t *bytes, size_t
 {
     char path[160];
     snprintf(path, sizeof path, "%s/%s", f->folder, files[file]);
-    FILE *out = fopen(path, "wb");
-    assert_non_null(out);
-    assert_int_equal(fwrite(bytes, 1, count, out), count);
-    fclose(out);
+    rn_test_write_file(path, bytes, count);
 }
 
 static uint32_t weight_sum(const rn_plan *plan)

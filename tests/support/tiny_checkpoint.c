@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "loader/crc32c.h"
+#include "tests/support/test_file.h"
 
 static void put_fixed(uint8_t **at, uint64_t value, int bytes)
 {
@@ -115,8 +116,7 @@ static void write_file(const char *folder, const char *name, const void *bytes, 
 {
     char path[256];
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *file = fopen(path, "wb");
-    if (!file || fwrite(bytes, 1, count, file) != count || fclose(file) != 0) abort();
+    rn_test_write_file(path, bytes, count);
 }
 
 void tiny_checkpoint_write(const tiny_checkpoint *checkpoint, const char *folder)
