@@ -231,7 +231,7 @@ $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
 # Clang takes minutes for a large kernel with its instrumentation, and no fuzz target comes by one.
 $(if $(findstring fuzzer,$(SANITIZE)),$(eval $(call obj,$(wildcard kernels/cpu/*/*.c)): override SANITIZE :=))
 # They contain the kernels' sources, over stand-ins.
-$(B)/obj/tests/kernels/amx_test.o $(B)/obj/tests/kernels/amx_bytes_test.o: ISA_FLAGS := $(ISA_FLAGS_amx)
+$(B)/obj/tests/support/amx_bf16_kernel.o $(B)/obj/tests/support/amx_u8_kernel.o: ISA_FLAGS := $(ISA_FLAGS_amx)
 
 # The version and commit live in one object, which is rebuilt when either changes.
 $(B)/obj/kernels/base/version.o $(B)/plugin/kernels/base/version.c.o: CPPFLAGS += -DRN_VERSION='"$(VERSION)"' -DRN_COMMIT='"$(COMMIT)"'

@@ -1,5 +1,4 @@
-/* The AMX kernel's source over stand-ins for the tile instructions, against the reference: what it computes, not how fast. Its epilogue needs a
- * processor with AVX-512 BF16. */
+/* The AMX kernel for bf16 over stand-ins for the tile instructions, against the reference: what it computes, not how fast. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,14 +6,13 @@
 /* cmocka needs the four above. */
 #include <cmocka.h>
 
-#include "tests/support/amx_standin.h"
-/* After the stand-ins: its symbol takes the place of the library's. */
-#include "kernels/cpu/amx/conv2d_bf16_28x32.c"
-
 #include <float.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "kernels/cpu/conv2d_direct.h"
+#include "tests/support/amx_kernels.h"
 #include "tests/support/test_map.h"
 
 enum { SEED = 20240302 };
@@ -58,7 +56,7 @@ static void check(const shape *s, double *worst_share)
     if (s->first) args.y = got[0].map;
     if (s->second) args.y2 = got[1].map;
 
-    const rn_conv2d_tile_kernel kernel = {rn_conv2d_bf16__amx_28x32, "rn_conv2d_bf16__amx_28x32", RN_ISA_AMX, ROWS, LANES};
+    const rn_conv2d_tile_kernel kernel = rn_test_amx_bf16_kernel;
     const rn_conv2d_panels panels = rn_conv2d_panels_layout(&args, kernel.lanes);
     void *packed = aligned_alloc(64, (size_t)(panels.count * panels.bytes + 63) / 64 * 64);
     rn_conv2d_panels_pack(&args, &panels, packed);
@@ -112,7 +110,7 @@ static void groups(void **state)
 int main(void)
 {
     if (rn_cpu_best_isa() < RN_ISA_AVX512_BF16) {
-        printf("SKIP %s over stand-ins: this processor lacks %s\n1 SKIP\n", "rn_conv2d_bf16__amx_28x32", rn_isa_name(RN_ISA_AVX512_BF16));
+        printf("SKIP %s: this processor lacks %s\n1 SKIP\n", rn_test_amx_bf16_kernel.name, rn_isa_name(RN_ISA_AVX512_BF16));
         return 0;
     }
     const struct CMUnitTest tests[] = {cmocka_unit_test(sizes_around_the_tile), cmocka_unit_test(groups)};

@@ -210,15 +210,15 @@ static void test_conv2d(const rn_conv2d_tile_kernel *kernel, const rn_layer_shap
 
 /* The kernel, or NULL, and then a SKIP was counted. */
 static int skipped;
-static rn_conv2d_tile_kernel tile_kernel;
 
 #ifdef RN_TEST_TILE_KERNEL /* another one than the machine's, of the file that includes this one */
 static const rn_conv2d_tile_kernel *tile_of_machine(void)
 {
-    tile_kernel = RN_TEST_TILE_KERNEL;
-    return &tile_kernel;
+    return &RN_TEST_TILE_KERNEL;
 }
 #else
+static rn_conv2d_tile_kernel tile_kernel;
+
 static const rn_conv2d_tile_kernel *tile_of_machine(void)
 {
     rn_cpu_kernels table;
@@ -491,7 +491,7 @@ static void quantizing(void **state)
 
 int main(void)
 {
-#ifdef RN_TEST_NEEDS /* the references too are compiled for it here */
+#ifdef RN_TEST_NEEDS /* which that kernel takes */
     if (rn_cpu_best_isa() < RN_TEST_NEEDS) {
         printf("SKIP %s: this processor lacks %s\n1 SKIP\n", RN_TEST_TILE_KERNEL.name, rn_isa_name(RN_TEST_NEEDS));
         return 0;
