@@ -1,7 +1,7 @@
 # resnetd: the only build file. `make` builds the programs, `make check` the C tests, `make help` lists the rest.
 #
-# Sources are found by folder: a new file needs no line here. Only kernels/cpu/<isa>/ is compiled with that instruction set's flags, so that
-# everything else runs on any processor of the architecture.
+# Sources are found by folder: a new file needs no line here. Only kernels/cpu/<isa>/ and the loops of tools/bench/peak/ are compiled with that
+# instruction set's flags, so that everything else runs on any processor of the architecture.
 
 B ?= build
 CC ?= cc
@@ -225,7 +225,7 @@ $(B)/gen/http/api.pb: $(wildcard http/api/*.proto http/api/google/protobuf/*.pro
 $(B)/obj/http/page.o: $(wildcard http/page/*)
 
 define isa_rule
-$(call obj,$(wildcard kernels/cpu/$(1)/*.c)) $(patsubst %,$(B)/plugin/%.o,$(wildcard kernels/cpu/$(1)/*.c)): ISA_FLAGS := $(ISA_FLAGS_$(1))
+$(call obj,$(wildcard kernels/cpu/$(1)/*.c tools/*/*/$(1).c)) $(patsubst %,$(B)/plugin/%.o,$(wildcard kernels/cpu/$(1)/*.c)): ISA_FLAGS := $(ISA_FLAGS_$(1))
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
 # Clang takes minutes for a large kernel with its instrumentation, and no fuzz target comes by one.
@@ -253,9 +253,9 @@ $(B)/resnetd: $(call obj,http/resnetd.c) $(HTTP) $(LOADER) $(ENGINE) $(KERNELS)
 	$(CC) $(LDFLAGS) -o $@ $^ $(HTTP_LDLIBS) $(LDLIBS)
 $(LINKS): $(B)/resnetd
 	ln -sf resnetd $@
-# tools/resnet_NAME.c is a program; what else it consists of lies in tools/NAME/.
+# tools/resnet_NAME.c is a program; what else it consists of lies in tools/NAME/, with tools/NAME/*/<isa>.c for this architecture's instruction sets.
 define tool_rule
-$(B)/$(subst _,-,$(1)): $(call obj,tools/$(1).c $(wildcard $(1:resnet_%=tools/%)/*.c)) $(HTTP) $(LOADER) $(ENGINE) $(KERNELS)
+$(B)/$(subst _,-,$(1)): $(call obj,tools/$(1).c $(wildcard $(1:resnet_%=tools/%)/*.c $(ISAS:%=$(1:resnet_%=tools/%)/*/%.c))) $(HTTP) $(LOADER) $(ENGINE) $(KERNELS)
 	$$(CC) $$(LDFLAGS) -Wl,--as-needed -o $$@ $$^ $$(HTTP_LDLIBS) $$(LDLIBS)
 endef
 $(foreach t,$(TOOLS),$(eval $(call tool_rule,$(t))))

@@ -3,6 +3,7 @@
  */
 #include <math.h>
 
+#include "engine/clock.h"
 #include "engine/cpu/cpu_executor.h"
 
 /* The largest score; the first of equal ones, and a number before NaN, as top_k orders them. */
@@ -54,7 +55,10 @@ void rn__cpu_explain(const rn_executor *e, const rn_signature *signature, const 
 {
     if (signature->class_map_op == RN_NONE) return;
     for (int32_t i = 0, at = 0; i < part_count; at += parts[i++].rows) {
-        if (parts[i].classes) explain_part(e, &e->plan->ops[signature->class_map_op], at, &parts[i]);
+        if (!parts[i].classes) continue;
+        const double start = e->observer ? rn_clock_seconds() : 0;
+        explain_part(e, &e->plan->ops[signature->class_map_op], at, &parts[i]);
+        if (e->observer) e->observer(e->observer_context, signature->class_map_op, rn_clock_seconds() - start);
     }
 }
 

@@ -3,7 +3,9 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 void bench_fail(const char *format, ...)
 {
@@ -24,7 +26,9 @@ void bench_check(rn_status status, const rn_error *err)
 
 void *bench_allocate(size_t bytes)
 {
-    void *memory = calloc(1, bytes ? bytes : 1);
+    enum { LINE_BYTES = 64 };
+    const size_t lines = bytes / LINE_BYTES + 1;
+    void *memory = bytes <= PTRDIFF_MAX ? aligned_alloc(LINE_BYTES, lines * LINE_BYTES) : NULL;
     if (!memory) bench_fail("no memory for %zu bytes", bytes);
-    return memory;
+    return memset(memory, 0, bytes);
 }

@@ -12,7 +12,7 @@ _Noreturn void bench_fail(const char *format, ...) __attribute__((format(printf,
 /* Fails with the error's message unless `status` is OK. */
 void bench_check(rn_status status, const rn_error *err);
 
-/* Zeroed memory for the caller, who frees it; fails when there is none. */
+/* Zeroed memory, 64-byte aligned, for the caller, who frees it; fails when there is none. */
 void *bench_allocate(size_t bytes);
 
 #endif

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/passes.h"
+#include "engine/synthetic.h"
 #include "tools/bench/failure.h"
 
 #define LAYER "layer" /* the name of the operation that is measured */
@@ -115,6 +117,25 @@ static void set_scale_shift(rn_plan *plan, const rn_layer_shape *s, rn_op *op)
     op->outputs[0] = new_output(plan, "y", s);
 }
 
+/* Two operations come into a plan by passes: around these it is built, and finish_plan finds them. */
+static void set_class_map(rn_plan *plan, const rn_layer_shape *s, rn_op *op)
+{
+    rn_error err = {0};
+    rn_op average = *op;
+    strcpy(average.name, "average");
+    strcpy(op->name, "scores");
+    set_global_average_pool(plan, &(rn_layer_shape){.k = s->c}, &average);
+    bench_check(rn_plan_add_op(plan, &average, NULL, &err), &err);
+    op->inputs[0] = average.outputs[0];
+    set_dense(plan, &(rn_layer_shape){.h = 1, .w = 1, .c = s->c, .k = s->k}, op);
+}
+
+static void set_quantize(rn_plan *plan, const rn_layer_shape *s, rn_op *op)
+{
+    strcpy(op->name, "reader");
+    set_conv2d(plan, &(rn_layer_shape){.h = s->h, .w = s->w, .c = s->c, .k = s->k, .r = 1, .s = 1, .stride = 1, .groups = 1}, op);
+}
+
 static const struct {
     const char *name; /* in the shapes file */
     void (*set)(rn_plan *plan, const rn_layer_shape *shape, rn_op *op);
@@ -124,6 +145,8 @@ static const struct {
     {"max_pool", set_max_pool, RN_DTYPE_F32},
     {"dense", set_dense, RN_DTYPE_F32},
     {"add", set_add, RN_DTYPE_F32},
+    {"quantize", set_quantize, RN_DTYPE_F32},
+    {"class_map", set_class_map, RN_DTYPE_F32},
     {"global_average_pool", set_global_average_pool, RN_DTYPE_F32},
     {"softmax", set_softmax, RN_DTYPE_F32},
     {"top_k", set_top_k, RN_DTYPE_F32},
@@ -140,12 +163,14 @@ static rn_tensor_spec spec(const rn_plan *plan, int32_t tensor, const char *name
     return s;
 }
 
-/* A 1x1 convolution of pairs of channels, of x [h,w,c]; its output. */
-static int32_t add_pairs(rn_plan *plan, int32_t x, int32_t h, int32_t w, int32_t c)
+/* A 1x1 convolution of x [h,w,c] in groups of so many channels, with ReLU or without; its output. Where they do not divide c, x itself. */
+static int32_t add_neighbour(rn_plan *plan, int32_t x, int32_t group, bool relu)
 {
     rn_error err = {0};
+    const rn_plan_tensor t = plan->tensors[x];
+    if (group == 0 || t.c % group != 0 || t.dtype != RN_DTYPE_F32) return x;
     rn_op op = {.name = "neighbour", .inputs = {x, RN_NONE}, .outputs = {RN_NONE, RN_NONE}};
-    const rn_layer_shape s = {.h = h, .w = w, .c = c, .k = c, .r = 1, .s = 1, .stride = 1, .groups = c / 2};
+    const rn_layer_shape s = {.h = t.h, .w = t.w, .c = t.c, .k = t.c, .r = 1, .s = 1, .stride = 1, .groups = t.c / group, .flags = {relu ? 'r' : '-'}};
     set_conv2d(plan, &s, &op);
     bench_check(rn_plan_add_op(plan, &op, NULL, &err), &err);
     return op.outputs[0];
@@ -158,7 +183,20 @@ const rn_op *bench_layer_op(const rn_plan *plan)
     return op;
 }
 
-rn_plan *bench_layer_plan(const rn_layer_shape *s, bool neighbours)
+static void finish_plan(rn_plan *plan, const char *operation, bool quantised)
+{
+    rn_error err = {0};
+    bench_check(rn_plan_finish(plan, &err), &err);
+    bench_check(rn_plan_explain(plan, &err), &err);
+    if (quantised) bench_check(rn_synthetic_quantize(plan, &err), &err);
+    for (int32_t o = 0; o < plan->op_count; o++) {
+        rn_op *op = &plan->ops[o];
+        const bool added = op->kind == RN_OP_CLASS_MAP || op->kind == RN_OP_QUANTIZE;
+        if (added && strcmp(rn_op_kind_name(op->kind), operation) == 0) strcpy(op->name, LAYER);
+    }
+}
+
+rn_plan *bench_layer_plan(const rn_layer_shape *s, int32_t group, bool quantised)
 {
     rn_error err = {0};
     rn_plan *plan = rn_plan_create();
@@ -166,9 +204,9 @@ rn_plan *bench_layer_plan(const rn_layer_shape *s, bool neighbours)
     int i = 0;
     while (i < OPERATION_COUNT && strcmp(operations[i].name, s->op) != 0) i++;
     if (i == OPERATION_COUNT) bench_fail("%s is no operation that a shapes file may name", s->op);
+    if (operations[i].set == set_class_map && group == 0) group = 1; /* a map of the input itself would explain nothing */
     const int32_t feed = new_tensor(plan, "x", operations[i].input, s->h, s->w, s->c);
-    int32_t x = feed;
-    for (int before = 0; neighbours && before < 2; before++) x = add_pairs(plan, x, s->h, s->w, s->c);
+    const int32_t x = add_neighbour(plan, add_neighbour(plan, feed, group, true), group, true);
     rn_op op = {.name = LAYER, .inputs = {x, RN_NONE}, .outputs = {RN_NONE, RN_NONE}};
     if (rn_layer_shape_has(s, 'a')) {
         rn_layer_shape plain = *s;
@@ -183,14 +221,11 @@ rn_plan *bench_layer_plan(const rn_layer_shape *s, bool neighbours)
     bench_check(rn_plan_add_op(plan, &op, NULL, &err), &err);
     rn_signature signature = {.name = "layer", .input = spec(plan, feed, "x")};
     for (int j = 0; j < 2; j++) {
-        int32_t output = op.outputs[j];
-        if (output == RN_NONE) continue;
-        const rn_plan_tensor y = plan->tensors[output];
-        if (neighbours && y.dtype == RN_DTYPE_F32) output = add_pairs(plan, output, y.h, y.w, y.c);
-        signature.outputs[signature.output_count++] = spec(plan, output, j ? "second" : "first");
+        if (op.outputs[j] == RN_NONE) continue;
+        signature.outputs[signature.output_count++] = spec(plan, add_neighbour(plan, op.outputs[j], group, false), j ? "second" : "first");
     }
-    if (neighbours) signature.outputs[signature.output_count++] = spec(plan, add_pairs(plan, x, s->h, s->w, s->c), "beside");
+    if (x != feed) signature.outputs[signature.output_count++] = spec(plan, add_neighbour(plan, x, group, false), "beside");
     bench_check(rn_plan_add_signature(plan, &signature, NULL, &err), &err);
-    bench_check(rn_plan_finish(plan, &err), &err);
+    finish_plan(plan, s->op, quantised);
     return plan;
 }

@@ -36,11 +36,21 @@ void bench_runner_init(bench_runner *r, const rn_plan *plan, const rn_backend *b
     }
 }
 
+void bench_runner_explain(bench_runner *r)
+{
+    const rn_op *map = &r->plan->ops[r->signature->class_map_op];
+    r->part.maps = bench_allocate(batch_bytes(r, map->outputs[0]));
+    r->part.classes = bench_allocate((size_t)r->part.rows * sizeof *r->part.classes);
+    for (int32_t i = 0; i < r->part.rows; i++) r->part.classes[i] = i % r->plan->tensors[map->inputs[1]].c;
+}
+
 void bench_runner_deinit(bench_runner *r)
 {
     r->backend->destroy(r->executor);
     free((void *)r->part.input);
     for (int32_t i = 0; i < r->signature->output_count; i++) free(r->part.outputs[i]);
+    free(r->part.maps);
+    free(r->part.classes);
 }
 
 void bench_runner_run(void *runner)
@@ -79,7 +89,7 @@ double bench_op_flops(const rn_plan *plan, const rn_op *op)
 static double weight_bytes(const rn_plan *plan, const rn_op *op)
 {
     const int32_t index = op->kind == RN_OP_CONV2D ? op->u.conv2d.filter : op->kind == RN_OP_DENSE ? op->u.dense.weights : RN_NONE;
-    return index == RN_NONE ? 0 : (double)plan->weights[index].element_count * sizeof(float);
+    return index == RN_NONE ? 0 : (double)plan->weights[index].element_count * (double)rn_dtype_bytes(plan->weights[index].dtype);
 }
 
 double bench_op_bytes(const rn_plan *plan, const rn_op *op, int32_t rows)

@@ -16,6 +16,8 @@ typedef struct bench_runner {
  * in [-1, 1), or bytes. Fails as bench_fail does. */
 void bench_runner_init(bench_runner *r, const rn_plan *plan, const rn_backend *backend, const rn_backend_options *options);
 void bench_runner_deinit(bench_runner *r);
+/* From now on every run explains its rows too, each another class: of signatures that have explanations. */
+void bench_runner_explain(bench_runner *r);
 
 void bench_runner_run(void *runner); /* once; for bench_time */
 
