@@ -146,12 +146,15 @@ detected:
 	@echo 'cuda        $(strip $(CUDA_FOUND))'
 	@echo "output      $(B)/$(if $(SANITIZE), with $(SANITIZE))"
 
+# They start first, so that no processor waits for one of them alone.
+LONG_TESTS := $(patsubst %,$(B)/tests/%_test,engine/cpu_backend engine/cpu_deterministic cuda/cuda_explain cuda/cuda_backend kernels/conv2d)
 tests: $(TESTS) $(TEST_TOOLS) $(FUZZ_REPLAYS)
 # The library path is for sanitizers, whose own dlopen does not know a program's RPATH.
 run-tests: export LD_LIBRARY_PATH := $(EMULATED):$(LD_LIBRARY_PATH)
 run-tests: $(TESTS)
 	@rm -f $(B)/failed-tests
-	@printf '%s\n' $(sort $(TESTS)) | xargs -P $$(nproc) -I{} sh -c 'text=$$({} 2>&1); status=$$?; printf "== %s\n%s\n" {} "$$text"; \
+	@printf '%s\n' $(filter $(LONG_TESTS),$(TESTS)) $(sort $(filter-out $(LONG_TESTS),$(TESTS))) | xargs -P $$(nproc) -I{} sh -c 'start=$$(date +%s); \
+	    text=$$({} 2>&1); status=$$?; printf "== %s, %d s\n%s\n" {} $$(($$(date +%s) - start)) "$$text"; \
 	    [ $$status -eq 0 ] || echo "{}: exit status $$status" >>$(B)/failed-tests'
 	@if [ -s $(B)/failed-tests ]; then echo "failed, each under its == line above:"; cat $(B)/failed-tests; exit 1; fi
 check: tests run-tests
@@ -166,9 +169,9 @@ tsan:
 
 # Tests of everything that kernels of another instruction set change.
 ISA_TESTS := $(patsubst %,tests/kernels/%_test,amx amx_bytes bytes conv2d image_kernels pointwise text_kernels winograd_filter) \
-    $(patsubst %,tests/engine/%_test,cpu_backend explain quantize winograd_choice)
+    $(patsubst %,tests/engine/%_test,cpu_backend cpu_deterministic explain quantize winograd_choice)
 emulated:
-	$(MAKE) B=$(B)/emulated OPT=-O1 STANDIN=tests/support/avx512_standin.h TESTS='$(ISA_TESTS:%=$(B)/emulated/%)' run-tests
+	$(MAKE) B=$(B)/emulated OPT=-O1 STANDIN=tests/support/avx512_standin.h TESTS='$(ISA_TESTS:%=$(B)/emulated/%)' run-tests $(B)/emulated/resnet-bench
 
 fuzz:
 	$(MAKE) B=$(B)/fuzz CC=clang OPT="-O1" SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" fuzzers
@@ -228,6 +231,9 @@ define isa_rule
 $(call obj,$(wildcard kernels/cpu/$(1)/*.c tools/*/*/$(1).c)) $(patsubst %,$(B)/plugin/%.o,$(wildcard kernels/cpu/$(1)/*.c)): ISA_FLAGS := $(ISA_FLAGS_$(1))
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
+# Most of what tests compute, so that these are compiled for speed in every build: at -O1 their sums leave the registers. The large AVX-512 kernels are
+# not, which take minutes with instrumentation.
+$(call obj,$(wildcard kernels/ref/*.c) kernels/cpu/avx2/conv2d_f32_6x16.c): override OPT := -O3
 # Clang takes minutes for a large kernel with its instrumentation, and no fuzz target comes by one.
 $(if $(findstring fuzzer,$(SANITIZE)),$(eval $(call obj,$(wildcard kernels/cpu/*/*.c)): override SANITIZE :=))
 # They contain the kernels' sources, over stand-ins.

@@ -78,6 +78,14 @@ class Server:
         return self.wait()
 
 
+# Files that write and convert the most models. They are dealt out first, so that no process is left alone with one of them.
+LONG_FILES = ("networks_test.py", "variants_test.py")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)
+
+
 @pytest.fixture(scope="session")
 def build_dir():
     return ROOT / os.environ.get("RN_BUILD", "build")

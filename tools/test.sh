@@ -39,10 +39,11 @@ make -s check
 if [ -z "$quick" ] && grep -q ' avx2 ' /proc/cpuinfo && ! grep -q ' avx512_bf16 ' /proc/cpuinfo; then
   step "AVX-512 kernels, over stand-ins: this processor lacks some of it"
   make -s -j"$(nproc)" emulated
+  RN_BUILD=build/emulated "$python" -m pytest -q -rs tests/tools/resnet_bench_test.py -k kernels
 fi
 
-# Test files run side by side: most of the time a test waits for its server. What measures time runs alone.
-side_by_side="-n 3 --dist loadfile"
+# Test files run side by side, in the order of tests/conftest.py: most of the time a test waits for its server. What measures time runs alone.
+side_by_side="-n 3 --dist loadfile --no-loadscope-reorder"
 
 step "End to end and against TensorFlow"
 if [ -n "$quick" ]; then
