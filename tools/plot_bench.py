@@ -41,8 +41,9 @@ def caption(record):
 
 def draw_roofline(kernels, out):
     """Speed over arithmetic intensity, f32 by the widest instructions. A 3x3 layer above the roof is Winograd's: fewer multiplications than counted."""
-    widest = max((k for k in kernels if k["dtype"] == "float" and k["gflops"] > 0), key=lambda k: k["peak_gflops"])
-    kernels = [k for k in kernels if k["dtype"] == "float" and (k["isa"], k["batch"]) == (widest["isa"], widest["batch"])]
+    kernels = [k for k in kernels if k["dtype"] == "float" and "chained" not in k["kernel"]]
+    widest = max((k for k in kernels if k["gflops"] > 0), key=lambda k: k["peak_gflops"])
+    kernels = [k for k in kernels if (k["isa"], k["batch"]) == (widest["isa"], widest["batch"])]
     figure, axes = plt.subplots(figsize=(8, 5))
     peak, bandwidth = widest["peak_gflops"], widest["peak_gb_per_s"]
     counted = [k for k in kernels if k["gflops"] > 0]

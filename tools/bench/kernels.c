@@ -74,8 +74,8 @@ static int32_t group_of(const entry *e)
 }
 
 /* f32: the sums of the largest layer and the transforms of Winograd, what the engine's own tests allow. bf16: inputs, weights and results
- * are rounded to 8 bits, 2^-9 each, and a largest of thousands lies a few deviations out. Sums of bytes are exact, and
- * all kernels scale them by the same operations; but for Winograd, whose points are bf16. */
+ * are rounded to 8 bits, 2^-9 each, and a largest of thousands lies a few deviations out. Sums of bytes are exact,
+ * and all kernels scale them by the same operations; but for Winograd, whose points are bf16. */
 static double allowed_error(const entry *e)
 {
     if (is_winograd(e) || e->dtype == RN_DTYPE_BF16 || is_chained(e)) return 2e-2;
