@@ -1,6 +1,6 @@
 /* AVX-512 in terms of AVX2, for tests of its kernels on processors without it: SIMDe's functions in place of the intrinsics, and here the
- * few that its version 0.7.4 lacks. `make emulated` includes it before each source of kernels/cpu/avx512*, and before the processor's
- * detection. */
+ * few that its version 0.7.4 lacks. `make emulated` includes it before each source of kernels/cpu/avx512* and amx, before the processor's
+ * detection and before the loops of tools/bench/peak. */
 #ifndef RN_TESTS_SUPPORT_AVX512_STANDIN_H
 #define RN_TESTS_SUPPORT_AVX512_STANDIN_H
 

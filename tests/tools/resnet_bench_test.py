@@ -162,6 +162,14 @@ def test_kernels(records, bench, tmp_path):
     assert "no kernel of the list does softmix" in bench("kernels", QUICK, f"--shapes={tmp_path}/shapes", code=1)[1]
 
 
+@pytest.mark.speed
+def test_all_passes_of_a_batch_are_timed(records, tmp_path):
+    """The engine runs 64 rows in passes of 8. The time of one of them would be that of 8 rows."""
+    (tmp_path / "shapes").write_text("conv2d  28 28 64 64 1 1 1 0 0 0 0 1 b 1 1\n")
+    few, many = [r for r in records("kernels", f"--shapes={tmp_path}/shapes", "--batch=8,64", "--isa=scalar") if r["kernel"] == "OpenBLAS"]
+    assert (few["batch"], many["batch"]) == (8, 64) and many["median_us"] > 3 * few["median_us"]
+
+
 def test_input(records):
     for found in (records("input"), records("input", f"--picture={ROOT}/tests/data/pictures/bag.png")):
         assert [r["work"] for r in found] == ["decode picture", "crop and resize", "base64 decode", "base64 decode from memory", "base64 encode",
