@@ -10,13 +10,13 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 
 import pytest
 
+from waiting import PATIENCE_S, eventually
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MODEL = ROOT / "tests/data/fashion_resnet101"
-PATIENCE_S = 60  # for anything that should take a moment: sanitizer builds on a busy machine
 SANITIZER_OPTIONS = {"LSAN_OPTIONS": f"suppressions={ROOT}/tests/lsan.supp:print_suppressions=0", "TSAN_OPTIONS": f"suppressions={ROOT}/tests/tsan.supp"}
 SANITIZER_REPORT = re.compile(r"(AddressSanitizer|LeakSanitizer|ThreadSanitizer|UndefinedBehaviorSanitizer|runtime error:)")
 
@@ -36,16 +36,15 @@ class Server:
 
     def wait_for(self, pattern):
         """The first group of `pattern` in the log, once it is there."""
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
-            if found := re.search(pattern, self.log):
-                return found.group(1)
-            if self.process.poll() is not None:
+        def found():
+            ended = self.process.poll() is not None
+            if ended:
                 self._reader.join(PATIENCE_S)
-                if re.search(pattern, self.log) is None:
-                    break
-            time.sleep(0.01)
-        raise AssertionError(f"no {pattern!r} in the log; exit code {self.process.poll()}:\n{self.log}")
+            match = re.search(pattern, self.log)
+            assert match or not ended, f"no {pattern!r} in the log; exit code {self.process.poll()}:\n{self.log}"
+            return match
+
+        return eventually(found, lambda: f"{pattern!r} in the log:\n{self.log}").group(1)
 
     @property
     def port(self):

@@ -6,12 +6,12 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 
 import pytest
 import requests
 
 from client import MODEL
+from waiting import eventually
 
 BASE = [f"--model_base_path={MODEL}", "--rest_api_port=0", "--port=0"]
 
@@ -105,12 +105,8 @@ def test_state_of_a_process(start_server):
     server.wait_for(r"(state: model m version 1 on cpu[^:]*: 0 requests wait with 0 rows; \d+ batches)")
     assert requests.get(f"{server.url}/v2/health/ready").status_code == 200
     alive &= set(os.listdir(f"/proc/{server.process.pid}/task"))  # some of those that it began with have ended
-    deadline = time.monotonic() + 30
-    while not alive <= set(re.findall(r"state: thread (\d+), ", server.log)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.2)
-    parts = re.split(r"resnetd: state: thread (\d+), .*\n", server.log)
-    stacks = dict(zip(parts[1::2], parts[2::2]))
-    assert alive <= stacks.keys() and len(stacks) == len(parts) // 2 and "does not answer" not in server.log  # each once
-    assert all(re.search(r"\[0x[0-9a-f]+\]", stacks[thread]) for thread in alive)
+    told = re.compile(r"state: thread (\d+), .*\n.*\[0x[0-9a-f]+\]")  # a thread and its stack
+    eventually(lambda: alive <= set(told.findall(server.log)), lambda: f"each of threads {alive}:\n{server.log}")
+    threads = re.findall(r"state: thread (\d+), ", server.log)
+    assert len(set(threads)) == len(threads) and "does not answer" not in server.log
     assert server.stop() == 0

@@ -5,7 +5,6 @@ import concurrent.futures
 import json
 import subprocess
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -14,9 +13,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from client import MODEL, b64, error_body, picture, pixels
+from waiting import PATIENCE_S, eventually
 
 SIDE = 8
-PATIENCE_S = 60
 CALLERS = 8  # of a version that is about to go: what they have sent by then takes long enough to be seen
 ATTEMPTS = 5
 
@@ -114,13 +113,12 @@ def test_r30_r32_words_for_states(models):
     seen = set()
 
     def watch(until):
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
-            now = states(models, "versions")
-            seen.update(state for number, state, _ in now if number > 4)
-            if until(dict((number, state) for number, state, _ in now)):
-                return
-        raise AssertionError(now)
+        def holds():
+            now = [state for state in states(models, "versions") if state[0] > 4]
+            seen.update(state for _, state, _ in now)
+            return until({number: state for number, state, _ in now})
+
+        eventually(holds, lambda: states(models, "versions"))
 
     for version in range(5, 9):
         (models.base / f"versions/{version}").symlink_to(MODEL / "1")
@@ -132,7 +130,7 @@ def test_r30_r32_words_for_states(models):
             answered = threading.Barrier(CALLERS + 1, timeout=PATIENCE_S)
             callers = [pool.submit(call_while_there, models, "versions/versions/8:predict", body, answered) for _ in range(CALLERS)]
             answered.wait()
-            wait_until(lambda: is_waiting(models))
+            eventually(lambda: is_waiting(models), "a call that waits")
             (models.base / "versions/8").unlink()
             watch(lambda now: now.get(8) == "END")
             for caller in callers:
@@ -155,12 +153,6 @@ def call_while_there(server, target, body, answered):
             return
         assert answer.status_code == 200, answer.text
     raise AssertionError("the version never went")
-
-
-def wait_until(holds):
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline
 
 
 def is_waiting(server):

@@ -14,6 +14,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from client import MODEL, picture, pixels
+from metrics_test import Page
+from waiting import eventually
 
 Code = grpc.StatusCode
 UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
@@ -135,30 +137,33 @@ def test_deflate(server):
         assert len(predict(channel)(pixel_request()).outputs["logits"].float_val) == 10
 
 
-def test_overload(start_server, sanitized):
+def test_overload(start_server):
     """A short queue and callers that fill it: everybody gets an answer, some of them UNAVAILABLE; health checks do not queue."""
     server = start_server(MODEL, "--max_batch_size=1", "--max_queue_rows=4", "--max_waiting_requests=2")
-    outcomes = []
+    seen, end = set(), threading.Event()
 
     def caller():
         with connect(server) as channel:
-            for _ in range(2 if sanitized else 10):
-                outcomes.append(outcome(predict(channel), pixel_request(4)))
+            while not end.is_set():
+                result = outcome(predict(channel), pixel_request(4))
+                seen.add(result if isinstance(result, Code) else Code.OK)
                 assert health(channel) == health_pb2.HealthCheckResponse.SERVING
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: caller(), range(8)))
-    errors = {o for o in outcomes if isinstance(o, Code)}
-    assert errors == {Code.UNAVAILABLE}
-    assert any(not isinstance(o, Code) for o in outcomes)
+        callers = [pool.submit(caller) for _ in range(8)]
+        try:
+            eventually(lambda: len(seen) > 1, "calls that are served and calls that are not")
+        finally:
+            end.set()
+    assert all(caller.exception() is None for caller in callers) and seen == {Code.OK, Code.UNAVAILABLE}
     assert server.stop() == 0
 
 
 # ---- calls that nobody waits for ----
 
 @pytest.fixture(scope="module")
-def heavy(sanitized):
-    return pixel_request(4 if sanitized else 60)
+def heavy_rows(sanitized):
+    return 100 if sanitized else 1200
 
 
 @pytest.fixture(scope="module")
@@ -169,39 +174,51 @@ def slow(start_server):
     assert server.stop() == 0
 
 
-def seconds(call):
-    begin = time.monotonic()
-    call()
-    return time.monotonic() - begin
+def rows_run(server):
+    return Page(server.monitoring_url).sum("resnetd_batch_rows_sum")
 
 
-def test_deadline(slow, heavy):
-    """G10. Work whose deadline has passed is not begun: who comes next is answered soon."""
+def rows_run_for_nobody(server, heavy_rows, call_and_leave):
+    """Rows run for calls that call_and_leave(channel) makes. Ahead of them is a heavy call whose client is patient: theirs have left before their turn."""
+    before = rows_run(server)
+    with connect(server) as channel:
+        patient = predict(channel).future(pixel_request(heavy_rows))
+        eventually(lambda: rows_run(server) > before, "the heavy call has its turn")
+        call_and_leave(channel)
+        rows = len(patient.result().outputs["logits"].float_val) // 10
+        assert outcome(predict(channel), pixel_request()).outputs  # behind all of them
+    return rows_run(server) - before - rows - 1
+
+
+def test_deadline(slow, heavy_rows):
+    """G10. Work whose deadline has passed is not begun."""
+    message = pixel_request(10)
+
+    def late(channel):
+        calls = [predict(channel).future(message, timeout=0.05) for _ in range(40)]
+        assert {call.exception() and call.exception().code() for call in calls} <= {None, Code.DEADLINE_EXCEEDED}
+
+    assert 0 <= rows_run_for_nobody(slow, heavy_rows, late) <= 200
     with connect(slow) as channel:
-        one = seconds(lambda: predict(channel)(heavy))
-        calls = [predict(channel).future(heavy, timeout=2 * one + 0.1) for _ in range(40)]
-        outcomes = [call.exception() for call in calls]
-        assert {error.code() for error in outcomes if error} == {Code.DEADLINE_EXCEEDED}
-        assert seconds(lambda: predict(channel)(pixel_request())) < 10 * one
-        assert outcome(predict(channel), heavy, timeout=1e-4) == Code.DEADLINE_EXCEEDED
+        assert outcome(predict(channel), message, timeout=1e-4) == Code.DEADLINE_EXCEEDED
 
 
-def test_cancel(slow, heavy):
-    with connect(slow) as channel:
-        one = seconds(lambda: predict(channel)(heavy))
-        calls = [predict(channel).future(heavy) for _ in range(40)]
-        time.sleep(0.1)
-        for call in calls:
+def test_cancel(slow, heavy_rows):
+    message = pixel_request(10)
+
+    def cancel(channel):
+        for call in [predict(channel).future(message) for _ in range(40)]:
             call.cancel()
-        assert seconds(lambda: predict(channel)(pixel_request())) < 20 * one
+
+    assert 0 <= rows_run_for_nobody(slow, heavy_rows, cancel) <= 200
 
 
-def test_connections_that_are_cut(slow, heavy):
+def test_connections_that_are_cut(slow):
     """At any moment: while the message is on its way, while it waits, while it runs."""
     for delay in (0, 0.001, 0.005, 0.02, 0.1):
         for _ in range(4):
             channel = connect(slow)
-            calls = [predict(channel).future(message) for message in (heavy, picture_request("bag.jpg"), pixel_request())]
+            calls = [predict(channel).future(message) for message in (pixel_request(10), picture_request("bag.jpg"), pixel_request())]
             time.sleep(delay)
             channel.close()
             assert all(call.exception() or True for call in calls if not call.cancelled())
@@ -254,7 +271,7 @@ def test_drain_finishes_what_is_under_way(start_server, sanitized):
     with connect(server) as channel, connect(server) as idle:
         assert health(idle) == health_pb2.HealthCheckResponse.SERVING
         calls = [predict(channel).future(message) for message in (pixel_request(rows), picture_request("bag.jpg"))]
-        time.sleep(0.3)
+        eventually(lambda: rows_run(server) + Page(server.monitoring_url).sum("resnetd_queue_rows") == rows + 1, "both calls read")
         server.process.send_signal(signal.SIGTERM)
         assert len(calls[0].result().outputs["logits"].float_val) == 10 * rows
         assert calls[1].result().outputs["labels"].string_val[0] == b"Bag"
@@ -262,13 +279,11 @@ def test_drain_finishes_what_is_under_way(start_server, sanitized):
 
 
 def test_drain_delay_serves_but_is_not_ready(start_server):
-    server = start_server(MODEL, "--drain_delay=1")
+    server = start_server(MODEL, "--drain_delay=3")
     with connect(server) as channel:
         assert health(channel) == health_pb2.HealthCheckResponse.SERVING
         server.process.send_signal(signal.SIGTERM)
-        server.wait_for(r"(draining)")
-        time.sleep(0.2)
-        assert health(channel) == health_pb2.HealthCheckResponse.NOT_SERVING
+        eventually(lambda: health(channel) == health_pb2.HealthCheckResponse.NOT_SERVING, "not serving")
         assert len(predict(channel)(pixel_request()).outputs["logits"].float_val) == 10
     assert server.wait() == 0
 
@@ -278,7 +293,7 @@ def test_drain_timeout(start_server):
     with connect(server) as channel:
         heavy = pixel_request(600)
         calls = [predict(channel).future(heavy) for _ in range(12)]
-        time.sleep(0.5)
+        eventually(lambda: rows_run(server) > 0, "the first of them has its turn")
         server.process.send_signal(signal.SIGTERM)
         assert server.wait() == 124
         assert {error.code() for call in calls if (error := call.exception())} == {Code.UNAVAILABLE}
@@ -289,7 +304,7 @@ def test_connections_without_calls_do_not_hold_up_the_end(start_server):
     server = start_server()
     with raw_connection(server), connect(server) as channel:
         assert health(channel) == health_pb2.HealthCheckResponse.SERVING
-        assert seconds(lambda: server.stop()) < 10
+        assert server.stop() == 0
 
 
 def test_no_grpc(launch):

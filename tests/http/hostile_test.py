@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
 from client import MODEL, PREDICT, Connection, Http2, error_body, pixels
+from waiting import eventually
 
 PIXELS = json.dumps({"instances": [pixels()]}).encode()
 HEAD = b"POST /v1/models/fashion:predict HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
@@ -39,15 +40,8 @@ def read_all(s):
     return data
 
 
-def eventually(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 class Others:
-    """A client that goes on calling; the context fails when one of its calls does or when they become much slower than before."""
+    """A client that goes on calling; the context fails when one of its calls does or when they wait as long as `strict` lets slow clients have."""
 
     def __init__(self, server):
         self.url, self.stop, self.failures, self.seconds = server.url, threading.Event(), [], []
@@ -78,7 +72,7 @@ class Others:
         assert not self.failures
         median = statistics.median(self.seconds)
         print(f"a call of others: {1e3 * self.before:.1f} ms before, {1e3 * median:.1f} ms meanwhile")
-        assert median < 10 * self.before
+        assert median < 1
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +100,7 @@ def test_slow_heads_and_bodies(strict):
         assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n") and answer.endswith(LATE)
         assert b"Content-Length: %d\r\n" % len(LATE) in answer
     assert metric(strict, "resnetd_slow_requests_total") == slow + len(sockets)
-    eventually(lambda: metric(strict, "resnetd_body_bytes") == 0)
+    eventually(lambda: metric(strict, "resnetd_body_bytes") == 0, "no body is held")
 
 
 def test_slow_loris(strict):
@@ -115,18 +109,18 @@ def test_slow_loris(strict):
         sockets = [connect(strict) for _ in range(100)]
         for s in sockets:
             s.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Long: ")
-        begin = time.monotonic()
         sockets[0].settimeout(0.05)
-        answer = b""
-        while not answer and time.monotonic() - begin < 30:
+
+        def answer():
             for s in sockets:
                 with contextlib.suppress(ConnectionResetError, BrokenPipeError):
                     s.sendall(b"x")
             with contextlib.suppress(TimeoutError):
-                answer = sockets[0].recv(65536)
+                return sockets[0].recv(65536)
+
+        assert eventually(answer, "an answer").startswith(b"HTTP/1.1 408 ")
         for s in sockets:
             s.close()
-    assert answer.startswith(b"HTTP/1.1 408 ") and time.monotonic() - begin < 15
 
 
 def test_slow_but_steady_bodies_are_served(strict):
@@ -157,11 +151,15 @@ def test_late_clients_that_go_on_sending_read_why(strict):
     s = connect(strict)
     s.sendall(HEAD % 60_000_000)
     s.settimeout(0.05)
-    answer, begin = b"", time.monotonic()
-    while LATE not in answer and time.monotonic() - begin < 30:
+    answer = bytearray()
+
+    def told():
         s.sendall(b"x" * 1000)  # 20,000 bytes a second: too few
         with contextlib.suppress(TimeoutError):
-            answer += s.recv(65536)
+            answer.extend(s.recv(65536))
+        return LATE in answer
+
+    eventually(told, "why")
     assert answer.endswith(LATE)
 
 
@@ -181,8 +179,8 @@ def test_budget_of_bodies(start_server):
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
             for _ in range(20):
                 sockets[-1].sendall(b" " * (1 << 20))
-    eventually(lambda: metric(server, "resnetd_dropped_bodies_total") >= 5)
-    eventually(lambda: metric(server, "resnetd_body_bytes") <= budget)
+    eventually(lambda: metric(server, "resnetd_dropped_bodies_total") >= 5, "five bodies dropped")
+    eventually(lambda: metric(server, "resnetd_body_bytes") <= budget, "bodies within the budget")
     with open(f"/proc/{server.process.pid}/status") as status:
         peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) << 10
     print(f"peak {peak - before >> 20} MB for a budget of {budget >> 20} MB")
@@ -194,7 +192,7 @@ def test_budget_of_bodies(start_server):
         assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n") and b"Retry-After: 1\r\n" in answer and answer.endswith(FULL)
     for s in sockets:
         s.close()
-    eventually(lambda: metric(server, "resnetd_body_bytes") == 0)
+    eventually(lambda: metric(server, "resnetd_body_bytes") == 0, "no body is held")
     assert server.stop() == 0
 
 
@@ -217,7 +215,7 @@ def test_connections_are_bounded_per_port(start_server):
     assert requests.get(f"{server.monitoring_url}/readyz").status_code == 200  # probes have a port of their own
     assert metric(server, "resnetd_connections_refused_total") == 1
     connections.pop().close()
-    eventually(lambda: not answered_with_503(server))
+    eventually(lambda: not answered_with_503(server), "room for a connection")
     assert server.stop() == 0
 
 
@@ -268,7 +266,7 @@ def test_resets_in_mid_body(server):
             s.sendall(HEAD % len(PIXELS) + PIXELS[:i * len(PIXELS) // 200])
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             s.close()
-    eventually(lambda: metric(server, "resnetd_body_bytes") == 0)
+    eventually(lambda: metric(server, "resnetd_body_bytes") == 0, "no body is held")
 
 
 def test_pipeline_of_many_requests(server):
@@ -371,13 +369,13 @@ def test_budget_counts_http2_bodies(start_server):
         with contextlib.suppress(ConnectionResetError, BrokenPipeError, TypeError):  # TypeError: the end came while waiting for the window
             clients[-1].open(PREDICT, b" " * (6 << 20), end=False)
             clients[-1].flush()
-    eventually(lambda: metric(server, "resnetd_dropped_bodies_total") >= 1)
-    eventually(lambda: metric(server, "resnetd_body_bytes") <= budget)
-    eventually(lambda: requests.post(server.url + PREDICT, data=PIXELS).status_code == 200)
+    eventually(lambda: metric(server, "resnetd_dropped_bodies_total") >= 1, "a body dropped")
+    eventually(lambda: metric(server, "resnetd_body_bytes") <= budget, "bodies within the budget")
+    eventually(lambda: requests.post(server.url + PREDICT, data=PIXELS).status_code == 200, "an answer")
     assert server.process.poll() is None
     for client in clients:
         client.socket.close()
-    eventually(lambda: metric(server, "resnetd_body_bytes") == 0)
+    eventually(lambda: metric(server, "resnetd_body_bytes") == 0, "no body is held")
     assert server.stop() == 0
 
 

@@ -8,12 +8,12 @@ import re
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 import requests
 
 from client import MODEL, b64, picture
+from waiting import eventually
 
 CONFIG_MAP = {"MODEL_NAME": "image_classifier", "MODEL_PATH": str(MODEL)}
 ARGUMENTS = ["--model_name=$(MODEL_NAME)", "--model_base_path=$(MODEL_PATH)"]
@@ -43,9 +43,7 @@ def probe(port):
 
 def test_lab(lab, tmp_path):
     server, port = lab
-    deadline = time.monotonic() + 60
-    while not probe(port):
-        assert time.monotonic() < deadline, server.log
+    eventually(lambda: probe(port), lambda: server.log)
     url = server.url
     body = json.dumps({"signature_name": "serving_preprocess", "instances": [b64(picture("bag.jpg"))]})
     first = requests.post(f"{url}/v1/models/image_classifier/versions/1:predict", data=body)  # an open port is a server that answers

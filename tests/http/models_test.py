@@ -14,9 +14,9 @@ from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2, 
 from tensorflow_serving.config import model_server_config_pb2
 
 from client import MODEL, b64, error_body, picture
+from waiting import PATIENCE_S, eventually
 
 Code = grpc.StatusCode
-PATIENCE_S = 60
 AVAILABLE, ENDED = ("AVAILABLE", "OK"), ("END", "OK")
 
 
@@ -42,15 +42,6 @@ def states(server, name="m"):
     if answer.status_code == 404:
         return {}
     return {int(s["version"]): (s["state"], s["status"]["error_code"]) for s in answer.json()["model_version_status"]}
-
-
-def eventually(condition, what):
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"never happened: {what}")
 
 
 def predict(server, target):

@@ -5,11 +5,12 @@ import pathlib
 import shutil
 import struct
 import subprocess
-import time
 
 import numpy as np
 import pytest
 import requests
+
+from waiting import eventually
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "tests/data/fashion_resnet101/1"
@@ -168,11 +169,12 @@ def test_a_server_refuses_a_version_that_answers_otherwise(model, start_server, 
     assert metric(server.monitoring_url, "resnetd_selftest_max_abs_error")['model_name="m",model_version="1"'] < 1e-3
     damage(model, tmp_path / "new/model.safetensors", "logits", shift)
     (tmp_path / "new").rename(tmp_path / "2")
-    states = {}
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and states.get("2", {}).get("state") != "END":
-        time.sleep(0.1)
-        states = {state["version"]: state for state in requests.get(url, timeout=60).json()["model_version_status"]}
+
+    def states_at_end():
+        found = {state["version"]: state for state in requests.get(url, timeout=60).json()["model_version_status"]}
+        return found if found.get("2", {}).get("state") == "END" else None
+
+    states = eventually(states_at_end, "version 2 given up")
     assert states["2"]["status"]["error_code"] == "FAILED_PRECONDITION", states
     assert "output logits" in states["2"]["status"]["error_message"] and "is off by 1" in states["2"]["status"]["error_message"]
     assert states["1"]["state"] == "AVAILABLE"
