@@ -51,7 +51,8 @@ def draw_roofline(kernels, out):
     left, right = min(0.5, min(intensity)) / 2, max(intensity) * 2
     axes.plot([left, peak / bandwidth, right], [left * bandwidth, peak, peak], color=GREY, linewidth=1.5)
     axes.annotate(f"multiply-add peak {peak:.0f} GFLOP/s", (right, peak), xytext=(-4, 4), textcoords="offset points", ha="right", color=GREY)
-    axes.annotate(f"memory {bandwidth:.0f} GB/s", (left, left * bandwidth), xytext=(6, -4), textcoords="offset points", va="top", color=GREY)
+    slope = (left * peak / bandwidth) ** 0.5
+    axes.annotate(f"memory {bandwidth:.0f} GB/s", (slope, slope * bandwidth), xytext=(8, -4), textcoords="offset points", va="top", color=GREY)
     for kind, colour in KINDS.items():
         points = [(i, k["gflops"]) for i, k in zip(intensity, counted) if kind_of(k["operation"]) == kind]
         if points:
