@@ -97,6 +97,12 @@ def sanitized(build_dir):
 
 
 @pytest.fixture(scope="session")
+def environment():
+    """For a program of the build that a test starts by itself."""
+    return {**SANITIZER_OPTIONS, **os.environ}
+
+
+@pytest.fixture(scope="session")
 def launch(build_dir):
     """launch(*arguments, env={}) starts resnetd, or another program of the build, with exactly these arguments and does not wait for anything."""
     servers = []

@@ -10,7 +10,6 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from conftest import SANITIZER_OPTIONS
 from client import MODEL, PREDICT, Connection, b64, picture, pixels
 
 PIXELS = json.dumps({"instances": [pixels()] * 2}).encode()
@@ -94,10 +93,10 @@ def test_long_and_strange_paths_stay_valid_json(start_server, log):
     assert code == 404 and lines_of(log)[0]["path"] == path[:512]
 
 
-def test_standard_output(build_dir):
+def test_standard_output(build_dir, environment):
     process = subprocess.Popen([build_dir / "resnetd", "--model_name=fashion", f"--model_base_path={MODEL}", "--rest_api_port=0", "--port=0",
                                 "--monitoring_port=0", "--access_log=-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               env={**SANITIZER_OPTIONS, **os.environ})
+                               env=environment)
     url = None
     for line in process.stderr:
         if found := re.search(r"ready: REST on port (\d+)", line):
