@@ -122,7 +122,7 @@ def run_lab(start, lab, folder, from_bucket):
 def watch_lab(pod, lab, folder):
     early = []
     while pod.clock() < 60 and not any(code == 200 for code, _ in early):  # it is ready long before the first probe, 10 s after its start
-        early.append((pod.get(9090, "/readyz")[0], pod.get(8501, "/v2/health/ready")[0]))
+        early.append((pod.get(8501, "/v2/health/ready")[0], pod.get(9090, "/readyz")[0]))  # in this order: health may not come after the port
         time.sleep(0.02)
     pod.wait_ready(60)
     ready_at = pod.clock()
@@ -233,7 +233,7 @@ def test_lab_ports_open_when_it_can_answer(runs):
     """TCP readiness on 8500 tells the truth only if nobody listens before the model is there; health answers from the first moment."""
     early = runs["lab"]["early"]
     assert early[-1] == (200, 200)
-    assert all(serving == 0 for health, serving in early if health in (0, 503)), early
+    assert all(serving == 0 for serving, health in early if health != 200), early
 
 
 def test_lab_lives_with_the_variables_of_its_services(runs):
