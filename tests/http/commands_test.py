@@ -107,6 +107,6 @@ def test_state_of_a_process(start_server):
     alive &= set(os.listdir(f"/proc/{server.process.pid}/task"))  # some of those that it began with have ended
     told = re.compile(r"state: thread (\d+), .*\n.*\[0x[0-9a-f]+\]")  # a thread and its stack
     eventually(lambda: alive <= set(told.findall(server.log)), lambda: f"each of threads {alive}:\n{server.log}")
-    threads = re.findall(r"state: thread (\d+), ", server.log)
-    assert len(set(threads)) == len(threads) and "does not answer" not in server.log
     assert server.stop() == 0
+    threads = re.findall(r"state: thread (\d+), ", server.log)
+    assert len(set(threads)) == len(threads) and "does not answer" not in server.log  # each once

@@ -41,7 +41,7 @@ def read_all(s):
 
 
 class Others:
-    """A client that goes on calling; the context fails when one of its calls does or when they wait as long as `strict` lets slow clients have."""
+    """A client that goes on calling; the context fails when one of its calls does or when they become much slower than before."""
 
     def __init__(self, server):
         self.url, self.stop, self.failures, self.seconds = server.url, threading.Event(), [], []
@@ -72,7 +72,7 @@ class Others:
         assert not self.failures
         median = statistics.median(self.seconds)
         print(f"a call of others: {1e3 * self.before:.1f} ms before, {1e3 * median:.1f} ms meanwhile")
-        assert median < 1
+        assert median < 10 * self.before
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +109,7 @@ def test_slow_loris(strict):
         sockets = [connect(strict) for _ in range(100)]
         for s in sockets:
             s.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Long: ")
+        begin = time.monotonic()
         sockets[0].settimeout(0.05)
 
         def answer():
@@ -118,7 +119,7 @@ def test_slow_loris(strict):
             with contextlib.suppress(TimeoutError):
                 return sockets[0].recv(65536)
 
-        assert eventually(answer, "an answer").startswith(b"HTTP/1.1 408 ")
+        assert eventually(answer, "an answer").startswith(b"HTTP/1.1 408 ") and time.monotonic() - begin < 15
         for s in sockets:
             s.close()
 
@@ -151,7 +152,7 @@ def test_late_clients_that_go_on_sending_read_why(strict):
     s = connect(strict)
     s.sendall(HEAD % 60_000_000)
     s.settimeout(0.05)
-    answer = bytearray()
+    answer, begin = bytearray(), time.monotonic()
 
     def told():
         s.sendall(b"x" * 1000)  # 20,000 bytes a second: too few
@@ -160,7 +161,7 @@ def test_late_clients_that_go_on_sending_read_why(strict):
         return LATE in answer
 
     eventually(told, "why")
-    assert answer.endswith(LATE)
+    assert answer.endswith(LATE) and time.monotonic() - begin < 30
 
 
 # ---- greedy ----

@@ -61,9 +61,10 @@ def run(start_server, base, seconds):
 
 @pytest.mark.speed
 def test_overload(start_server, base):
-    """Other programs on the machine slow down either measurement, so that one of three will do: the bounds that are promised are held in the soak test."""
-    runs = (run(start_server, base, 3) for _ in range(3))
-    assert any(share > 0.5 and refused_ms < 50 for share, refused_ms in runs)
+    """Other programs on the machine slow down either measurement: the bounds that are promised are held in the soak test."""
+    share, refused_ms = run(start_server, base, 3)
+    assert share > 0.5
+    assert refused_ms < 50
 
 
 @pytest.mark.soak
